@@ -1,0 +1,126 @@
+"""Every error this package raises on purpose, as one tree.
+
+    OrchestratorError
+    ├── FaultsError            several faults in what the user wrote, reported together
+    │   ├── SpecError          the spec or its mapping
+    │   └── DataError          the rows of a dataset
+    ├── SettingsError          the operator's settings or environment
+    ├── NotFoundError          a run, model or file that was asked for by name
+    ├── ConflictError          somebody else holds what this command needs
+    ├── StorageError           storage cannot be read or written
+    ├── BackendError           a backend refuses or cannot be reached
+    ├── TrackingError          MLflow cannot be reached or refuses
+    └── RegistryError          a registry cannot be reached or refuses
+
+A class's docstring is its default message. `hint` says what to try next. `exit_code` is what the
+command line leaves with (docs/reference/exit-codes.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong in what the user wrote: what, where, why, and the fix.
+
+    `line` and `column` count from 1. `path` is the dotted field, such as `training.learning_rate`.
+    `row` counts data rows from 1. Anything not known is None.
+    """
+
+    what: str
+    fix: str | None = None
+    why: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str | None = None
+    row: int | None = None
+    value: str | None = None
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        row = f"row {self.row}" if self.row is not None else ""
+        head = ", ".join(part for part in (where, row, self.path or "") if part)
+        got = f" (got {self.value})" if self.value is not None else ""
+        lines = [f"{head}: {self.what}{got}" if head else f"{self.what}{got}"]
+        if self.why:
+            lines.append(f"    why: {self.why}")
+        if self.fix:
+            lines.append(f"    fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class OrchestratorError(Exception):
+    """Something went wrong."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.hint = hint
+
+
+class FaultsError(OrchestratorError):
+    """There are faults."""
+
+    exit_code = 3
+
+    def __init__(self, faults: Sequence[Fault], *, hint: str | None = None) -> None:
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        super().__init__(f"{count} fault{'s' if count != 1 else ''}", hint=hint)
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+class SpecError(FaultsError):
+    """The spec has faults."""
+
+
+class DataError(FaultsError):
+    """The data has faults."""
+
+
+class SettingsError(OrchestratorError):
+    """The settings are not usable."""
+
+    exit_code = 3
+
+
+class NotFoundError(OrchestratorError):
+    """There is nothing of that name."""
+
+    exit_code = 5
+
+
+class ConflictError(OrchestratorError):
+    """Somebody else holds this."""
+
+
+class StorageError(OrchestratorError):
+    """Storage cannot be used."""
+
+    exit_code = 4
+
+
+class BackendError(OrchestratorError):
+    """The backend cannot be used."""
+
+    exit_code = 4
+
+
+class TrackingError(OrchestratorError):
+    """MLflow cannot be used."""
+
+    exit_code = 4
+
+
+class RegistryError(OrchestratorError):
+    """The registry cannot be used."""
+
+    exit_code = 4
