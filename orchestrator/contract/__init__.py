@@ -1,0 +1,115 @@
+"""What service and trainer agree on: storage layout, manifest, attempt, outcome, metric record.
+
+Standard library only: the trainer's environment has nothing else of ours. No rename, append or
+lock is assumed of storage, so `file://` and `s3://` follow one protocol:
+
+    models/<digest>/..  MANIFEST.json         datasets/<digest>/..  MANIFEST.json
+    runs/<run>/spec.yaml
+               launches/<k>/plan.json  axolotl.yaml
+               attempts/<n>/claim.json  overlay.yaml  log-<part>.txt  metrics-<part>.jsonl  outcome.json
+               checkpoints/checkpoint-<step>/..  MANIFEST.json
+               adapter/..  MANIFEST.json
+
+- A folder counts when its `MANIFEST.json`, written last, is there and true of its files.
+- An attempt claims its number by exclusive create; the highest claim owns the run, and every
+  commit re-reads the owner (`fence`).
+- Logs and metrics are streams cut into parts; only the newest part is ever rewritten, and only
+  with more of the same, so the joined parts never change behind a reader's offset.
+- `outcome.json` is the truth about an attempt; exit codes and termination messages are hints.
+"""
+
+from __future__ import annotations
+
+from orchestrator.contract.attempt import (
+    Cause,
+    Claim,
+    ExitCode,
+    Fence,
+    LaunchPlan,
+    Outcome,
+    Result,
+    StepKind,
+    attempts,
+    claim_attempt,
+    owner,
+    read_outcome,
+)
+from orchestrator.contract.layout import (
+    ADAPTER,
+    CHECKPOINTS,
+    attempt_key,
+    checkpoint_key,
+    checkpoint_steps,
+    dataset_key,
+    launch_key,
+    model_key,
+    run_key,
+)
+from orchestrator.contract.manifest import (
+    MANIFEST,
+    Manifest,
+    commit_folder,
+    content_digest,
+    fetch_folder,
+    local_files,
+    read_manifest,
+    remove_folder,
+    verify_folder,
+)
+from orchestrator.contract.store import ContractError, Fenced, File, FileStore, Store, hash_file, open_store
+from orchestrator.contract.streams import (
+    PART_BYTES,
+    Record,
+    Stream,
+    StreamWriter,
+    parse_records,
+    part_key,
+    read_stream,
+)
+
+__all__ = [
+    "ADAPTER",
+    "CHECKPOINTS",
+    "MANIFEST",
+    "PART_BYTES",
+    "Cause",
+    "Claim",
+    "ContractError",
+    "ExitCode",
+    "Fence",
+    "Fenced",
+    "File",
+    "FileStore",
+    "LaunchPlan",
+    "Manifest",
+    "Outcome",
+    "Record",
+    "Result",
+    "StepKind",
+    "Store",
+    "Stream",
+    "StreamWriter",
+    "attempt_key",
+    "attempts",
+    "checkpoint_key",
+    "checkpoint_steps",
+    "claim_attempt",
+    "commit_folder",
+    "content_digest",
+    "dataset_key",
+    "fetch_folder",
+    "hash_file",
+    "launch_key",
+    "local_files",
+    "model_key",
+    "open_store",
+    "owner",
+    "parse_records",
+    "part_key",
+    "read_manifest",
+    "read_outcome",
+    "read_stream",
+    "remove_folder",
+    "run_key",
+    "verify_folder",
+]

@@ -1,0 +1,164 @@
+"""Plans, attempts and outcomes: who runs what, who owns a run, and how an attempt says it ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
+
+from orchestrator.contract.layout import attempt_key
+from orchestrator.contract.manifest import VERSION
+from orchestrator.contract.store import Fenced, Store, known_fields, to_json
+
+StepKind = Literal["prepare", "train", "evaluate"]
+_CLAIM = re.compile(r"^attempts/(\d+)/claim\.json$")
+
+
+class ExitCode(IntEnum):
+    """What a step's program leaves with; the sysexits numbers where one fits."""
+
+    SUCCESS = 0
+    DATA = 65  # the data cannot be trained on
+    CRASHED = 70  # an exception nobody expected
+    OUT_OF_MEMORY = 71  # the device's memory, or the host's
+    STORAGE = 74  # storage full or not writable
+    INTERRUPTED = 75  # told to leave; a new start goes on from the newest checkpoint
+    CONFIG = 78  # plan, config or base model cannot be used
+
+
+class Result(StrEnum):
+    """How an attempt says it ended."""
+
+    SUCCESS = "success"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+class Cause(StrEnum):
+    """Why an attempt did not end in success, as far as it can tell itself."""
+
+    STOPPED = "stopped"  # SIGTERM or SIGINT
+    FENCED = "fenced"  # a later attempt owns the run
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"  # a training process died by a signal nobody here sent
+    STORAGE = "storage"
+    CONFIG = "config"
+    DATA = "data"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """Everything a step's program is told: `launches/<k>/plan.json`.
+
+    `model` and `dataset` are keys in storage (None while not known); `device` is the class of
+    machine. `task` holds what belongs to one kind of step only, such as the evaluate step's rows.
+    """
+
+    run: str
+    launch: int
+    step: StepKind
+    device: Literal["cpu", "gpu"] = "cpu"
+    model: str | None = None
+    dataset: str | None = None
+    base_model: str | None = None
+    keep_checkpoints: int = 3
+    task: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return to_json({"version": VERSION, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> LaunchPlan:
+        return cls(**known_fields(cls, json.loads(data)))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who claimed an attempt: its launch, host, process id, and the time in seconds since 1970."""
+
+    attempt: int
+    launch: int
+    host: str
+    pid: int
+    time: float
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Claim:
+        return cls(**known_fields(cls, json.loads(data)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt says of itself when it ends: `attempts/<n>/outcome.json`.
+
+    `step` is the last optimizer step done, of `total_steps`; `facts` are figures worth keeping
+    (peak memory, counts, digests, evaluation scores).
+    """
+
+    attempt: int
+    launch: int
+    kind: StepKind
+    result: Result
+    exit_code: int
+    cause: Cause | None = None
+    message: str = ""
+    step: int | None = None
+    total_steps: int | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return to_json({"version": VERSION, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Outcome:
+        raw = known_fields(cls, json.loads(data))
+        raw["result"] = Result(raw["result"])
+        raw["cause"] = Cause(raw["cause"]) if raw.get("cause") else None
+        return cls(**raw)
+
+
+def claim_attempt(run: Store, launch: int, *, host: str, pid: int, now: float) -> Claim:
+    """Claim the next attempt number of a run; from here on every earlier attempt is fenced."""
+    number = owner(run) + 1
+    while True:
+        claim = Claim(number, launch, host, pid, now)
+        if run.create(f"{attempt_key(number)}/claim.json", to_json(asdict(claim))):
+            return claim
+        number += 1
+
+
+def attempts(run: Store) -> list[Claim]:
+    """Every claim of a run, oldest first."""
+    numbers = sorted(int(match[1]) for key in run.keys("attempts") if (match := _CLAIM.match(key)))
+    return [Claim.from_json(run.read(f"{attempt_key(number)}/claim.json")) for number in numbers]
+
+
+def owner(run: Store) -> int:
+    """The attempt that owns a run: its highest claim, 0 where there is none."""
+    return max((int(match[1]) for key in run.keys("attempts") if (match := _CLAIM.match(key))), default=0)
+
+
+def read_outcome(run: Store, attempt: int) -> Outcome | None:
+    """What an attempt said when it ended, or None while it has not."""
+    try:
+        return Outcome.from_json(run.read(f"{attempt_key(attempt)}/outcome.json"))
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The right of one attempt to commit; `check` raises Fenced once a later attempt exists."""
+
+    run: Store
+    attempt: int
+
+    def check(self) -> None:
+        if (newest := owner(self.run)) > self.attempt:
+            raise Fenced(f"attempt {newest} owns the run; attempt {self.attempt} may not commit")

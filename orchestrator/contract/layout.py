@@ -1,0 +1,42 @@
+"""The names of things in storage."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.contract.store import Store
+
+ADAPTER = "adapter"
+CHECKPOINTS = "checkpoints"
+
+_CHECKPOINT = re.compile(rf"^{CHECKPOINTS}/checkpoint-(\d+)/")
+
+
+def model_key(digest: str) -> str:
+    return f"models/{digest}"
+
+
+def dataset_key(digest: str) -> str:
+    return f"datasets/{digest}"
+
+
+def run_key(run: str) -> str:
+    return f"runs/{run}"
+
+
+def launch_key(launch: int) -> str:
+    return f"launches/{launch}"
+
+
+def attempt_key(attempt: int) -> str:
+    return f"attempts/{attempt}"
+
+
+def checkpoint_key(step: int) -> str:
+    return f"{CHECKPOINTS}/checkpoint-{step}"
+
+
+def checkpoint_steps(run: Store) -> list[int]:
+    """Steps that have a checkpoint folder of any state, newest first."""
+    found = {int(match[1]) for key in run.keys(CHECKPOINTS) if (match := _CHECKPOINT.match(key))}
+    return sorted(found, reverse=True)

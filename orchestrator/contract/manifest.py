@@ -1,0 +1,163 @@
+"""Folders that count only when whole: manifest last, content digest, verified copies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from orchestrator.contract.store import ContractError, File, Store, hash_file, to_json
+
+MANIFEST = "MANIFEST.json"
+VERSION = 1
+
+
+class Guard(Protocol):
+    """Raises where this writer may not commit any more."""
+
+    def check(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a folder that is whole, and what is to be known before opening them.
+
+    `step` is the optimizer step of a checkpoint or adapter; `attempt` wrote it; `record` is the
+    length in bytes of that attempt's metric record when it was written.
+    """
+
+    kind: Literal["checkpoint", "adapter", "model", "dataset"]
+    files: tuple[File, ...]
+    step: int | None = None
+    attempt: int | None = None
+    record: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the folder's content: of its sorted `<sha256>  <path>` lines, as sha256sum
+        prints them."""
+        return content_digest(self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> bytes:
+        return to_json({"version": VERSION, "digest": self.digest, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Raises ContractError when the text is no manifest or its digest is not that of its files."""
+        try:
+            raw = json.loads(data)
+            files = tuple(File(**entry) for entry in raw["files"])
+            known = {name: raw.get(name) for name in ("kind", "step", "attempt", "record")}
+            manifest = cls(files=files, facts=raw.get("facts") or {}, **known)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ContractError(f"not a manifest: {error}") from error
+        if raw.get("digest") != manifest.digest:
+            raise ContractError("the manifest's digest is not that of its files")
+        return manifest
+
+
+def content_digest(files: Iterable[File]) -> str:
+    lines = (f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_manifest(store: Store, prefix: str) -> Manifest | None:
+    """The manifest of the folder `prefix`, or None where there is none or a broken one."""
+    try:
+        return Manifest.from_json(store.read(f"{prefix}/{MANIFEST}"))
+    except (FileNotFoundError, NotADirectoryError, ContractError):
+        return None
+
+
+def commit_folder(
+    store: Store, source: Path, prefix: str, manifest: Manifest, guard: Guard | None = None
+) -> Manifest:
+    """Copy the folder `source` to `prefix` and write its manifest last; `manifest.files` is filled in.
+
+    What an earlier, broken commit left there is removed first. `guard` is asked before the first
+    byte and again before the manifest.
+
+    Raises:
+        Fenced: a later attempt owns the run.
+        OSError: storage is full or cannot be written.
+    """
+    if guard:
+        guard.check()
+    remove_folder(store, prefix)
+    files = tuple(
+        File(name, stored.size, stored.sha256)
+        for name in local_files(source)
+        for stored in [store.put(source / name, f"{prefix}/{name}")]
+    )
+    if guard:
+        guard.check()
+    whole = replace(manifest, files=files)
+    store.write(f"{prefix}/{MANIFEST}", whole.to_json())
+    return whole
+
+
+def fetch_folder(store: Store, prefix: str, target: Path) -> Manifest:
+    """Copy the folder `prefix` out to `target`, checking every byte against its manifest.
+
+    Raises:
+        ContractError: there is no manifest, or a file is missing or not the one it names.
+    """
+    manifest = read_manifest(store, prefix)
+    if manifest is None:
+        raise ContractError(f"{prefix} has no true manifest")
+    for file in manifest.files:
+        _fetch_file(store, prefix, file, target)
+    return manifest
+
+
+def verify_folder(store: Store, prefix: str) -> list[str]:
+    """What is untrue of a folder's manifest, in sentences; empty when the folder is whole."""
+    manifest = read_manifest(store, prefix)
+    if manifest is None:
+        return [f"{prefix} has no true manifest"]
+    folder = store.local(prefix)
+    if folder is None:
+        raise ContractError(f"{store.url} has no local folder to verify in place; fetch it instead")
+    return [fault for file in manifest.files if (fault := _untrue(folder, file))]
+
+
+def remove_folder(store: Store, prefix: str) -> None:
+    """Delete a folder, its manifest first, so that it never looks whole while it is half gone."""
+    store.delete(f"{prefix}/{MANIFEST}")
+    for key in store.keys(prefix):
+        store.delete(key)
+
+
+def local_files(folder: Path) -> list[str]:
+    """Relative paths of the files below a local folder, sorted, its own manifest left out."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name != MANIFEST)
+
+
+def _fetch_file(store: Store, prefix: str, file: File, target: Path) -> None:
+    try:
+        fetched = store.get(f"{prefix}/{file.path}", target / file.path)
+    except FileNotFoundError as error:
+        raise ContractError(f"{prefix}/{file.path} is missing") from error
+    if (fetched.size, fetched.sha256) != (file.size, file.sha256):
+        raise ContractError(f"{prefix}/{file.path} is not the file its manifest names")
+
+
+def _untrue(folder: Path, file: File) -> str | None:
+    path = folder / file.path
+    if not path.is_file():
+        return f"{file.path} is missing"
+    if path.stat().st_size != file.size:
+        return f"{file.path} has {path.stat().st_size} bytes, not {file.size}"
+    if hash_file(path, file.path).sha256 != file.sha256:
+        return f"{file.path} has other content than its manifest says"
+    return None
