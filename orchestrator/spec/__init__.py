@@ -1,0 +1,1 @@
+"""What the user wrote: the closed models of a spec and the safe way to load one."""
