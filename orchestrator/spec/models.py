@@ -10,7 +10,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Alias = Annotated[str, StringConstraints(pattern=r"^(?!v\d+$)[A-Za-z][A-Za-z0-9_-]{0,99}$")]
+Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}$")]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -194,6 +194,13 @@ class MlflowTarget(Closed):
     def _plain_model_name(cls, value: str) -> str:
         if any(character in value for character in "/:."):
             raise ValueError("an MLflow model name has no slash, colon or dot")
+        return value
+
+    @field_validator("alias")
+    @classmethod
+    def _not_a_version(cls, value: str | None) -> str | None:
+        if value and (value == "latest" or value[0] == "v" and value[1:].isdigit()):
+            raise ValueError("MLflow keeps `latest` and names such as v1 for itself")
         return value
 
 
