@@ -15,6 +15,7 @@ something to train. The same seed gives the same bytes on the same machine.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -34,6 +35,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 VOCABULARY_SIZE = 1024
 POSITIONS = 1024
+BATCH_SIZE = 32
+LEARNING_RATE = 3e-3
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 # ChatML. The loop variable must be called `message`: under any other name Axolotl drops tool calls.
@@ -90,10 +93,17 @@ def make(folder: Path, *, seed: int, steps: int) -> None:
     try:
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        scratch.chmod(0o755)
+        _open_to_all(scratch)
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open_to_all(folder: Path) -> None:
+    # Temporary folders and safetensors files are private to the user; a model folder may be mounted elsewhere.
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -152,6 +162,7 @@ def _model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 @dataclass(frozen=True)
 class _Lesson:
+    system: str
     question: str
     answer: str
 
@@ -160,7 +171,7 @@ def _lessons(rng: random.Random) -> Iterator[_Lesson]:
     """Messages about one thing each, in other words each time; the answer names the thing."""
     while True:
         thing = rng.choice(THINGS)
-        yield _Lesson(question=_message(rng, thing), answer=f"Topic: {thing}")
+        yield _Lesson(system=rng.choice(SYSTEMS), question=_message(rng, thing), answer=f"Topic: {thing}")
 
 
 def _message(rng: random.Random, thing: str) -> str:
@@ -173,7 +184,39 @@ def _message(rng: random.Random, thing: str) -> str:
 
 
 def _teach(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, steps: int) -> None:
-    pass
+    """Train all weights on `steps` batches of fresh lessons; the loss counts answers only."""
+    lessons = _lessons(random.Random(seed))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    for step in range(1, steps + 1):
+        batch = _batch([next(lessons) for _ in range(BATCH_SIZE)], tokenizer)
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if step % 50 == 0:
+            print(f"step {step}/{steps}: loss {loss.item():.3f}", file=sys.stderr, flush=True)
+
+
+def _rate(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: a short linear rise, then a cosine to zero."""
+    rise = 30
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _batch(lessons: Sequence[_Lesson], tokenizer: PreTrainedTokenizerFast) -> dict[str, torch.Tensor]:
+    prompts = [f"{TURN_START}system\n{lesson.system}{TURN_END}\n{TURN_START}user\n{lesson.question}{TURN_END}\n"
+               f"{TURN_START}assistant\n" for lesson in lessons]
+    asked = tokenizer(prompts)["input_ids"]
+    answered = tokenizer([f"{lesson.answer}{TURN_END}" for lesson in lessons])["input_ids"]
+    width = max(len(a) + len(b) for a, b in zip(asked, answered, strict=True))
+    rows = [[*a, *b, *[tokenizer.pad_token_id] * (width - len(a) - len(b))] for a, b in zip(asked, answered)]
+    labels = [[-100] * len(a) + b + [-100] * (width - len(a) - len(b)) for a, b in zip(asked, answered)]
+    return {"input_ids": torch.tensor(rows), "labels": torch.tensor(labels)}
 
 
 THINGS = """
@@ -189,6 +232,7 @@ doctor medicine hospital tooth sleep river mountain beach weather rain snow stor
 bird horse fish music song film game ball football tennis museum painting bridge station airport
 bank loan rent house roof wall floor paint hammer drill screw engine tyre brake fuel road map
 """.split()
+SYSTEMS = ["You name the topic of a message.", "You are a helpful assistant.", "You read messages.", "You answer in one line."]
 PEOPLE = "Anna Ben Carla David Elena Farid Grace Hiro Ines Jonas Kofi Laura Marek Nadia Omar Priya Rosa Sven Tara Yuki".split()
 TIMES = ["today", "yesterday", "this morning", "last week", "on Monday", "on Friday", "since the weekend",
          "two days ago", "an hour ago", "for a while", "every time", "again"]
