@@ -1,0 +1,57 @@
+"""Where launches run. A backend is a plain class behind one Protocol.
+
+Promises every backend keeps, proven by one shared suite (`tests/contract/test_backends.py`):
+
+- launching twice with one name yields one launch, also from two processes, also after a restart;
+- a launch that nobody has ever seen is observed as missing, which is no error;
+- stopping one that is missing or has ended is fine; stopping asks politely first (SIGTERM);
+- not being able to tell is the observation UNKNOWN, never an ending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestrator.contract import StepKind
+from orchestrator.runs import Observation
+from orchestrator.settings import Machine
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """One launch to be: whose it is, what it runs, and on which machine."""
+
+    run: str
+    launch: int
+    step: StepKind
+    storage: str
+    machine: Machine
+
+    @property
+    def name(self) -> str:
+        return f"{self.run}-{self.launch}"
+
+
+class Backend(Protocol):
+    """Runs launches; see the module for what it promises."""
+
+    def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
+        """The native request, printable, exactly as `launch` would send it."""
+
+    def launch(self, launch: LaunchRequest) -> None:
+        """Start it, once.
+
+        Raises:
+            BackendError: it cannot be started here; nothing was.
+        """
+
+    def observe(self, name: str) -> Observation:
+        """What is known of the launch `name` now."""
+
+    def stop(self, name: str, now: float) -> None:
+        """Ask it to leave; called again, and past its grace, make it leave. `now`: seconds since 1970."""
+
+    def logs(self, name: str) -> str:
+        """What it printed, as far as the backend still has it."""

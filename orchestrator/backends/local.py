@@ -1,0 +1,175 @@
+"""Launches as processes of this machine, alive exactly as long as their lock file is held.
+
+Each launch is one process group of its own. Before the process exists the backend takes an
+exclusive `flock` on the launch's lock file and lets the process inherit it, so the kernel frees
+the lock when the process is gone, however it went. Whoever comes later, after any crash of ours,
+needs nothing but the file: locked means running, free and marked means ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orchestrator
+from orchestrator.backends import LaunchRequest
+from orchestrator.contract import run_key
+from orchestrator.errors import BackendError
+from orchestrator.runs import Observation, Phase
+from orchestrator.settings import Settings
+
+# The shell writes its own number and becomes the program, so the number is never missing.
+_SHIM = 'echo $$ > "$0" && exec "$@"'
+_LAUNCHED = b"launched\n"
+_LOG_BYTES = 1024 * 1024
+
+
+class LocalBackend:
+    """Runs launches beside us; their state lies in `<home>/local`."""
+
+    grace_seconds = 120.0
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.home / "local"
+        self._ours: dict[str, subprocess.Popen[bytes]] = {}
+
+    def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
+        return {
+            "command": self._command(launch),
+            "environment": self._environment(launch),
+            "log": str(self._path(launch.name, "log")),
+        }
+
+    def launch(self, launch: LaunchRequest) -> None:
+        self._check(launch)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked(launch.name) as lock:
+            if lock is None or os.pread(lock, 1, 0):
+                return  # running, or has been
+            os.write(lock, _LAUNCHED)
+            os.fsync(lock)
+            self._ours[launch.name] = self._start(launch, lock)
+
+    def observe(self, name: str) -> Observation:
+        exit_code = self._reap(name)
+        path = self._path(name, "lock")
+        if not path.exists():
+            return Observation(Phase.MISSING)
+        with self._locked(name) as lock:
+            if lock is None:
+                return Observation(Phase.RUNNING)
+            if not os.pread(lock, 1, 0):
+                return Observation(Phase.MISSING)
+        return Observation(Phase.ENDED, exit_code, _spoken(exit_code))
+
+    def stop(self, name: str, now: float) -> None:
+        if self.observe(name).phase is not Phase.RUNNING:
+            return
+        asked = self._asked_to_stop(name, now)
+        self._signal(name, signal.SIGTERM if now - asked < self.grace_seconds else signal.SIGKILL)
+
+    def logs(self, name: str) -> str:
+        path = self._path(name, "log")
+        return path.read_bytes()[-_LOG_BYTES:].decode(errors="replace") if path.exists() else ""
+
+    def _check(self, launch: LaunchRequest) -> None:
+        python = self._python(launch)
+        if not python.exists():
+            raise BackendError(
+                f"the trainer's Python is not at {python}",
+                hint="make its environment with `scripts/setup trainer`, or set AXO_TRAINER_PYTHON",
+            )
+
+    def _start(self, launch: LaunchRequest, lock: int) -> subprocess.Popen[bytes]:
+        command = ["/bin/sh", "-c", _SHIM, str(self._path(launch.name, "pid")), *self._command(launch)]
+        with open(self._path(launch.name, "log"), "ab") as log:
+            return subprocess.Popen(
+                command,
+                env={**os.environ, **self._environment(launch)},
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+
+    def _command(self, launch: LaunchRequest) -> list[str]:
+        module = "orchestrator.steps" if launch.step == "prepare" else "orchestrator.trainer"
+        folder = f"{launch.storage}/{run_key(launch.run)}"
+        return [str(self._python(launch)), "-m", module, folder, str(launch.launch)]
+
+    def _python(self, launch: LaunchRequest) -> Path:
+        return Path(sys.executable) if launch.step == "prepare" else self._settings.trainer_python
+
+    def _environment(self, launch: LaunchRequest) -> dict[str, str]:
+        common = {"AXO_SCRATCH": str(self._settings.home / "scratch"), "PYTHONUNBUFFERED": "1"}
+        if launch.step == "prepare":
+            return {**common, "PYTHONPATH": str(Path(orchestrator.__file__).parent.parent)}
+        return {**common, "PYTHONPATH": str(self._package_alone()), "PYTHONNOUSERSITE": "1"}
+
+    def _package_alone(self) -> Path:
+        """A folder that holds this package and nothing else of the service's environment."""
+        package = Path(orchestrator.__file__).parent
+        folder = self._folder / "import"
+        link = folder / "orchestrator"
+        if not link.is_symlink() or link.readlink() != package:
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh = folder / f".link-{os.getpid()}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(package)
+            fresh.replace(link)
+        return folder
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[int | None]:
+        """The launch's lock file, open and locked; None where a living launch holds it."""
+        handle = os.open(self._path(name, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield handle
+        finally:
+            os.close(handle)
+
+    def _reap(self, name: str) -> int | None:
+        ours = self._ours.get(name)
+        return ours.poll() if ours else None
+
+    def _asked_to_stop(self, name: str, now: float) -> float:
+        path = self._path(name, "stop")
+        if not path.exists():
+            path.write_text(str(now))
+        return float(path.read_text())
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        text = self._path(name, "pid").read_text() if self._path(name, "pid").exists() else ""
+        if not text.strip():
+            return  # it is between lock and shell; the next call finds it
+        with contextlib.suppress(ProcessLookupError):
+            if number is signal.SIGKILL:
+                os.killpg(int(text), number)
+            else:
+                os.kill(int(text), number)
+
+    def _path(self, name: str, kind: str) -> Path:
+        return self._folder / f"{name}.{kind}"
+
+
+def _spoken(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "the process is gone"
+    if exit_code < 0:
+        return f"the process was ended by {signal.Signals(-exit_code).name}"
+    return f"the process left with exit code {exit_code}"

@@ -1,0 +1,390 @@
+"""A run's life: its statuses, the reasons for them, and the one pure function that decides.
+
+         a           b              c            d             f               f               g
+    submit ─> queued ──> preparing ──> waiting ──> training ──> evaluating ──> publishing ──> succeeded
+                                          ^            │        (skipped where nobody asked for it)
+                                          └──── e ─────┘
+    from every state:  h ──> failed    i ──> cancelled    j ──> paused ── resumed ──> waiting
+
+    a submitted · b prepare launched · c data proven, train launched · d trainer started
+    e evicted, killed or retried · f adapter whole · g every registry confirmed by digest
+    h a reason that ends it · i the user cancelled · j the user paused
+
+Intent is what the user wants (run, pause, cancel); status is what is. A pass may run twice or die
+anywhere: everything `decide` needs is in storage, at the backend or in our database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from orchestrator.contract import Cause, Outcome, Result, StepKind
+
+MAX_FAILURES = 2
+MAX_LOST_WITHOUT_PROGRESS = 5
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    WAITING = "waiting"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    PUBLISHING = "publishing"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+class Intent(StrEnum):
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Reason(StrEnum):
+    """Why a run waits or has failed."""
+
+    STARTING = "starting"
+    RESUMING = "resuming"
+    STOPPING = "stopping"
+    UNKNOWN = "unknown"
+    DATA = "data"
+    CONFIG = "config"
+    OUT_OF_MEMORY = "out_of_memory"
+    STORAGE = "storage"
+    CRASHED = "crashed"
+    NOT_STARTED = "not_started"
+    LOST = "lost"
+    BACKEND = "backend"
+    REGISTRY_AWAY = "registry_away"
+    REGISTRY_REFUSED = "registry_refused"
+    TIME_LIMIT = "time_limit"
+    BY_USER = "by_user"
+
+
+class Phase(StrEnum):
+    """What a backend can say of a launch."""
+
+    MISSING = "missing"
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a backend saw of a launch: the phase, the exit code where it is known, its own words."""
+
+    phase: Phase
+    exit_code: int | None = None
+    detail: str = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.phase in (Phase.PENDING, Phase.RUNNING)
+
+
+@dataclass(frozen=True)
+class ReasonFacts:
+    """What a reason means to the user, and to `decide`: try again? does it count as a failure?"""
+
+    sentence: str
+    advice: str
+    retryable: bool
+    counts: bool
+
+
+REASONS: Mapping[Reason, ReasonFacts] = {
+    Reason.STARTING: ReasonFacts("The step's program is starting.", "Wait.", True, False),
+    Reason.RESUMING: ReasonFacts(
+        "Training was interrupted and goes on from its newest checkpoint.", "Wait.", True, False
+    ),
+    Reason.STOPPING: ReasonFacts("Asked to stop; it saves a checkpoint first.", "Wait.", True, False),
+    Reason.UNKNOWN: ReasonFacts(
+        "The backend cannot be asked, so nothing is known of this run now.",
+        "Nothing is lost; look again once the backend answers.",
+        True,
+        False,
+    ),
+    Reason.DATA: ReasonFacts(
+        "The data cannot be trained on.",
+        "Read `axo logs`, mend the data or the mapping, run again.",
+        False,
+        True,
+    ),
+    Reason.CONFIG: ReasonFacts(
+        "The base model or the config cannot be used.",
+        "Read `axo logs`, mend the spec, run again.",
+        False,
+        True,
+    ),
+    Reason.OUT_OF_MEMORY: ReasonFacts(
+        "It ran out of memory.",
+        "Set a smaller training.micro_batch_size or training.sequence_len.",
+        True,
+        True,
+    ),
+    Reason.STORAGE: ReasonFacts(
+        "Storage is full or cannot be written.", "Make room, then run again: it goes on.", False, True
+    ),
+    Reason.CRASHED: ReasonFacts(
+        "The step's program crashed.", "Read `axo logs` for its last words.", True, True
+    ),
+    Reason.NOT_STARTED: ReasonFacts(
+        "The step's program never started.", "Read `axo logs`; check AXO_TRAINER_PYTHON.", True, True
+    ),
+    Reason.LOST: ReasonFacts(
+        "The step's program vanished again and again without getting further.",
+        "Look for who kills it: the system's log names an out-of-memory kill.",
+        True,
+        False,
+    ),
+    Reason.BACKEND: ReasonFacts(
+        "The backend refuses the launch.", "Mend what its message says.", False, True
+    ),
+    Reason.REGISTRY_AWAY: ReasonFacts(
+        "A registry cannot be reached; the adapter is safe in storage and publishing is tried again.",
+        "Bring the registry back, or run `axo publish` once it is.",
+        True,
+        False,
+    ),
+    Reason.REGISTRY_REFUSED: ReasonFacts(
+        "A registry refuses the adapter; it is safe in storage.",
+        "Mend what its message says, then `axo publish`.",
+        False,
+        True,
+    ),
+    Reason.TIME_LIMIT: ReasonFacts(
+        "Training reached compute.max_hours.",
+        "Raise compute.max_hours and run again with --new.",
+        False,
+        True,
+    ),
+    Reason.BY_USER: ReasonFacts("A user asked for it.", "", False, False),
+}
+
+_CAUSES: Mapping[Cause, Reason] = {
+    Cause.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    Cause.KILLED: Reason.LOST,
+    Cause.STORAGE: Reason.STORAGE,
+    Cause.CONFIG: Reason.CONFIG,
+    Cause.DATA: Reason.DATA,
+    Cause.CRASHED: Reason.CRASHED,
+    Cause.STOPPED: Reason.RESUMING,
+    Cause.FENCED: Reason.RESUMING,
+}
+
+
+@dataclass(frozen=True)
+class LaunchView:
+    """One launch as it stands: what the backend saw and what its newest attempt said.
+
+    `claimed` is whether any attempt of it ever started; `started` whether the trainer wrote its
+    first record; `progress` is the highest step its attempts have a whole checkpoint of.
+    """
+
+    number: int
+    step: StepKind
+    observation: Observation
+    outcome: Outcome | None = None
+    claimed: bool = False
+    started: bool = False
+    progress: int = 0
+    micro_batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What `decide` must know of a run besides its launches."""
+
+    status: Status
+    intent: Intent
+    evaluate: bool
+    published: bool
+    training_seconds: float = 0.0
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """Set the run's status, its reason and the sentence that goes with it."""
+
+    status: Status
+    reason: Reason | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Make the next launch of a step, or the one numbered `number` again where its making was cut off.
+
+    `micro_batch_size` is given where it must differ from the config's own.
+    """
+
+    step: StepKind
+    micro_batch_size: int | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Ask a launch to leave."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Push the adapter to every registry that has not confirmed it yet."""
+
+
+Action = Move | Launch | Stop | Publish
+
+
+def decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
+    """What to do next, in order; the same answer for the same facts, nothing left to do when empty."""
+    if run.status.final:
+        return []
+    current = launches[-1] if launches else None
+    if run.intent is not Intent.RUN:
+        return _wind_down(run, current)
+    if current is None:
+        return [Launch("prepare"), Move(Status.PREPARING, Reason.STARTING)]
+    if current.observation.phase is Phase.UNKNOWN:
+        return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
+    if current.observation.phase is Phase.MISSING and not current.claimed:
+        return [_made_again(current), _waiting_for(current.step)]
+    if current.observation.alive:
+        return _alive(run, current)
+    return _ended(run, current, launches)
+
+
+def _wind_down(run: RunView, current: LaunchView | None) -> list[Action]:
+    end = Status.CANCELLED if run.intent is Intent.CANCEL else Status.PAUSED
+    if current and current.observation.phase is Phase.UNKNOWN:
+        return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
+    if current and current.observation.alive:
+        return [Stop(current.number), Move(run.status, Reason.STOPPING)]
+    return [] if run.status is end else [Move(end, Reason.BY_USER)]
+
+
+def _made_again(current: LaunchView) -> Launch:
+    return Launch(current.step, current.micro_batch_size, current.number)
+
+
+def _alive(run: RunView, current: LaunchView) -> list[Action]:
+    if run.max_seconds is not None and current.step == "train" and run.training_seconds >= run.max_seconds:
+        return [Stop(current.number), Move(run.status, Reason.STOPPING, "compute.max_hours is reached")]
+    if current.step == "prepare":
+        return [Move(Status.PREPARING)]
+    if current.step == "evaluate":
+        return [Move(Status.EVALUATING)]
+    return [Move(Status.TRAINING)] if current.started else [_waiting_for("train")]
+
+
+def _ended(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) -> list[Action]:
+    outcome = current.outcome
+    if outcome is None:
+        return _vanished(current, launches)
+    if outcome.result is Result.SUCCESS:
+        return _next_step(run, current.step)
+    if current.step == "train" and run.max_seconds is not None and run.training_seconds >= run.max_seconds:
+        return [Move(Status.FAILED, Reason.TIME_LIMIT)]
+    reason = _CAUSES[outcome.cause] if outcome.cause else Reason.CRASHED
+    if reason is Reason.OUT_OF_MEMORY:
+        return _less_memory(current, launches, outcome)
+    if reason is Reason.LOST:
+        return _vanished(current, launches)
+    return _again_or_fail(current, launches, reason, outcome.message)
+
+
+def _next_step(run: RunView, done: StepKind) -> list[Action]:
+    if done == "prepare":
+        return [Launch("train"), _waiting_for("train")]
+    if done == "train" and run.evaluate:
+        return [Launch("evaluate"), Move(Status.EVALUATING, Reason.STARTING)]
+    return [Move(Status.SUCCEEDED)] if run.published else [Publish()]
+
+
+def _vanished(current: LaunchView, launches: Sequence[LaunchView]) -> list[Action]:
+    """No outcome: killed from outside, which never counts, or never started, which does."""
+    if not current.claimed:
+        return _again_or_fail(current, launches, Reason.NOT_STARTED, current.observation.detail)
+    if _lost_in_a_row(launches) >= MAX_LOST_WITHOUT_PROGRESS:
+        return [Move(Status.FAILED, Reason.LOST, current.observation.detail)]
+    return [Launch(current.step, current.micro_batch_size), _waiting_for(current.step, Reason.RESUMING)]
+
+
+def _lost_in_a_row(launches: Sequence[LaunchView]) -> int:
+    """How many of the newest launches vanished without a checkpoint beyond the one they began with."""
+    count = 0
+    for launch, before in zip(reversed(launches), [*reversed(launches[:-1]), None], strict=True):
+        reached = before.progress if before and before.step == launch.step else 0
+        if not _is_lost(launch) or launch.progress > reached:
+            break
+        count += 1
+        if before is None or before.step != launch.step:
+            break
+    return count
+
+
+def _is_lost(launch: LaunchView) -> bool:
+    return launch.claimed and (launch.outcome is None or launch.outcome.cause is Cause.KILLED)
+
+
+def _less_memory(current: LaunchView, launches: Sequence[LaunchView], outcome: Outcome) -> list[Action]:
+    """Once more with half the micro batch and twice the accumulation: the same effective batch."""
+    halved = any(
+        launch.step == current.step and launch.outcome is not outcome and _ran_out(launch)
+        for launch in launches
+    )
+    micro = current.micro_batch_size or 1
+    if current.step != "train" or halved or micro < 2 or micro % 2:
+        return [Move(Status.FAILED, Reason.OUT_OF_MEMORY, outcome.message)]
+    return [Launch("train", micro // 2), _waiting_for("train", Reason.OUT_OF_MEMORY)]
+
+
+def _ran_out(launch: LaunchView) -> bool:
+    return launch.outcome is not None and launch.outcome.cause is Cause.OUT_OF_MEMORY
+
+
+def _again_or_fail(
+    current: LaunchView, launches: Sequence[LaunchView], reason: Reason, message: str
+) -> list[Action]:
+    facts = REASONS[reason]
+    if not facts.retryable or (facts.counts and _failures(launches, current.step) > MAX_FAILURES):
+        return [Move(Status.FAILED, reason, message)]
+    return [Launch(current.step, current.micro_batch_size), _waiting_for(current.step, Reason.RESUMING)]
+
+
+def _failures(launches: Sequence[LaunchView], step: StepKind) -> int:
+    """Launches of a step that ended by a reason that counts."""
+    return sum(1 for launch in launches if launch.step == step and _counts(launch))
+
+
+def _counts(launch: LaunchView) -> bool:
+    if launch.outcome is None:
+        return not launch.claimed
+    cause = launch.outcome.cause
+    return cause is not None and REASONS[_CAUSES[cause]].counts
+
+
+_WAITING: Mapping[Literal["prepare", "train", "evaluate"], Status] = {
+    "prepare": Status.PREPARING,
+    "train": Status.WAITING,
+    "evaluate": Status.EVALUATING,
+}
+
+
+def _waiting_for(step: StepKind, reason: Reason = Reason.STARTING) -> Move:
+    return Move(_WAITING[step], reason)
