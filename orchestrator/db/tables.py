@@ -1,0 +1,103 @@
+"""The tables. Change them only together with a migration (`db/migrations/versions`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("spec_digest", String(64), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("spec_text", Text, nullable=False),
+    Column("base", Text, nullable=False),
+    Column("storage", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("intent", String(16), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("ended", Float),
+    Column("mlflow_run", String(64)),
+    Column("mlflow_url", Text),
+    Column("tracked", String(16)),
+    Column("lost_steps", Integer, nullable=False, server_default="0"),
+    Column("facts", JSON, nullable=False),
+    Index("runs_by_spec", "spec_digest", "status"),
+    Index("runs_by_name", "name", "created"),
+)
+
+launches = Table(
+    "launches",
+    metadata,
+    Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("step", String(16), nullable=False),
+    Column("micro_batch_size", Integer),
+    Column("created", Float, nullable=False),
+)
+
+# The first value of a point wins: a retrained step brings the same one, and counts as lost.
+points = Table(
+    "points",
+    metadata,
+    Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("value", Float),
+    Column("time", Float, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("shipped", Boolean, nullable=False),
+    Index("points_to_ship", "run", "shipped", "step"),
+)
+
+# How far into an attempt's metric record this database has read, in bytes.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("offset", Integer, nullable=False),
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
+    Column("target", Integer, primary_key=True),
+    Column("registry", String(16), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("time", Float, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run", String(64), ForeignKey("runs.id"), nullable=False),
+    Column("time", Float, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text, nullable=False),
+    Index("events_of_run", "run", "id"),
+)
