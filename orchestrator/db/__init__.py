@@ -65,6 +65,24 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """What an attempt's metric record has said so far, of which `offset` bytes were read.
+
+    `started` and `last` are the times of its first and newest line; `checkpoint` is the highest
+    step it committed.
+    """
+
+    number: int
+    launch: int
+    offset: int = 0
+    started: float | None = None
+    last: float | None = None
+    total_steps: int | None = None
+    resumed_from: int | None = None
+    checkpoint: int = 0
+
+
+@dataclass(frozen=True)
 class Point:
     """One value of one metric at one step."""
 
@@ -200,29 +218,28 @@ class Database:
                 for row in connection.execute(query)
             ]
 
-    def cursor(self, run: str, attempt: int) -> int:
-        """Bytes of an attempt's metric record that `add_points` has taken in."""
-        query = sa.select(t.cursors.c.offset).where(t.cursors.c.run == run, t.cursors.c.attempt == attempt)
+    def attempts(self, run: str) -> list[Attempt]:
+        """What the metric records of a run have said so far, oldest attempt first."""
+        query = sa.select(t.attempts).where(t.attempts.c.run == run).order_by(t.attempts.c.number)
         with self.engine.connect() as connection:
-            return connection.scalar(query) or 0
+            return [_to_attempt(row) for row in connection.execute(query)]
 
-    def add_points(self, run: str, attempt: int, offset: int, end: int, points: Sequence[Point]) -> int:
-        """Take in the points between two offsets of an attempt's record, once.
+    def take_in(self, run: str, before: Attempt, after: Attempt, points: Sequence[Point]) -> int:
+        """Take in the points between two states of an attempt's record, once.
 
         A point (run, key, step) that is there already keeps its first value. Returns how many
         steps were trained again, and adds them to the run's lost steps. Does nothing when the
-        record was read beyond `offset` before.
+        record has been read beyond `before.offset`.
         """
         with self._writer.begin() as connection:
-            taken = connection.scalar(
-                sa.select(t.cursors.c.offset).where(t.cursors.c.run == run, t.cursors.c.attempt == attempt)
-            )
-            if (taken or 0) != offset:
+            if _taken(connection, run, before.number) != before.offset:
                 return 0
-            lost = sum(_add_point(connection, run, attempt, point) for point in points)
-            cursor = insert(t.cursors).values(run=run, attempt=attempt, offset=end)
+            lost = sum(_add_point(connection, run, after.number, point) for point in points)
+            values = {"run": run, **dataclasses.asdict(after)}
             connection.execute(
-                cursor.on_conflict_do_update(index_elements=["run", "attempt"], set_={"offset": end})
+                insert(t.attempts)
+                .values(values)
+                .on_conflict_do_update(index_elements=["run", "number"], set_=values)
             )
             if lost:
                 connection.execute(_update(run, lost_steps=t.runs.c.lost_steps + lost))
@@ -286,6 +303,11 @@ def _add_point(connection: sa.Connection, run: str, attempt: int, point: Point) 
     return point.key == "loss" and done.rowcount == 0
 
 
+def _taken(connection: sa.Connection, run: str, attempt: int) -> int:
+    query = sa.select(t.attempts.c.offset).where(t.attempts.c.run == run, t.attempts.c.number == attempt)
+    return connection.scalar(query) or 0
+
+
 def _add_event(
     connection: sa.Connection, run: str, now: float, status: Status, reason: Reason | None, message: str
 ) -> None:
@@ -307,6 +329,10 @@ def _to_run(row: sa.Row[Any]) -> Run:
     values["reason"] = Reason(values["reason"]) if values["reason"] else None
     values["intent"] = Intent(values["intent"])
     return Run(**values)
+
+
+def _to_attempt(row: sa.Row[Any]) -> Attempt:
+    return Attempt(**{name: value for name, value in row._mapping.items() if name != "run"})
 
 
 def _to_point(row: sa.Row[Any]) -> Point:

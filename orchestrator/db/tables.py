@@ -68,13 +68,19 @@ points = Table(
     Index("points_to_ship", "run", "shipped", "step"),
 )
 
-# How far into an attempt's metric record this database has read, in bytes.
-cursors = Table(
-    "cursors",
+# What an attempt's metric record has said so far; `offset` is how many of its bytes were read.
+attempts = Table(
+    "attempts",
     metadata,
     Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
-    Column("attempt", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("launch", Integer, nullable=False),
     Column("offset", Integer, nullable=False),
+    Column("started", Float),
+    Column("last", Float),
+    Column("total_steps", Integer),
+    Column("resumed_from", Integer),
+    Column("checkpoint", Integer, nullable=False),
 )
 
 publications = Table(

@@ -52,10 +52,16 @@ def upgrade() -> None:
     )
     op.create_index("points_to_ship", "points", ["run", "shipped", "step"])
     op.create_table(
-        "cursors",
+        "attempts",
         sa.Column("run", sa.String(64), sa.ForeignKey("runs.id"), primary_key=True),
-        sa.Column("attempt", sa.Integer, primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("launch", sa.Integer, nullable=False),
         sa.Column("offset", sa.Integer, nullable=False),
+        sa.Column("started", sa.Float),
+        sa.Column("last", sa.Float),
+        sa.Column("total_steps", sa.Integer),
+        sa.Column("resumed_from", sa.Integer),
+        sa.Column("checkpoint", sa.Integer, nullable=False),
     )
     op.create_table(
         "publications",
