@@ -1,0 +1,185 @@
+"""One pass over one run: observe, decide, act, write once. It may die anywhere and run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator import contract, runs
+from orchestrator.backends import Backend, LaunchRequest
+from orchestrator.controller.publish import publish
+from orchestrator.controller.record import take_in_records
+from orchestrator.controller.track import Tracking
+from orchestrator.db import Attempt, Database, Launch, Run
+from orchestrator.errors import BackendError, RegistryError
+from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
+from orchestrator.runs import LaunchView, Reason, RunView, Status
+from orchestrator.settings import MACHINES, Machine, Settings
+from orchestrator.spec.models import Spec
+
+PUBLISH_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Drives runs; `clock` gives seconds since 1970."""
+
+    settings: Settings
+    database: Database
+    backend: Backend
+    tracking: Tracking
+    clock: Callable[[], float]
+
+    def reconcile(self, run_id: str) -> Run:
+        """Bring a run one step nearer to its end, and MLflow up to date with it."""
+        run = self.database.run(run_id)
+        store = run_store(run)
+        take_in_records(self.database, run.id, store)
+        run, views = self._observe(self.database.run(run_id), store)
+        for action in runs.decide(self._run_view(run), views):
+            run = self._act(run, action, store)
+        return self.tracking.catch_up(run, self.clock())
+
+    def _observe(self, run: Run, store: contract.Store) -> tuple[Run, list[LaunchView]]:
+        """What the backend and storage say of the launches; what outcomes found out is kept."""
+        if run.status.final:
+            return run, []
+        claims = contract.attempts(store)
+        attempts = {attempt.number: attempt for attempt in self.database.attempts(run.id)}
+        views = []
+        for launch in self.database.launches(run.id):
+            own = [claim.attempt for claim in claims if claim.launch == launch.number]
+            views.append(self._view(run, launch, own, attempts, store))
+        facts = _facts_of(views)
+        return (self.database.add_facts(run, facts) if _news(run, facts) else run), views
+
+    def _view(
+        self,
+        run: Run,
+        launch: Launch,
+        own: Sequence[int],
+        attempts: Mapping[int, Attempt],
+        store: contract.Store,
+    ) -> LaunchView:
+        outcome = contract.read_outcome(store, own[-1]) if own else None
+        seen = [attempts[number] for number in own if number in attempts]
+        return LaunchView(
+            number=launch.number,
+            step=launch.step,
+            observation=self.backend.observe(f"{run.id}-{launch.number}"),
+            outcome=outcome,
+            claimed=bool(own),
+            started=any(attempt.started is not None for attempt in seen),
+            progress=max((attempt.checkpoint for attempt in seen), default=0),
+            micro_batch_size=launch.micro_batch_size,
+        )
+
+    def _run_view(self, run: Run) -> RunView:
+        spec = spec_of(run)
+        hours = spec.compute.max_hours
+        done = {publication.target for publication in self.database.publications(run.id)}
+        return RunView(
+            status=run.status,
+            intent=run.intent,
+            evaluate=spec.evaluate is not None,
+            published=done >= set(range(len(spec.publish))),
+            training_seconds=training_seconds(self.database.attempts(run.id)),
+            max_seconds=hours * 3600 if hours is not None else None,
+        )
+
+    def _act(self, run: Run, action: runs.Action, store: contract.Store) -> Run:
+        now = self.clock()
+        match action:
+            case runs.Move(status, reason, message):
+                return self.database.move(run, status, reason, message, now)
+            case runs.Stop(number):
+                self.backend.stop(f"{run.id}-{number}", now)
+                return run
+            case runs.Launch():
+                return self._launch(run, action, store, now)
+            case runs.Publish():
+                return self._publish(run, store, now)
+
+    def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
+        """Decide in the database, write the plan, then start: each may be cut off and done again."""
+        micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step)
+        number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
+        make_plan(run, number, action.step, micro_batch_size).write(store)
+        machine = machine_of(spec_of(run), action.step)
+        try:
+            self.backend.launch(LaunchRequest(run.id, number, action.step, run.storage, machine))
+        except BackendError as error:
+            return self.database.move(run, Status.FAILED, Reason.BACKEND, _with_hint(error), now)
+        return run
+
+    def _publish(self, run: Run, store: contract.Store, now: float) -> Run:
+        if run.reason is Reason.REGISTRY_AWAY and now - run.updated < PUBLISH_AGAIN_SECONDS:
+            return run
+        run = self.database.move(run, Status.PUBLISHING, run.reason, run.message, now)
+        try:
+            publish(self.settings, self.database, self.tracking.ensure(run, now), store, now)
+        except RegistryError as error:
+            return self._registry_away(run, error, now)
+        return self.database.move(run, Status.SUCCEEDED, None, "", self.clock())
+
+    def _registry_away(self, run: Run, error: RegistryError, now: float) -> Run:
+        moved = self.database.move(run, Status.PUBLISHING, Reason.REGISTRY_AWAY, _with_hint(error), now)
+        return self.database.update(moved, updated=self.clock())
+
+
+def run_store(run: Run) -> contract.Store:
+    """The run's folder in storage."""
+    return contract.open_store(run.storage).below(contract.run_key(run.id))
+
+
+def spec_of(run: Run) -> Spec:
+    return Spec.model_validate(dict(run.spec))
+
+
+def machine_of(spec: Spec, step: contract.StepKind) -> Machine:
+    """The machine a step runs on; preparing needs no more than the processor."""
+    return MACHINES["cpu" if step == "prepare" else spec.compute.machine]
+
+
+def make_plan(run: Run, number: int, step: contract.StepKind, micro_batch_size: int | None) -> Plan:
+    """The plan of a launch; the same for the same arguments."""
+    spec = spec_of(run)
+    machine = machine_of(spec, step)
+    if step == "prepare":
+        return plan_prepare(spec, run.base, run.id, number, machine)
+    prepared = Prepared.from_facts(run.facts)
+    if step == "evaluate":
+        return plan_evaluate(spec, prepared, run.id, number, machine)
+    return plan_train(spec, prepared, run.id, number, machine, micro_batch_size)
+
+
+def _micro_batch_size(run: Run, step: contract.StepKind) -> int | None:
+    if step != "train":
+        return None
+    spec = spec_of(run)
+    return config_for(spec, Prepared.from_facts(run.facts).facts, machine_of(spec, step)).micro_batch_size
+
+
+def training_seconds(attempts: Sequence[Attempt]) -> float:
+    """Seconds in which some attempt was training, from its first record to its newest."""
+    return sum(a.last - a.started for a in attempts if a.started is not None and a.last is not None)
+
+
+def _facts_of(views: Sequence[LaunchView]) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    for view in views:
+        if view.outcome is None or view.outcome.result is not contract.Result.SUCCESS:
+            continue
+        if view.step == "prepare":
+            facts.update(view.outcome.facts)
+        else:
+            facts[view.step] = dict(view.outcome.facts)
+    return facts
+
+
+def _news(run: Run, facts: Mapping[str, object]) -> bool:
+    return any(run.facts.get(name) != value for name, value in facts.items())
+
+
+def _with_hint(error: BackendError | RegistryError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)

@@ -1,0 +1,178 @@
+"""Keep a run's MLflow run up to date; MLflow may be away at any time, and everything catches up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator import contract
+from orchestrator.db import Database, Run
+from orchestrator.errors import TrackingError
+from orchestrator.runs import Status
+from orchestrator.settings import Settings
+from orchestrator.spec.models import Spec
+from orchestrator.tracking import DatasetInput, MetricPoint, Tracker
+
+BATCH = 500
+AGAIN_SECONDS = (2.0, 5.0, 15.0, 30.0)
+
+# How far MLflow has been told: the run exists; its dataset and config are logged; the end.
+CREATED, PLANNED = "created", "planned"
+_MLFLOW_STATUS = {Status.SUCCEEDED: "FINISHED", Status.FAILED: "FAILED", Status.CANCELLED: "KILLED"}
+
+
+@dataclass
+class Tracking:
+    """Tells MLflow about runs, and remembers only when to try again after it was away."""
+
+    settings: Settings
+    database: Database
+    away: str | None = None
+    _failures: int = 0
+    _not_before: float = 0.0
+    _tracker: Tracker | None = field(default=None, repr=False)
+
+    def ensure(self, run: Run, now: float) -> Run:
+        """The run with its MLflow run made, where there is a server and it answers."""
+        if run.mlflow_run or self._quiet(now):
+            return run
+        return self._guarded(lambda: self._create(run), run, now)
+
+    def catch_up(self, run: Run, now: float) -> Run:
+        """Tell MLflow everything it does not know yet, as far as it answers."""
+        if self._quiet(now) or run.tracked == run.status:
+            return run
+        return self._guarded(lambda: self._tell(run), run, now)
+
+    def behind(self, run: Run) -> bool:
+        """Whether MLflow still lacks something of a run that has ended."""
+        return bool(self.settings.mlflow_uri) and run.status.final and run.tracked != run.status
+
+    def _quiet(self, now: float) -> bool:
+        return not self.settings.mlflow_uri or now < self._not_before
+
+    def _guarded(self, tell: Any, run: Run, now: float) -> Run:
+        try:
+            told: Run = tell()
+        except TrackingError as error:
+            self.away = f"{error}" + (f"; {error.hint}" if error.hint else "")
+            self._not_before = now + AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)]
+            self._failures += 1
+            return self.database.run(run.id)
+        self.away, self._failures, self._not_before = None, 0, 0.0
+        return told
+
+    @property
+    def _server(self) -> Tracker:
+        if self._tracker is None:
+            assert self.settings.mlflow_uri
+            self._tracker = Tracker(self.settings.mlflow_uri)
+        return self._tracker
+
+    def _create(self, run: Run) -> Run:
+        spec = Spec.model_validate(dict(run.spec))
+        tracked = self._server.ensure_run(
+            run.id, run.name, spec.experiment, _tags(run, spec), int(run.created * 1000)
+        )
+        self._server.log_params(tracked.mlflow_run_id, _params(spec))
+        self._server.log_artifact_texts(tracked.mlflow_run_id, {"spec.yaml": run.spec_text})
+        return self.database.update(
+            run, mlflow_run=tracked.mlflow_run_id, mlflow_url=tracked.url, tracked=CREATED
+        )
+
+    def _tell(self, run: Run) -> Run:
+        if run.mlflow_run is None:
+            run = self._create(run)
+        if run.tracked == CREATED and "dataset" in run.facts:
+            run = self._tell_plan(run)
+        self._ship_points(run)
+        return self._tell_end(run) if run.status.final else run
+
+    def _tell_plan(self, run: Run) -> Run:
+        config = _newest_config(contract.open_store(run.storage).below(contract.run_key(run.id)))
+        if config is None or run.mlflow_run is None:
+            return run
+        dataset = contract.open_store(run.storage).read(
+            f"{contract.dataset_key(run.facts['dataset'])}/dataset.json"
+        )
+        texts = {"axolotl.yaml": config, "dataset.json": dataset.decode()}
+        self._server.log_artifact_texts(run.mlflow_run, texts)
+        self._server.log_inputs(run.mlflow_run, _inputs(run, json.loads(dataset)))
+        return self.database.update(run, tracked=PLANNED)
+
+    def _ship_points(self, run: Run) -> None:
+        assert run.mlflow_run is not None
+        while batch := self.database.points_to_ship(run.id, BATCH):
+            points = [MetricPoint(p.key, p.step, p.value, int(p.time * 1000)) for p in batch]
+            self._server.log_points(run.mlflow_run, points)
+            self.database.mark_shipped(run.id, batch)
+
+    def _tell_end(self, run: Run) -> Run:
+        assert run.mlflow_run is not None
+        self._server.log_summary(run.mlflow_run, _summary(run, self.database))
+        tags = {"axo.status": run.status.value, "axo.reason": run.reason.value if run.reason else ""}
+        self._server.set_tags(run.mlflow_run, tags)
+        self._server.finish(run.mlflow_run, _MLFLOW_STATUS[run.status], int((run.ended or run.updated) * 1000))
+        return self.database.update(run, tracked=run.status.value)
+
+
+def _tags(run: Run, spec: Spec) -> dict[str, str]:
+    tags = {"axo.name": run.name, "axo.spec_digest": run.spec_digest, "axo.base_model": spec.base_model}
+    if spec.description:
+        tags["mlflow.note.content"] = spec.description
+    return tags
+
+
+def _params(spec: Spec) -> dict[str, Any]:
+    """The parameters people compare runs by."""
+    training = spec.training.model_dump(exclude_none=True, exclude={"early_stopping"})
+    adapter = spec.adapter.model_dump(exclude_none=True)
+    if spec.adapter.kind == "full":
+        adapter = {"kind": "full"}
+    return {
+        "base_model": spec.base_model,
+        "method": spec.method,
+        "machine": spec.compute.machine,
+        **{f"adapter.{name}": value for name, value in adapter.items()},
+        **training,
+        **{f"axolotl.{name}": value for name, value in spec.axolotl.items()},
+    }
+
+
+def _inputs(run: Run, dataset: Mapping[str, Any]) -> Sequence[DatasetInput]:
+    digest = run.facts["dataset"]
+    return [
+        DatasetInput(
+            name=str(dataset.get("name") or run.name),
+            digest=digest,
+            context=context,
+            source={"sources": dataset.get("sources"), "storage": contract.dataset_key(digest)},
+            profile=dict(dataset["splits"][split]),
+        )
+        for split, context in (("train", "training"), ("validation", "validation"))
+        if dataset["splits"].get(split)
+    ]
+
+
+def _newest_config(store: contract.Store) -> str | None:
+    configs = [key for key in store.keys("launches") if key.endswith("/axolotl.yaml")]
+    newest = max(configs, key=lambda key: int(key.split("/")[1]), default=None)
+    return store.read(newest).decode() if newest else None
+
+
+def _summary(run: Run, database: Database) -> dict[str, float]:
+    """Figures of the whole run: waiting, attempts, lost steps, scores."""
+    attempts = database.attempts(run.id)
+    started = min((a.started for a in attempts if a.started is not None), default=None)
+    trained = [a for a in attempts if a.started is not None]
+    seconds = sum((a.last or 0.0) - (a.started or 0.0) for a in trained)
+    summary = {"run/attempts": float(len(trained)), "run/lost_steps": float(run.lost_steps)}
+    if started is not None:
+        summary |= {"run/queue_wait_seconds": started - run.created, "run/training_seconds": seconds}
+    evaluation = run.facts.get("evaluate") or {}
+    for side in ("base", "adapter"):
+        for metric, value in (evaluation.get(side) or {}).items():
+            summary[f"{side}/{metric}"] = float(value)
+    return summary
