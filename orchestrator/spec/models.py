@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
@@ -12,6 +13,11 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}$")]
 Role = Literal["system", "user", "assistant", "tool"]
+
+
+def broken_rule(what: str, fix: str, *at: str | int) -> PydanticCustomError:
+    """The error of a rule over several fields: what is wrong, the fix, and the field it shows at."""
+    return PydanticCustomError("spec_rule", "{what}", {"what": what, "fix": fix, "at": at})
 
 
 class Closed(BaseModel):
@@ -73,9 +79,13 @@ class Mapping(Closed):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.messages is None) == (self.conversation is None):
-            raise ValueError("give exactly one of `messages` and `conversation`")
+            raise broken_rule("a mapping has exactly one kind", "give either `messages` or `conversation`")
         if self.messages is not None and not any(message.role == "assistant" for message in self.messages):
-            raise ValueError("no message has the role assistant, so there is nothing to train on")
+            raise broken_rule(
+                "no message has the role assistant, so there is nothing to train on",
+                "add one, such as {role: assistant, content: ...}",
+                "messages",
+            )
         return self
 
 
@@ -97,9 +107,9 @@ class Adapter(Closed):
 
     @model_validator(mode="after")
     def _only_lora_has_a_rank(self) -> Self:
-        extra = sorted(self.model_fields_set - {"kind"})
-        if self.kind == "full" and extra:
-            raise ValueError(f"{', '.join(extra)} belong to kind lora; kind full has none of them")
+        lora_only = sorted(self.model_fields_set - {"kind"})
+        if self.kind == "full" and lora_only:
+            raise broken_rule("kind full has no such field", "remove it, or set kind: lora", lora_only[0])
         return self
 
 
@@ -150,8 +160,22 @@ class Training(Closed):
     @model_validator(mode="after")
     def _micro_divides_batch(self) -> Self:
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}"
+            raise broken_rule(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}",
+                "make it a divisor of batch_size, or leave it out",
+                "micro_batch_size",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_checkpoint_exists(self) -> Self:
+        """Axolotl keeps the best checkpoint only where each checkpoint was evaluated."""
+        evaluations, checkpoints = self.eval_steps or 1, self.checkpoint_steps or 0
+        if self.early_stopping and checkpoints % evaluations:
+            raise broken_rule(
+                f"early stopping needs checkpoint_steps to be a multiple of eval_steps ({self.eval_steps})",
+                "leave checkpoint_steps out, or make it such a multiple",
+                "checkpoint_steps",
             )
         return self
 
@@ -199,7 +223,7 @@ class MlflowTarget(Closed):
     @field_validator("alias")
     @classmethod
     def _not_a_version(cls, value: str | None) -> str | None:
-        if value and (value == "latest" or value[0] == "v" and value[1:].isdigit()):
+        if value and (value == "latest" or (value[0] == "v" and value[1:].isdigit())):
             raise ValueError("MLflow keeps `latest` and names such as v1 for itself")
         return value
 
@@ -234,17 +258,13 @@ class Spec(Closed):
 
     @model_validator(mode="after")
     def _held_out_rows_where_needed(self) -> Self:
-        needs = [
-            name
-            for name, wanted in (
-                ("evaluate", self.evaluate),
-                ("training.early_stopping", self.training.early_stopping),
-                ("training.eval_steps", self.training.eval_steps),
-            )
-            if wanted is not None
-        ]
+        needs: tuple[tuple[str, ...], ...] = (
+            *([("evaluate",)] if self.evaluate else []),
+            *([("training", "early_stopping")] if self.training.early_stopping else []),
+            *([("training", "eval_steps")] if self.training.eval_steps else []),
+        )
         if needs and self.dataset.validation is None:
-            raise ValueError(f"{', '.join(needs)} needs held-out rows: set dataset.validation, such as 0.05")
+            raise broken_rule("this needs held-out rows", "set dataset.validation, such as 0.05", *needs[0])
         return self
 
     @property

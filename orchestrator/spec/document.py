@@ -1,0 +1,108 @@
+"""What a YAML text holds: plain data, the place of every value, and the faults found so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from orchestrator.errors import Fault
+
+KeyPath = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """Where something stands: a file, and a line and column that count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data, the place of every value and key by its path, and the faults of the text.
+
+    `unreadable` holds the paths whose value is not what was written (an alias, a tag): they have
+    a fault already. `complete` is False when reading ended early, so nothing else can be said.
+    `texts` holds the text of every file that is part of it.
+    """
+
+    file: str
+    value: Any = None
+    values: Mapping[KeyPath, Place] = field(default_factory=dict)
+    keys: Mapping[KeyPath, Place] = field(default_factory=dict)
+    unreadable: frozenset[KeyPath] = frozenset()
+    faults: tuple[Fault, ...] = ()
+    complete: bool = True
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath, *, key: bool = False) -> Place:
+        """The place of a value (or of its key), or of the nearest thing around it."""
+        for length in range(len(path), 0, -1):
+            found = (self.keys if key else self.values).get(path[:length])
+            if found:
+                return found
+            key = True
+        return Place(self.file, 1, 1)
+
+    def strings(self) -> Iterator[tuple[KeyPath, str]]:
+        """Every text and every key in the data."""
+        yield from _strings(self.value, ())
+
+    def with_fault(self, path: KeyPath, fault: Fault) -> Document:
+        """The document with one more fault, and its value at `path` marked as unreadable."""
+        return replace(self, unreadable=self.unreadable | {path}, faults=(*self.faults, fault))
+
+    def with_part(self, path: tuple[str], part: Document) -> Document:
+        """The document with another one in place of the value at `path`, one key of the top."""
+        unreadable = {(*path, *below) for below in part.unreadable} | (set() if part.complete else {path})
+        return replace(
+            self,
+            value={**self.value, path[0]: part.value},
+            values={**self.values, **{(*path, *below): place for below, place in part.values.items()}},
+            keys={**self.keys, **{(*path, *below): place for below, place in part.keys.items()}},
+            unreadable=self.unreadable | unreadable,
+            faults=(*self.faults, *part.faults),
+            texts={**self.texts, **part.texts},
+        )
+
+
+def fault_at(
+    place: Place,
+    what: str,
+    fix: str | None = None,
+    *,
+    why: str | None = None,
+    path: KeyPath = (),
+    value: str | None = None,
+) -> Fault:
+    """A fault at a place."""
+    return Fault(what, fix, why, *place, path=dotted(path) or None, value=value)
+
+
+def dotted(path: KeyPath) -> str:
+    """`publish[0].mlflow.model` for ("publish", 0, "mlflow", "model")."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def parse_path(text: str) -> KeyPath:
+    """The opposite of `dotted`."""
+    parts = re.findall(r"[^.\[\]]+|\[[0-9]+\]", text)
+    return tuple(int(part[1:-1]) if part.startswith("[") else part for part in parts)
+
+
+def _strings(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*path, key), key
+            yield from _strings(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _strings(inner, (*path, index))

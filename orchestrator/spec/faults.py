@@ -1,0 +1,231 @@
+"""Faults in the user's words: what pydantic found, with its place, the reason and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from orchestrator.errors import Fault
+from orchestrator.spec.document import Document, KeyPath, dotted, fault_at
+from orchestrator.spec.models import Spec
+from orchestrator.spec.names import AXOLOTL_NAMES
+from orchestrator.spec.secrets import redact
+
+_LONGEST_VALUE = 60
+
+_RULES: Mapping[str, str] = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a section of keys and values",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be {le:.10g} or less",
+    "list_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "missing": "is missing",
+    "model_type": "must be a section of keys and values",
+    "string_too_long": "must have {max_length} characters or fewer",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "too_long": "must have {max_length} entries or fewer",
+    "too_short": "must have {min_length} entries or more",
+}
+_PATTERNS: Mapping[str, str] = {
+    "name": "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
+    "machine": "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
+    "alias": "must start with a letter and hold letters, digits, hyphens and underscores, 100 or fewer",
+}
+_TRUTHS: Mapping[str, str] = {
+    "yes": "true",
+    "on": "true",
+    "y": "true",
+    "no": "false",
+    "off": "false",
+    "n": "false",
+}
+
+
+def spec_faults(error: ValidationError, document: Document) -> list[Fault]:
+    """Every error of pydantic as a fault, in the order of their places.
+
+    Errors at values that could not be read (they have a fault already) are left out, and the
+    several errors of a field that may be one of several types become one.
+    """
+    at: dict[KeyPath, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        at.setdefault(_path(detail, document), []).append(detail)
+    faults = [
+        _fault(_telling(details), path, document)
+        for path, details in at.items()
+        if not any(_touches(path, unreadable) for unreadable in document.unreadable)
+    ]
+    return sorted(faults, key=lambda fault: (fault.file != document.file, fault.line or 0, fault.column or 0))
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was probably meant to be."""
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
+
+
+def shown(value: Any) -> str:
+    """A value as the user wrote it, cut to one short line, secrets left out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(redact(text).split()) if text.strip() else json.dumps(text)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def without_secrets(fault: Fault) -> Fault:
+    """The fault with whatever looks like a secret cut short in every text."""
+    return replace(
+        fault,
+        what=redact(fault.what),
+        fix=fault.fix and redact(fault.fix),
+        why=fault.why and redact(fault.why),
+        path=fault.path and redact(fault.path),
+        value=fault.value and redact(fault.value),
+    )
+
+
+def _path(detail: ErrorDetails, document: Document) -> KeyPath:
+    """The path of an error in the document, without the union members pydantic puts into it."""
+    location = tuple(detail["loc"])
+    length = len(location)
+    while length and location[:length] not in document.values:
+        length -= 1
+    return location if detail["type"] == "missing" else location[:length]
+
+
+def _touches(path: KeyPath, other: KeyPath) -> bool:
+    return path[: len(other)] == other or other[: len(path)] == path
+
+
+def _telling(details: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Of the errors of a union's members, the one that is about the value rather than its type."""
+    about_value = [detail for detail in details if not detail["type"].endswith("_type")]
+    return (about_value or list(details))[0]
+
+
+def _fault(detail: ErrorDetails, path: KeyPath, document: Document) -> Fault:
+    if detail["type"] == "extra_forbidden":
+        place = document.place(path, key=True)
+        return fault_at(place, "unknown key", _unknown_key_fix(path), path=path)
+    if detail["type"] == "spec_rule":
+        path = (*path, *detail["ctx"]["at"])
+        return fault_at(
+            document.place(path, key=True), detail["ctx"]["what"], detail["ctx"]["fix"], path=path
+        )
+    value, known = _value(detail), _field(path)
+    return fault_at(
+        document.place(path, key=value is None),
+        _rule(detail, path),
+        _fix(detail, path),
+        why=known.description if known else None,
+        path=path,
+        value=None if value is None else shown(value),
+    )
+
+
+def _value(detail: ErrorDetails) -> str | int | float | None:
+    """The value that an error is about, where it fits into a line."""
+    value = detail["input"]
+    return value if detail["type"] != "missing" and isinstance(value, str | int | float) else None
+
+
+def _rule(detail: ErrorDetails, path: KeyPath) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(str(path[-1]), f"must match {context['pattern']}")
+    if kind in _RULES:
+        return _RULES[kind].format(**context).replace("'", "`")
+    return detail["msg"].removeprefix("Value error, ")
+
+
+def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
+    kind, value = detail["type"], _value(detail)
+    if kind == "missing":
+        return f"add `{path[-1]}:`"
+    if kind.endswith("_type"):
+        return _type_fix(kind, value)
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        near = suggestion(str(value).lower(), choices)
+        return f"did you mean `{near}`?" if near else None
+    if kind == "string_pattern_mismatch" and path[-1] in ("name", "machine"):
+        slug = re.sub(r"[^a-z0-9]+", "-", redact(str(value)).lower()).strip("-")[:48].strip("-")
+        return f"write `{slug}`" if slug else None
+    return None
+
+
+def _type_fix(kind: str, value: Any) -> str | None:
+    if value is None:
+        return "give it a value, or remove the key"
+    if kind == "string_type" and isinstance(value, int | float):
+        return f'put it in quotes: "{shown(value)}"'
+    if kind == "bool_type" and str(value).lower() in _TRUTHS:
+        return f"write {_TRUTHS[str(value).lower()]}"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        plain = value.replace("_", "").replace(",", "").strip()
+        digits = re.fullmatch(r"([-+]?)0*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)", plain)
+        return f"write {digits[1]}{digits[2]}, a plain number without quotes" if digits else None
+    return None
+
+
+def _unknown_key_fix(path: KeyPath) -> str:
+    key = str(path[-1])
+    model = _model(path[:-1])
+    near = suggestion(key, model.model_fields) if model else None
+    if near:
+        return f"did you mean `{near}`?"
+    if elsewhere := _elsewhere(key, path):
+        return f"did you mean {' or '.join(f'`{name}`' for name in elsewhere)}?"
+    return f"the keys here are {', '.join(model.model_fields)}" if model else "remove it"
+
+
+def _elsewhere(key: str, path: KeyPath) -> list[str]:
+    """Fields of other sections with this name, or that Axolotl calls by it."""
+    found = [name for name in _all_fields() if name.rpartition(".")[2] == key and name != dotted(path)]
+    return found or ([AXOLOTL_NAMES[key]] if key in AXOLOTL_NAMES else [])
+
+
+def _all_fields(model: type[BaseModel] = Spec, prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        names.append(f"{prefix}{name}")
+        inner = _inner_model(field.annotation)
+        names += _all_fields(inner, f"{prefix}{name}.") if inner else []
+    return names
+
+
+def _field(path: KeyPath) -> FieldInfo | None:
+    """The field of the models that a path names; list places are passed over."""
+    names = [part for part in path if isinstance(part, str)]
+    model = _model(tuple(names[:-1])) if names else None
+    return model.model_fields.get(names[-1]) if model else None
+
+
+def _model(path: KeyPath) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Spec
+    for part in path:
+        if isinstance(part, str):
+            field = model.model_fields.get(part) if model else None
+            model = _inner_model(field.annotation) if field else None
+    return model
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `list[Target]` or `Mapping | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_inner_model, get_args(annotation))), None)

@@ -1,0 +1,137 @@
+"""Load a spec: read it safely, check it whole, and report every fault at its place at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.errors import Fault, NotFoundError, SpecError
+from orchestrator.spec.document import Document, Place, fault_at, parse_path
+from orchestrator.spec.faults import shown, spec_faults, without_secrets
+from orchestrator.spec.models import Spec
+from orchestrator.spec.secrets import Secret, find_secret
+from orchestrator.spec.yaml import MAX_BYTES, read_yaml
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A spec without faults: its model, its text as written, its file, and the places in it.
+
+    `digest` is the SHA-256 of `canonical`, the JSON of the whole spec with defaults filled in and
+    a mapping of its own file put in place: two texts that mean the same have the same digest.
+    """
+
+    spec: Spec
+    text: str
+    path: Path
+    canonical: str = field(repr=False)
+    digest: str
+    document: Document = field(repr=False, compare=False)
+
+
+def load_spec(path: Path) -> Loaded:
+    """Load a spec and the mapping file it names.
+
+    Raises NotFoundError where there is no such file, SpecError with every fault otherwise.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no spec at {path}", hint="give the path of a YAML file")
+    return parse_spec(_read(path), path)
+
+
+def parse_spec(data: bytes, path: Path) -> Loaded:
+    """Load a spec from its bytes; `path` names it in faults, and its folder holds a mapping file."""
+    document = _inline_mapping(read_yaml(data, str(path)), path.parent)
+    faults = list(document.faults)
+    spec: Spec | None = None
+    if document.complete:
+        try:
+            spec = Spec.model_validate(document.value)
+        except ValidationError as error:
+            faults += spec_faults(error, document)
+    faults = [*_secret_faults(document), *faults]
+    if faults or spec is None:
+        raise SpecError(list(dict.fromkeys(map(without_secrets, faults))))
+    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return Loaded(spec, document.texts[str(path)], path, canonical, digest, document)
+
+
+def locate(loaded: Loaded, path: str) -> Place:
+    """Where `path` (such as `axolotl.sample_packing` or `publish[0].mlflow`) stands: file, line, column.
+
+    A field that was left out has the place of the section around it.
+    """
+    return loaded.document.place(parse_path(path), key=True)
+
+
+def with_places(loaded: Loaded, faults: Iterable[Fault]) -> list[Fault]:
+    """Faults found later, each with the place of its `path` where it has none."""
+    return [fault if fault.line else _placed(loaded, fault) for fault in faults]
+
+
+def spec_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec as written, for editors: a mapping may also be the name of a file."""
+    schema = Spec.model_json_schema()
+    mapping = schema["properties"]["mapping"]
+    description = mapping.pop("description")
+    file = {"type": "string", "minLength": 1, "description": "A mapping file, relative to the spec's folder."}
+    schema["properties"]["mapping"] = {"anyOf": [mapping, file], "description": description}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _placed(loaded: Loaded, fault: Fault) -> Fault:
+    place = locate(loaded, fault.path or "")
+    return replace(fault, file=place.file, line=place.line, column=place.column)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _inline_mapping(document: Document, folder: Path) -> Document:
+    """The document with the mapping file that it names in the place of the name."""
+    name = document.value.get("mapping") if isinstance(document.value, dict) else None
+    if not isinstance(name, str):
+        return document
+    try:
+        file = folder / name
+        if not file.is_file():
+            raise FileNotFoundError
+        mapping = read_yaml(_read(file), str(file))
+    except (OSError, ValueError):
+        return document.with_fault(("mapping",), _no_mapping_file(document, name))
+    return document.with_part(("mapping",), mapping)
+
+
+def _no_mapping_file(document: Document, name: str) -> Fault:
+    fix = "give a path relative to the spec's folder, or write the mapping here"
+    place = document.place(("mapping",))
+    return fault_at(place, "there is no such mapping file", fix, path=("mapping",), value=shown(name))
+
+
+def _secret_faults(document: Document) -> list[Fault]:
+    """One for each line with a secret: in the text, comments too, or hidden by escapes in a string."""
+    faults: dict[tuple[str, int], Fault] = {}
+    for file, text in document.texts.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            if secret := find_secret(line):
+                faults[file, number] = _secret_fault(Place(file, number, secret.start + 1), secret)
+    for path, string in document.strings():
+        place = document.place(path)
+        if (secret := find_secret(string)) and (place.file, place.line) not in faults:
+            faults[place.file, place.line] = _secret_fault(place, secret)
+    return list(faults.values())
+
+
+def _secret_fault(place: Place, secret: Secret) -> Fault:
+    fix = "take it out, revoke it, and let the operator's settings hold the new one"
+    why = "a spec is kept in git, in storage and in MLflow"
+    return fault_at(place, f"this looks like {secret.kind}", fix, why=why, value=secret.shown)
