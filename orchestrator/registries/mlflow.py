@@ -1,0 +1,192 @@
+"""MLflow's model registry: adapter files as artifacts of the run, a version, an alias."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from orchestrator import mlflow_client
+from orchestrator.contract import File, content_digest, hash_file
+from orchestrator.errors import RegistryError
+from orchestrator.mlflow_client import Artifacts
+from orchestrator.registries import Package, Published, RegistryAway, allowed_files
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+RECEIPT = "PUBLISHED.json"
+DIGEST_TAG = "axo.digest"
+RUN_TAG = "axo.run_id"
+PACKAGE_TAG = "axo.package_digest"
+DESCRIPTION_CHARACTERS = 5000  # of the column: mlflow/store/model_registry/dbmodels/models.py
+TAG_CHARACTERS = 5000
+
+
+@dataclass(frozen=True)
+class MlflowRegistry:
+    """The registered model `model` of the server at `uri`, for adapters of one MLflow run.
+
+    The files lie under `adapter/<digest of all of them>` of the run's artifacts, so other content
+    never replaces them; `PUBLISHED.json`, written last, makes the folder whole. The version keeps
+    that digest too: a change of a file together with `PUBLISHED.json` is still found.
+    """
+
+    uri: str
+    model: str
+    alias: str | None
+    mlflow_run: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uri", mlflow_client.checked_uri(self.uri, RegistryError))
+
+    def check(self) -> None:
+        """Whether the server answers and lets us in."""
+        with self._translated():
+            self._client.search_registered_models(max_results=1)
+
+    def push(self, package: Package) -> Published:
+        """Publish, once per digest and run; a version that is there already only gets its alias.
+
+        Raises:
+            FileNotAllowed: the folder holds a file that may not leave.
+            RegistryAway: the server cannot be reached.
+            RegistryError: it refuses, or does not hold what was sent.
+        """
+        files = [hash_file(package.folder / name, name) for name in allowed_files(package.folder)]
+        with self._translated():
+            version = self._find_version(package)
+            if version is None:
+                folder = self._upload(package, files)
+                self._ensure_model()
+                version = self._create_version(package, folder, content_digest(files))
+            if self.alias is not None:
+                self._client.set_registered_model_alias(self.model, self.alias, version.version)
+        return self._published(str(version.version), package.digest)
+
+    def verify(self, published: Published) -> list[str]:
+        """What is untrue of a published version: every file is read back and compared by SHA-256."""
+        with self._translated():
+            version = self._client.get_model_version(self.model, published.version)
+            artifacts = mlflow_client.open_artifacts(self.uri, version.run_id)
+            folder = version.source.removeprefix(f"runs:/{version.run_id}/")
+            if RECEIPT not in mlflow_client.files_below(artifacts, folder):
+                return [f"{RECEIPT} is missing"]
+            faults = [] if version.tags.get(DIGEST_TAG) == published.digest else [_other_adapter(published)]
+            files = _read_receipt(artifacts, folder)
+            if content_digest(files) != version.tags.get(PACKAGE_TAG):
+                faults.append(f"{RECEIPT} names other files than the version was made with")
+            return faults + _untrue(artifacts, folder, files)
+
+    @property
+    def _client(self) -> MlflowClient:
+        return mlflow_client.open_client(self.uri)
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return mlflow_client.translated(self.uri, away=RegistryAway, refused=RegistryError)
+
+    def _find_version(self, package: Package) -> ModelVersion | None:
+        """The version that an earlier push of this content made; the oldest one if there were two."""
+        query = f"name = '{self.model}' and run_id = '{self.mlflow_run}'"
+        versions = sorted(self._client.search_model_versions(query), key=lambda found: int(found.version))
+        return next((found for found in versions if found.tags.get(DIGEST_TAG) == package.digest), None)
+
+    def _upload(self, package: Package, files: Sequence[File]) -> str:
+        """Put the files under the run, read them back, and write the receipt last."""
+        artifacts = mlflow_client.open_artifacts(self.uri, self.mlflow_run)
+        folder = f"adapter/{content_digest(files)[:16]}"
+        for file in files:
+            _put(artifacts, package.folder / file.path, f"{folder}/{file.path}")
+        if faults := _untrue(artifacts, folder, files):
+            raise RegistryError(f"MLflow does not hold what was sent: {faults[0]}", hint="publish again")
+        with tempfile.TemporaryDirectory(prefix="axo-mlflow-") as scratch:
+            receipt = Path(scratch) / RECEIPT
+            receipt.write_bytes(_receipt(package, files))
+            _put(artifacts, receipt, f"{folder}/{RECEIPT}")
+        return folder
+
+    def _ensure_model(self) -> None:
+        try:
+            self._client.create_registered_model(self.model)
+        except Exception as error:
+            if not mlflow_client.was_refused_as(error, "RESOURCE_ALREADY_EXISTS"):
+                raise
+
+    def _create_version(self, package: Package, folder: str, package_digest: str) -> ModelVersion:
+        ours = {DIGEST_TAG: package.digest, RUN_TAG: package.run_id, PACKAGE_TAG: package_digest}
+        return self._client.create_model_version(
+            self.model,
+            source=f"runs:/{self.mlflow_run}/{folder}",
+            run_id=self.mlflow_run,
+            tags={key: value[:TAG_CHARACTERS] for key, value in package.tags.items()} | ours,
+            description=_description(package),
+            await_creation_for=None,
+        )
+
+    def _published(self, version: str, digest: str) -> Published:
+        server, model = mlflow_client.public_uri(self.uri), quote(self.model, safe="")
+        page = f"{server}/#/models/{model}/versions/{version}"
+        return Published("mlflow", f"models:/{self.model}/{version}", version, page, digest)
+
+
+def _put(artifacts: Artifacts, file: Path, path: str) -> None:
+    mlflow_client.upload(artifacts, file, path.rpartition("/")[0])
+
+
+def _receipt(package: Package, files: Sequence[File]) -> bytes:
+    content = {"digest": package.digest, "run_id": package.run_id, "files": [asdict(file) for file in files]}
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _read_receipt(artifacts: Artifacts, folder: str) -> list[File]:
+    """The files that a receipt names; none where it is no receipt any more."""
+    with tempfile.TemporaryDirectory(prefix="axo-mlflow-") as scratch:
+        target = Path(scratch) / RECEIPT
+        mlflow_client.download(artifacts, f"{folder}/{RECEIPT}", target)
+        try:
+            return [File(**entry) for entry in json.loads(target.read_bytes())["files"]]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+
+def _untrue(artifacts: Artifacts, folder: str, files: Sequence[File]) -> list[str]:
+    """Files that are missing, that nobody published, or whose bytes are others."""
+    there = mlflow_client.files_below(artifacts, folder)
+    named = {file.path for file in files}
+    faults = [f"{name} was never published" for name in sorted(there) if name not in named | {RECEIPT}]
+    with tempfile.TemporaryDirectory(prefix="axo-mlflow-") as scratch:
+        target = Path(scratch) / "file"
+        for file in files:
+            if file.path not in there:
+                faults.append(f"{file.path} is missing")
+            elif _fetched(artifacts, f"{folder}/{file.path}", target, file.size) != (file.size, file.sha256):
+                faults.append(f"{file.path} has other content than was published")
+    return faults
+
+
+def _fetched(artifacts: Artifacts, path: str, target: Path, size: int) -> tuple[int, str]:
+    found = mlflow_client.download(artifacts, path, target, size)
+    return found.size, found.sha256
+
+
+def _other_adapter(published: Published) -> str:
+    return f"{published.reference} is not marked with the digest {published.digest}"
+
+
+def _description(package: Package) -> str:
+    """The card's text without its front matter, as far as the column holds it."""
+    card = package.folder / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2]
+    text = text.strip()
+    if len(text) <= DESCRIPTION_CHARACTERS:
+        return text
+    more = "\n\n(The whole card is the README.md among the files.)"
+    return text[: DESCRIPTION_CHARACTERS - len(more)] + more
