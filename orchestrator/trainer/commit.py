@@ -1,0 +1,115 @@
+"""What leaves the scratch folder: checkpoints while training, and the adapter at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from orchestrator.contract import ADAPTER, Fenced, Manifest, checkpoint_key, commit_folder
+from orchestrator.trainer.checkpoints import prune
+from orchestrator.trainer.endings import from_exception
+from orchestrator.trainer.session import Session
+
+# Weights, configs, the tokenizer and its template: nothing that runs when it is loaded.
+_ALLOWED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model"}
+_ALLOWED_NAMES = {"merges.txt", "vocab.txt"}
+_OWN_FILES = {"trainer_state.json", "tokens_state.json"}
+
+
+def commit_checkpoint(session: Session, trainer: Any, *, evaluation_due: bool) -> None:
+    """Commit the folder transformers has just saved; this process leaves when it may not."""
+    try:
+        _commit_checkpoint(session, trainer, evaluation_due)
+    except (Fenced, OSError) as error:
+        session.leave(from_exception(error, session.phase))
+
+
+def commit_adapter(session: Session, output: Path) -> Manifest:
+    """Commit the allowed files of a finished run as its adapter.
+
+    Raises:
+        Fenced: a later attempt owns the run.
+        OSError: storage is full or cannot be written.
+        FileNotFoundError: Axolotl saved no weights.
+    """
+    staged = Path(session.order.scratch) / ADAPTER
+    gather_adapter(output, staged, session.plan.base_model)
+    facts = {**session.facts, **session.counts, "base_model": session.plan.base_model}
+    manifest = Manifest(
+        "adapter",
+        (),
+        step=session.step,
+        attempt=session.order.attempt,
+        record=session.record.length,
+        facts=facts,
+    )
+    return commit_folder(session.run, staged, ADAPTER, manifest, guard=session.fence)
+
+
+def gather_adapter(output: Path, staged: Path, base_model: str | None) -> None:
+    """Copy what may leave from Axolotl's output folder, with the base model's true name in it.
+
+    Raises FileNotFoundError when there are no weights.
+    """
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    for path in sorted(output.iterdir()):
+        if path.is_file() and _allowed(path.name):
+            _link(path, staged / path.name)
+    if not any(staged.glob("*.safetensors")):
+        raise FileNotFoundError(f"Axolotl saved no weights in {output.name}")
+    if base_model:
+        _name_base_model(staged / "adapter_config.json", base_model)
+
+
+def _commit_checkpoint(session: Session, trainer: Any, evaluation_due: bool) -> None:
+    state = trainer.state
+    step = state.global_step
+    facts = _checkpoint_facts(trainer, evaluation_due)
+    session.record.checkpoint(step, {"evaluation_due": float(evaluation_due)})
+    session.record.flush()
+    manifest = Manifest(
+        "checkpoint", (), step=step, attempt=session.order.attempt, record=session.record.length, facts=facts
+    )
+    folder = Path(trainer.args.output_dir) / f"checkpoint-{step}"
+    commit_folder(session.run, folder, checkpoint_key(step), manifest, guard=session.fence)
+    session.step = session.committed = step
+    prune(session.run, session.plan.keep_checkpoints, facts["best_step"])
+
+
+def _checkpoint_facts(trainer: Any, evaluation_due: bool) -> dict[str, Any]:
+    state = trainer.state
+    best = state.best_global_step if trainer.args.load_best_model_at_end else None
+    tokens = getattr(state, "tokens", {}).get("total")
+    return {
+        "evaluation_due": evaluation_due,
+        "best_step": best or None,
+        "best_metric": state.best_metric if best else None,
+        "epoch": state.epoch,
+        "total_steps": state.max_steps,
+        "tokens": None if tokens is None else int(tokens),
+    }
+
+
+def _allowed(name: str) -> bool:
+    return (Path(name).suffix in _ALLOWED_SUFFIXES or name in _ALLOWED_NAMES) and name not in _OWN_FILES
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _name_base_model(path: Path, base_model: str) -> None:
+    """Axolotl wrote the scratch folder's `model`, which says nothing to whoever loads the adapter."""
+    if not path.is_file():
+        return
+    config = json.loads(path.read_bytes())
+    config["base_model_name_or_path"] = base_model
+    path.unlink()  # it is a link to Axolotl's own file
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,177 @@
+"""How a step's program ended, in the contract's words: from an exception, or from a dead child."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result
+
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
+_STORAGE_WORDS = (
+    "no space left on device",
+    "os error 28",
+    "disk quota exceeded",
+    "pytorchstreamwriter failed",
+)
+_MEMORY_NAMES = {"OutOfMemoryError", "MemoryError"}
+_MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "cublas_status_alloc_failed",
+)
+_CODES = {
+    Cause.STOPPED: ExitCode.INTERRUPTED,
+    Cause.FENCED: ExitCode.INTERRUPTED,
+    Cause.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
+    Cause.KILLED: ExitCode.CRASHED,
+    Cause.STORAGE: ExitCode.STORAGE,
+    Cause.CONFIG: ExitCode.CONFIG,
+    Cause.DATA: ExitCode.DATA,
+    Cause.CRASHED: ExitCode.CRASHED,
+}
+_MESSAGE_LENGTH = 2000
+
+
+class Phase(StrEnum):
+    """How far a child has come; what fails in a phase says whose fault it is."""
+
+    STARTING = "starting"  # imports, and reading what the parent left
+    CONFIG = "config"
+    DATA = "data"
+    MODEL = "model"
+    TRAINING = "training"
+    SAVING = "saving"  # the loop is over: the adapter is built and committed
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a child says when it leaves; the parent makes the attempt's outcome from it."""
+
+    result: Result
+    cause: Cause | None = None
+    message: str = ""
+    step: int | None = None
+    total_steps: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return _CODES[self.cause] if self.cause else ExitCode.SUCCESS
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Ending | None:
+        """The ending at `path`, or None where the child left none, or half of one."""
+        try:
+            raw = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        raw["result"] = Result(raw["result"])
+        raw["cause"] = Cause(raw["cause"]) if raw["cause"] else None
+        return cls(**raw)
+
+
+def success(message: str) -> Ending:
+    return Ending(Result.SUCCESS, message=message)
+
+
+def stopped(message: str) -> Ending:
+    return Ending(Result.INTERRUPTED, Cause.STOPPED, message)
+
+
+def failed(cause: Cause, message: str) -> Ending:
+    return Ending(Result.FAILED, cause, message[:_MESSAGE_LENGTH])
+
+
+def from_exception(error: BaseException, phase: Phase) -> Ending:
+    """Whose fault an exception is, and what to do about it."""
+    if isinstance(error, Fenced):
+        return Ending(Result.INTERRUPTED, Cause.FENCED, f"A newer start owns this run: {error}.")
+    if _is_memory(error):
+        return failed(Cause.OUT_OF_MEMORY, _memory_message(error, phase))
+    if _is_storage(error):
+        return failed(
+            Cause.STORAGE, f"Storage or scratch space cannot be written: {error}. Free or add space."
+        )
+    if phase is Phase.CONFIG:
+        return failed(Cause.CONFIG, f"Axolotl refuses the config: {error}")
+    if phase is Phase.MODEL or (phase is Phase.DATA and _raised_in(error, "load_tokenizer")):
+        return failed(Cause.CONFIG, f"The base model cannot be loaded: {_named(error)}")
+    if phase is Phase.DATA:
+        return failed(Cause.DATA, f"The dataset cannot be trained on: {_named(error)}")
+    if isinstance(error, ContractError):
+        return failed(Cause.CONFIG, f"Storage does not hold what the launch needs: {error}")
+    return failed(Cause.CRASHED, f"{_named(error)}. The attempt's log has the traceback.")
+
+
+def from_exit(code: int, *, stopping: bool, oom_killed: bool) -> Ending:
+    """What a child that left no ending died of: `code` is negative for a signal."""
+    if stopping and code in (-signal.SIGTERM, -signal.SIGINT):
+        return stopped("Stopped before training began; a new start goes on.")
+    if code == -signal.SIGKILL and oom_killed:
+        return failed(
+            Cause.OUT_OF_MEMORY,
+            "The kernel killed training since the host's memory ran out. Give the machine more memory, "
+            "or lower the micro batch or the sequence length.",
+        )
+    if code < 0:
+        name = signal.Signals(-code).name
+        return failed(Cause.KILLED, f"Training was killed by {name}, which nobody here sent.")
+    return failed(Cause.CRASHED, f"Training left with code {code} and no word why. Read the attempt's log.")
+
+
+def _is_memory(error: BaseException) -> bool:
+    return any(
+        type(link).__name__ in _MEMORY_NAMES
+        or (
+            isinstance(link, RuntimeError | OSError)
+            and any(word in str(link).lower() for word in _MEMORY_WORDS)
+        )
+        for link in _chain(error)
+    )
+
+
+def _memory_message(error: BaseException, phase: Phase) -> str:
+    during = f" while {phase}" if phase in (Phase.TRAINING, Phase.SAVING) else f" while loading ({phase})"
+    return (
+        f"Memory ran out{during}: {str(error).splitlines()[0] if str(error) else type(error).__name__} "
+        "Lower the micro batch or the sequence length, or take a larger machine."
+    )
+
+
+def _is_storage(error: BaseException) -> bool:
+    return any(
+        (isinstance(link, OSError) and link.errno in _STORAGE_ERRORS)
+        or any(word in str(link).lower() for word in _STORAGE_WORDS)
+        for link in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it was raised from."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _raised_in(error: BaseException, function: str) -> bool:
+    return any(frame.name == function for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _named(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,215 @@
+"""The Axolotl plugin and its callback: seeds, metrics, stops, commits, and exact resumption.
+
+Axolotl makes the plugin by name (`overlay.yaml`); it works on the child's `session`. Each rule
+below answers a way in which Axolotl 0.19.0 with transformers 5.16.1 would otherwise train on other
+data after a stop, lose the state of early stopping, or save a partial run as a finished one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import accelerate.data_loader
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback, set_seed
+
+from orchestrator.contract import Cause
+from orchestrator.trainer import session as sessions
+from orchestrator.trainer.commit import commit_checkpoint
+from orchestrator.trainer.endings import Phase, failed
+from orchestrator.trainer.record import numbers
+from orchestrator.trainer.resume import RandomState, finished, guard_epochs, prepare_resume
+from orchestrator.trainer.session import Session
+
+
+class ServicePlugin(BasePlugin):  # type: ignore[misc]
+    """What the service adds to Axolotl; one instance per child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = sessions.current()
+        self.session.plugged = True
+        self.trainer: Any = None
+        self.callback: ServiceCallback | None = None
+        _carry_epochs_into_skipped_batches()
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
+        """Packing draws its order while data is loaded, and nothing has seeded by then."""
+        self.session.phase = Phase.DATA
+        set_seed(cfg.seed)
+
+    def pre_model_load(self, cfg: Any) -> None:
+        """LoRA's first weights are drawn before the trainer's own seeding; also called for a
+        reference model."""
+        self.session.phase = Phase.MODEL
+        set_seed(cfg.seed)
+
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        self.trainer = trainer
+        self.session.counts = _counts(cfg, trainer)
+        if self.session.order.resume_from is not None:
+            # Each resume would evaluate again and log a second eval_loss.
+            trainer.args.eval_on_start = False
+        guard_epochs(trainer)
+        self.callback = ServiceCallback(self.session, trainer)
+        trainer.add_callback(self.callback)  # the last callback: its word on `control` stands
+
+    def post_train(self, cfg: Any, model: Any) -> None:
+        """Called before Axolotl's final save, and again after it: refuse to save a partial run."""
+        session, state = self.session, self.trainer.state
+        if session.phase is Phase.TRAINING or (session.stopping and session.committed != state.global_step):
+            session.leave(session.stop_ending())
+        if not (finished(self.trainer) or (self.callback and self.callback.ran_out)):
+            session.leave(
+                failed(
+                    Cause.CRASHED,
+                    f"Training ended at step {state.global_step} of {state.max_steps}; a partial run is not saved.",
+                )
+            )
+        session.facts.update(_result_facts(self.trainer))
+
+
+class ServiceCallback(TrainerCallback):  # type: ignore[misc]
+    """Follows one training run; added last, so that its settings of `control` stand."""
+
+    def __init__(self, session: Session, trainer: Any) -> None:
+        self.session, self.trainer = session, trainer
+        self.ran_out = False  # every epoch was read to its end, with fewer steps than foreseen
+        self._evaluation_due = False
+        self._before_evaluation: RandomState | None = None
+        self._tokens: float | None = None
+        self._step_ended = time.perf_counter()
+        self._step_seconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        session = self.session
+        session.listen()  # Axolotl has just put its own SIGINT handler in place
+        session.step, session.total_steps = state.global_step, state.max_steps
+        session.record.start(state.global_step, self._start_values(state))
+        if session.stopping:
+            session.leave(session.stop_ending())
+        session.phase = Phase.TRAINING
+        if session.order.resume_from is not None:
+            prepare_resume(self.trainer, control, evaluation_due=session.order.evaluation_due)
+        self._tokens = _tokens(state)
+        self._step_ended = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        now = time.perf_counter()
+        self._step_seconds, self._step_ended = now - self._step_ended, now
+        self.session.step = state.global_step
+        self._decide(control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.ran_out = (
+            math.ceil(args.num_train_epochs) <= round(state.epoch) and not control.should_training_stop
+        )
+        self._decide(control)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not logs or "train_runtime" in logs:  # the closing summary counts this attempt only
+            return
+        values = numbers(logs)
+        if "loss" in values:
+            values.update(self._speed(state))
+        self.session.record.metrics(state.global_step, values)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not self.session.stopping:
+            return
+        if self._before_evaluation:  # as if the evaluation had not begun: it is due at the next start
+            self._before_evaluation.restore()
+            self._evaluation_due = True
+            self.trainer._save_checkpoint(self.trainer.model, None)
+            commit_checkpoint(self.session, self.trainer, evaluation_due=True)
+        self.session.leave(self.session.stop_ending())
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._before_evaluation = None
+        self._step_ended = time.perf_counter()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        session = self.session
+        if session.committed != state.global_step or self._evaluation_due:
+            commit_checkpoint(session, self.trainer, evaluation_due=self._evaluation_due)
+        if session.stopping:
+            session.leave(session.stop_ending())
+        self._step_ended = time.perf_counter()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.session.record.flush()
+        if not self.session.stopping or self.session.committed == state.global_step:
+            self.session.phase = Phase.SAVING
+
+    def _decide(self, control: Any) -> None:
+        """Told to stop: save now, evaluate at the next start; leaving is up to `on_save`."""
+        if self.session.stopping:
+            self._evaluation_due = bool(control.should_evaluate)
+            control.should_evaluate, control.should_save, control.should_training_stop = False, True, True
+        elif control.should_evaluate:
+            self._before_evaluation = RandomState.now()
+
+    def _speed(self, state: Any) -> dict[str, float]:
+        speed = {"step_seconds": self._step_seconds}
+        tokens = _tokens(state)
+        if tokens is not None and self._step_seconds > 0:
+            speed["tokens_per_second"] = (tokens - (self._tokens or 0.0)) / self._step_seconds
+        self._tokens = tokens
+        return speed
+
+    def _start_values(self, state: Any) -> dict[str, float]:
+        return {
+            "total_steps": state.max_steps,
+            "resumed_from": self.session.order.resume_from or 0,
+            **self.session.counts,
+        }
+
+
+def _carry_epochs_into_skipped_batches() -> None:
+    """Give accelerate's SkipBatchSampler the `set_epoch` it lacks.
+
+    Resuming inside an epoch wraps the packing sampler in it; without `set_epoch` that sampler keeps
+    the batches of another epoch, and rows are repeated and missed.
+    """
+
+    def set_epoch(self: Any, epoch: int) -> None:
+        if hasattr(self.batch_sampler, "set_epoch"):
+            self.batch_sampler.set_epoch(epoch)
+
+    accelerate.data_loader.SkipBatchSampler.set_epoch = set_epoch
+
+
+def _counts(cfg: Any, trainer: Any) -> dict[str, float]:
+    """What Axolotl counted after filtering and splitting; no log line has these figures."""
+    counts = {
+        "rows": _length(trainer.train_dataset),
+        "validation_rows": _length(trainer.eval_dataset),
+        "total_num_tokens": cfg.total_num_tokens,
+        "total_supervised_tokens": cfg.total_supervised_tokens,
+    }
+    return {name: int(count) for name, count in counts.items() if count is not None}
+
+
+def _length(dataset: Any) -> int | None:
+    return len(dataset) if hasattr(dataset, "__len__") else None
+
+
+def _tokens(state: Any) -> float | None:
+    """Tokens through the model so far, padding included, where Axolotl counts them."""
+    total = getattr(state, "tokens", {}).get("total")
+    return None if total is None else float(total)
+
+
+def _result_facts(trainer: Any) -> dict[str, Any]:
+    state = trainer.state
+    best = state.best_global_step if trainer.args.load_best_model_at_end else None
+    return {
+        "stopped_early": state.global_step < state.max_steps,
+        "best_step": best or None,
+        "best_metric": state.best_metric if best else None,
+        "epoch": state.epoch,
+    }

@@ -1,0 +1,110 @@
+"""The scratch folder of an attempt: what Axolotl finds in it, and the child's environment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from orchestrator.contract import (
+    ADAPTER,
+    ContractError,
+    LaunchPlan,
+    Store,
+    fetch_folder,
+    launch_key,
+    read_manifest,
+)
+
+PLUGIN = "orchestrator.trainer.plugin.ServicePlugin"
+
+# No connection attempt in a whole run (sockets trapped), no telemetry, no tracker of Axolotl's own.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "AXOLOTL_DO_NOT_TRACK": "1",
+    "DO_NOT_TRACK": "1",
+    "DISABLE_MLFLOW_INTEGRATION": "TRUE",
+    "WANDB_DISABLED": "true",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@contextlib.contextmanager
+def scratch_folder(run: str, attempt: int, environment: Mapping[str, str]) -> Iterator[Path]:
+    """A folder of this attempt's own below `AXO_SCRATCH`, gone at the end: nothing an earlier start
+    left can be taken for this one's (Axolotl accepts any non-empty folder of prepared data)."""
+    top = environment.get("AXO_SCRATCH") or tempfile.gettempdir()
+    os.makedirs(top, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"axo-{run[:40]}-{attempt}-", dir=top))
+    try:
+        for name in ("work/output", "home", "tmp"):
+            (folder / name).mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def lay_out(storage: Store, run: Store, plan: LaunchPlan, work: Path) -> None:
+    """Put model, dataset, the launch's config and, to evaluate, the adapter into the work folder.
+
+    Raises:
+        ContractError: one of them is not in storage, or not whole.
+    """
+    for name, key in (("model", plan.model), ("dataset", plan.dataset)):
+        if key is not None:
+            _place(storage, key, work / name)
+    if plan.step == "evaluate":
+        fetch_folder(run, ADAPTER, work / ADAPTER)
+    with contextlib.suppress(FileNotFoundError):
+        (work / "axolotl.yaml").write_bytes(run.read(f"{launch_key(plan.launch)}/axolotl.yaml"))
+
+
+def overlay(resume_from: int | None) -> bytes:
+    """What this start adds to the launch's config. JSON, which every YAML reader takes."""
+    added: dict[str, object] = {"plugins": [PLUGIN]}
+    if resume_from is not None:
+        added["resume_from_checkpoint"] = f"output/checkpoint-{resume_from}"
+    return json.dumps(added, indent=1).encode() + b"\n"
+
+
+def child_environment(scratch: Path, device: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The child's environment: ours, offline, with every cache inside the scratch folder."""
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join(part for part in (package, environment.get("PYTHONPATH")) if part)
+    child = {
+        **environment,
+        **OFFLINE,
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "HF_HOME": str(scratch / "home"),
+        "TMPDIR": str(scratch / "tmp"),
+        "AXOLOTL_TEE_STDOUT": "0",  # the log goes to storage; no second copy in the output folder
+        "TQDM_MININTERVAL": "5",
+    }
+    if device == "cpu":
+        child["CUDA_VISIBLE_DEVICES"] = ""
+    return child
+
+
+def _place(storage: Store, key: str, target: Path) -> None:
+    """A link where storage is a folder, a checked copy elsewhere. Linked files are checked by size:
+    hashing a large model at each start would take longer than loading it."""
+    folder = storage.local(key)
+    if folder is None:
+        fetch_folder(storage, key, target)
+        return
+    manifest = read_manifest(storage, key)
+    if manifest is None:
+        raise ContractError(f"{key} has no true manifest")
+    for file in manifest.files:
+        path = folder / file.path
+        if not path.is_file() or path.stat().st_size != file.size:
+            raise ContractError(f"{key}/{file.path} is missing or not whole")
+    target.symlink_to(folder, target_is_directory=True)

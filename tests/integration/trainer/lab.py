@@ -1,0 +1,319 @@
+"""A small training laboratory: storage with one model and its datasets, runs, and their processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars
+import yaml
+
+from orchestrator.contract import (
+    FileStore,
+    LaunchPlan,
+    Manifest,
+    Outcome,
+    Record,
+    Store,
+    commit_folder,
+    launch_key,
+    owner,
+    parse_records,
+    read_outcome,
+    read_stream,
+    run_key,
+)
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "AXOLOTL_DO_NOT_TRACK": "1",
+    "DO_NOT_TRACK": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+SEEDING_PLUGIN = """\
+from axolotl.integrations.base import BasePlugin
+from transformers import set_seed
+
+class Seeds(BasePlugin):
+    def load_datasets(self, cfg, preprocess=False): set_seed(cfg.seed)
+    def pre_model_load(self, cfg): set_seed(cfg.seed)
+"""
+WORDS = "kettle lamp chair table window door garden bicycle car bus train ticket hotel flight".split()
+DATASET = {
+    "ds_type": "parquet",
+    "type": "chat_template",
+    "field_messages": "messages",
+    "message_property_mappings": {"role": "role", "content": "content"},
+    "roles_to_train": ["assistant"],
+    "train_on_eos": "turn",
+}
+CONFIG: dict[str, Any] = {
+    "base_model": "model",
+    "datasets": [{"path": "dataset/train.parquet", **DATASET}],
+    "output_dir": "output",
+    "dataset_prepared_path": "prepared",
+    "sequence_len": 128,
+    "pad_to_sequence_len": False,
+    "micro_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "num_epochs": 3,
+    "optimizer": "adamw_torch",
+    "lr_scheduler": "cosine",
+    "learning_rate": 0.005,
+    "seed": 42,
+    "logging_steps": 1,
+    "save_steps": 5,
+    "save_total_limit": 3,
+    "load_best_model_at_end": False,
+    "bf16": False,
+    "fp16": False,
+    "tf32": False,
+    "attn_implementation": "sdpa",
+    "dataloader_num_workers": 0,
+    "dataloader_pin_memory": False,
+    "dataset_num_proc": 1,
+}
+LORA: dict[str, Any] = {
+    "adapter": "lora",
+    "lora_r": 8,
+    "lora_alpha": 16,
+    "lora_dropout": 0.1,  # draws from the random state at every step: a wrong one shows
+    "lora_target_linear": True,
+    "lora_mlp_kernel": False,
+    "lora_qkv_kernel": False,
+    "lora_o_kernel": False,
+}
+PACKED: dict[str, Any] = {**LORA, "sample_packing": True, "eval_sample_packing": False, "sequence_len": 64}
+VALIDATED: dict[str, Any] = {
+    "test_datasets": [{"path": "dataset/validation.parquet", "split": "train", **DATASET}],
+    "eval_steps": 5,
+    "load_best_model_at_end": True,
+}
+
+
+@dataclass
+class Lab:
+    """Storage at `root`, with a model, two datasets and runs; `python` is the trainer's."""
+
+    root: Path
+    python: str
+    packages: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def store(self) -> FileStore:
+        return FileStore(self.root / "storage")
+
+    def stage_model(self, folder: Path) -> None:
+        commit_folder(self.store, folder, "models/tiny", Manifest("model", ()))
+
+    def stage_datasets(self) -> None:
+        for name, rows in (("plain", 20), ("rising", 20)):
+            folder = self.root / name
+            folder.mkdir()
+            _rows(rows, seed=1).write_parquet(folder / "train.parquet")
+            _rows(8, seed=2).write_parquet(folder / "validation.parquet")
+            commit_folder(self.store, folder, f"datasets/{name}", Manifest("dataset", ()))
+
+    def run(self, name: str, *settings: Mapping[str, Any], keep: int = 3) -> Run:
+        """A new run with one launch: its plan and its config are in storage."""
+        run = Run(self, name)
+        plan = LaunchPlan(
+            run=name, launch=1, step="train", model="models/tiny", dataset="datasets/plain",
+            base_model="acme/tiny", keep_checkpoints=keep,
+        )  # fmt: skip
+        run.store.write(f"{launch_key(1)}/plan.json", plan.to_json())
+        run.store.write(f"{launch_key(1)}/axolotl.yaml", yaml.safe_dump(_merged(settings)).encode())
+        return run
+
+    def baseline(self, name: str, *settings: Mapping[str, Any], seeded: bool = True) -> Baseline:
+        """Axolotl by itself on the same config, in a folder laid out by hand."""
+        folder = self.root / "baseline" / name
+        folder.mkdir(parents=True)
+        (folder / "seeds.py").write_text(SEEDING_PLUGIN)
+        (folder / "model").symlink_to(self.root / "storage/models/tiny")
+        (folder / "dataset").symlink_to(self.root / "storage/datasets/plain")
+        config = _merged(settings) | ({"plugins": ["seeds.Seeds"]} if seeded else {})
+        (folder / "axolotl.yaml").write_text(yaml.safe_dump(config))
+        with open(folder / "log.txt", "wb") as log:
+            subprocess.run(
+                [self.python, "-m", "axolotl.cli.train", "axolotl.yaml"], cwd=folder, env=self.environment(),
+                stdout=log, stderr=subprocess.STDOUT, check=True,
+            )  # fmt: skip
+        return Baseline(folder)
+
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if key in ("HOME", "PATH", "LANG")}
+        return kept | ENVIRONMENT | {"PYTHONPATH": str(self.packages), "AXO_SCRATCH": str(self.root / "scratch")}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What bare Axolotl left."""
+
+    folder: Path
+
+    @property
+    def points(self) -> dict[tuple[str, int], float]:
+        """Every logged value by (key, step), as transformers kept it in its last checkpoint."""
+        states = (self.folder / "output").glob("checkpoint-*/trainer_state.json")
+        newest = max(states, key=lambda path: int(path.parent.name.split("-")[1]))
+        points: dict[tuple[str, int], float] = {}
+        for entry in json.loads(newest.read_text())["log_history"]:
+            for key, value in entry.items():
+                points.setdefault((key, entry["step"]), value)
+        return points
+
+    @property
+    def tensors(self) -> dict[str, bytes]:
+        return tensors(self.folder / "output")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run in the lab's storage."""
+
+    lab: Lab
+    name: str
+
+    @property
+    def store(self) -> Store:
+        return self.lab.store.below(run_key(self.name))
+
+    @property
+    def folder(self) -> Path:
+        return self.lab.root / "storage" / run_key(self.name)
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def tensors(self) -> dict[str, bytes]:
+        return tensors(self.adapter)
+
+    @property
+    def records(self) -> list[Record]:
+        """Every line of every attempt's metric record, oldest first."""
+        return [record for attempt in range(1, owner(self.store) + 1) for record in self.records_of(attempt)]
+
+    def records_of(self, attempt: int) -> list[Record]:
+        return parse_records(read_stream(self.store, attempt, "metrics"))[0]
+
+    @property
+    def points(self) -> dict[tuple[str, int], float]:
+        """Every metric by (key, step); the first one wins."""
+        points: dict[tuple[str, int], float] = {}
+        for record in self.records:
+            if record.kind == "metrics":
+                for key, value in record.values.items():
+                    points.setdefault((key, record.step), value)
+        return points
+
+    def log(self, attempt: int = 1) -> str:
+        return read_stream(self.store, attempt, "log").decode()
+
+    def outcome(self, attempt: int | None = None) -> Outcome:
+        number = attempt or owner(self.store)
+        outcome = read_outcome(self.store, number)
+        assert outcome is not None, f"attempt {number} said nothing\n{self.log(number)[-3000:]}"
+        return outcome
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start an attempt in a process group of its own."""
+        (self.lab.root / "scratch").mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            [self.lab.python, "-m", "orchestrator.trainer", str(self.folder), "1"],
+            env=self.lab.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self.lab.processes.append(process)
+        return process
+
+    def finish(self) -> int:
+        """Run an attempt to its end; its exit code."""
+        return self.start().wait()
+
+    def interrupt(self, when: Callable[[], bool], with_signal: int = signal.SIGTERM) -> int:
+        """Start an attempt and signal its parent as soon as `when` holds; its exit code."""
+        process = self.start()
+        if wait_until(when, process):
+            process.send_signal(with_signal)
+        return process.wait()
+
+    def reached(self, step: int, key: str = "loss") -> Callable[[], bool]:
+        """Whether some attempt has recorded a metric of that step."""
+        return lambda: (key, step) in self.points
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
+    """Look until the condition holds; False where the process ended before."""
+    while not condition():
+        try:
+            process.wait(0.01)
+            return False
+        except subprocess.TimeoutExpired:
+            continue
+    return True
+
+
+def tensors(folder: Path) -> dict[str, bytes]:
+    """Every tensor of a folder's weights: name to its type, shape and bytes."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        data = path.read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        for name, entry in json.loads(data[8:start]).items():
+            if name != "__metadata__":
+                begin, end = (start + offset for offset in entry["data_offsets"])
+                found[name] = f"{entry['dtype']}{entry['shape']}".encode() + data[begin:end]
+    assert found, f"{folder} holds no weights"
+    return found
+
+
+@contextmanager
+def opened(root: Path, python: str, package: Path, model: Path) -> Iterator[Lab]:
+    packages = root / "packages"
+    packages.mkdir()
+    (packages / "orchestrator").symlink_to(package)
+    lab = Lab(root, python, packages)
+    lab.stage_model(model)
+    lab.stage_datasets()
+    try:
+        yield lab
+    finally:
+        for process in lab.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        shutil.rmtree(root / "scratch", ignore_errors=True)
+
+
+def _merged(settings: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    merged = dict(CONFIG)
+    for each in settings:
+        merged.update(each)
+    return merged
+
+
+def _rows(count: int, *, seed: int) -> polars.DataFrame:
+    rng = random.Random(seed)
+
+    def words(least: int, most: int) -> str:
+        return " ".join(rng.choice(WORDS) for _ in range(rng.randint(least, most)))
+
+    rows = [
+        [{"role": "user", "content": words(3, 12)}, {"role": "assistant", "content": words(1, 6)}]
+        for _ in range(count)
+    ]
+    return polars.DataFrame({"messages": rows})
