@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,7 +25,8 @@ from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
 
 # The shell writes its own number and becomes the program, so the number is never missing.
-_SHIM = 'echo $$ > "$0" && exec "$@"'
+_SHIM = 'cd "$(dirname "$0")" && echo $$ > "$0" && exec "$@"'
+_LOCK_HANDLE = 3
 _LAUNCHED = b"launched\n"
 _LOG_BYTES = 1024 * 1024
 
@@ -39,7 +39,8 @@ class LocalBackend:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.home / "local"
-        self._ours: dict[str, subprocess.Popen[bytes]] = {}
+        self._ours: dict[str, int] = {}
+        self._exit_codes: dict[str, int] = {}
 
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         return {
@@ -88,19 +89,25 @@ class LocalBackend:
                 hint="make its environment with `scripts/setup trainer`, or set AXO_TRAINER_PYTHON",
             )
 
-    def _start(self, launch: LaunchRequest, lock: int) -> subprocess.Popen[bytes]:
-        command = ["/bin/sh", "-c", _SHIM, str(self._path(launch.name, "pid")), *self._command(launch)]
-        with open(self._path(launch.name, "log"), "ab") as log:
-            return subprocess.Popen(
-                command,
-                env={**os.environ, **self._environment(launch)},
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[lock],
+    def _start(self, launch: LaunchRequest, lock: int) -> int:
+        """Spawn the program as the leader of a session of its own, the lock among its handles."""
+        shim = ["/bin/sh", "-c", _SHIM, str(self._path(launch.name, "pid"))]
+        log = os.open(self._path(launch.name, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            return os.posix_spawn(
+                shim[0],
+                [*shim, *self._command(launch)],
+                {**os.environ, **self._environment(launch)},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                    (os.POSIX_SPAWN_DUP2, lock, _LOCK_HANDLE),
+                ],
+                setsid=True,
             )
+        finally:
+            os.close(log)
 
     def _command(self, launch: LaunchRequest) -> list[str]:
         module = "orchestrator.steps" if launch.step == "prepare" else "orchestrator.trainer"
@@ -144,8 +151,13 @@ class LocalBackend:
             os.close(handle)
 
     def _reap(self, name: str) -> int | None:
-        ours = self._ours.get(name)
-        return ours.poll() if ours else None
+        """The exit code of a launch that this very process started, once it has ended."""
+        if name in self._ours:
+            pid, status = os.waitpid(self._ours[name], os.WNOHANG)
+            if pid:
+                del self._ours[name]
+                self._exit_codes[name] = os.waitstatus_to_exitcode(status)
+        return self._exit_codes.get(name)
 
     def _asked_to_stop(self, name: str, now: float) -> float:
         path = self._path(name, "stop")

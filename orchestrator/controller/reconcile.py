@@ -14,7 +14,7 @@ from orchestrator.db import Attempt, Database, Launch, Run
 from orchestrator.errors import BackendError, RegistryError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.runs import LaunchView, Reason, RunView, Status
-from orchestrator.settings import MACHINES, Machine, Settings
+from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
 
 PUBLISH_AGAIN_SECONDS = 5.0
@@ -102,10 +102,10 @@ class Controller:
 
     def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
         """Decide in the database, write the plan, then start: each may be cut off and done again."""
-        micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step)
+        machine = machine_of(self.settings, spec_of(run), action.step)
+        micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step, machine)
         number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
-        make_plan(run, number, action.step, micro_batch_size).write(store)
-        machine = machine_of(spec_of(run), action.step)
+        make_plan(run, number, action.step, machine, micro_batch_size).write(store)
         try:
             self.backend.launch(LaunchRequest(run.id, number, action.step, run.storage, machine))
         except BackendError as error:
@@ -136,15 +136,16 @@ def spec_of(run: Run) -> Spec:
     return Spec.model_validate(dict(run.spec))
 
 
-def machine_of(spec: Spec, step: contract.StepKind) -> Machine:
+def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machine:
     """The machine a step runs on; preparing needs no more than the processor."""
-    return MACHINES["cpu" if step == "prepare" else spec.compute.machine]
+    return settings.machines["cpu" if step == "prepare" else spec.compute.machine]
 
 
-def make_plan(run: Run, number: int, step: contract.StepKind, micro_batch_size: int | None) -> Plan:
+def make_plan(
+    run: Run, number: int, step: contract.StepKind, machine: Machine, micro_batch_size: int | None
+) -> Plan:
     """The plan of a launch; the same for the same arguments."""
     spec = spec_of(run)
-    machine = machine_of(spec, step)
     if step == "prepare":
         return plan_prepare(spec, run.base, run.id, number, machine)
     prepared = Prepared.from_facts(run.facts)
@@ -153,11 +154,10 @@ def make_plan(run: Run, number: int, step: contract.StepKind, micro_batch_size: 
     return plan_train(spec, prepared, run.id, number, machine, micro_batch_size)
 
 
-def _micro_batch_size(run: Run, step: contract.StepKind) -> int | None:
+def _micro_batch_size(run: Run, step: contract.StepKind, machine: Machine) -> int | None:
     if step != "train":
         return None
-    spec = spec_of(run)
-    return config_for(spec, Prepared.from_facts(run.facts).facts, machine_of(spec, step)).micro_batch_size
+    return config_for(spec_of(run), Prepared.from_facts(run.facts).facts, machine).micro_batch_size
 
 
 def training_seconds(attempts: Sequence[Attempt]) -> float:

@@ -114,7 +114,9 @@ class Tracking:
         self._server.log_summary(run.mlflow_run, _summary(run, self.database))
         tags = {"axo.status": run.status.value, "axo.reason": run.reason.value if run.reason else ""}
         self._server.set_tags(run.mlflow_run, tags)
-        self._server.finish(run.mlflow_run, _MLFLOW_STATUS[run.status], int((run.ended or run.updated) * 1000))
+        self._server.finish(
+            run.mlflow_run, _MLFLOW_STATUS[run.status], int((run.ended or run.updated) * 1000)
+        )
         return self.database.update(run, tracked=run.status.value)
 
 

@@ -1,0 +1,22 @@
+"""`axo cancel`: stop a run."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.output import note
+
+
+@click.command("cancel")
+@click.argument("name")
+def command(name: str) -> None:
+    """Stop the run NAME and wait until its processes are gone; its newest checkpoint stays."""
+    from orchestrator.runs import Intent
+    from orchestrator.service import Service
+    from orchestrator.settings import Settings
+
+    with Service(Settings.from_environment()) as service:
+        run = service.ask(name, Intent.CANCEL)
+        note(f"stopping {run.id}; a training step saves a checkpoint first")
+        run = service.drive(run.id, lambda _: None)
+    click.echo(f"{run.id} {run.status}")

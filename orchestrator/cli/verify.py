@@ -1,0 +1,29 @@
+"""`axo verify`: re-read what was published and compare digests."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from orchestrator.cli.output import output_option, print_data
+
+
+@click.command("verify")
+@click.argument("name")
+@output_option("table", "json", "yaml")
+def command(name: str, form: str) -> None:
+    """Download what was published of the run NAME and compare every file with its digest."""
+    from orchestrator.service import Service
+    from orchestrator.settings import Settings
+
+    with Service(Settings.from_environment()) as service:
+        found = service.verify(name)
+    if form != "table":
+        print_data({place: {"true": not faults, "faults": faults} for place, faults in found.items()}, form)
+    else:
+        for place, faults in found.items():
+            click.echo(f"{place}: {'as published' if not faults else 'NOT what was published'}")
+            for fault in faults:
+                click.echo(f"  {fault}")
+    sys.exit(1 if any(found.values()) else 0)

@@ -1,0 +1,200 @@
+"""What a user can ask for: the verbs that the command line (and later the API) calls."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from orchestrator import contract
+from orchestrator.backends.local import LocalBackend
+from orchestrator.controller.publish import open_registry, publish
+from orchestrator.controller.reconcile import Controller, run_store, spec_of
+from orchestrator.controller.track import Tracking
+from orchestrator.db import Database, Publication, Run, open_database
+from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError
+from orchestrator.runs import Intent, Status
+from orchestrator.settings import Settings
+from orchestrator.spec.load import Loaded, with_places
+
+PASS_SECONDS = 0.5
+SETTLE_SECONDS = 60.0
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+class Service:
+    """The verbs, over one database and one backend of this machine."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.database: Database = open_database(f"sqlite:///{settings.home / 'axo.db'}")
+        self.tracking = Tracking(settings, self.database)
+        self.backend = LocalBackend(settings)
+        self._controller = Controller(settings, self.database, self.backend, self.tracking, clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.database.close()
+
+    def submit(self, loaded: Loaded, *, new: bool = False) -> tuple[Run, bool]:
+        """A run of this spec: the unfinished one there is (True), or a fresh one (False)."""
+        if not new and (unfinished := self.database.unfinished(loaded.digest)):
+            return self._resumed(unfinished), True
+        check_ready(loaded, self.settings)
+        now = self.clock()
+        run = Run(
+            id=f"{loaded.spec.name}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}",
+            name=loaded.spec.name,
+            spec_digest=loaded.digest,
+            spec=loaded.spec.model_dump(mode="json"),
+            spec_text=loaded.text,
+            base=str(loaded.path.parent.absolute()),
+            storage=self.settings.storage,
+            status=Status.QUEUED,
+            created=now,
+            updated=now,
+        )
+        run_store(run).write("spec.yaml", loaded.text.encode())
+        self.database.add_run(run)
+        return self.tracking.ensure(run, now), False
+
+    def drive(
+        self, run_id: str, watch: Callable[[Run], None], sleep: Callable[[float], None] = time.sleep
+    ) -> Run:
+        """Reconcile a run until it has ended and MLflow knows; only watch while another process does.
+
+        A server that stays away for a minute after the end is given up on; the next command that
+        drives a run of this home tells it the rest.
+        """
+        patience: float | None = None
+        while True:
+            with self._held(run_id) as held:
+                run = self._controller.reconcile(run_id) if held else self.database.run(run_id)
+            watch(run)
+            if run.status is Status.PAUSED or (run.status.final and not self.tracking.behind(run)):
+                return run
+            if run.status.final:
+                patience = patience or self.clock() + SETTLE_SECONDS
+                if self.clock() > patience:
+                    return run
+            sleep(PASS_SECONDS)
+
+    def catch_up(self) -> list[Run]:
+        """Tell MLflow what it missed of runs that have ended; those it still lacks something of."""
+        behind = [run for run in self.database.runs() if self.tracking.behind(run)]
+        for run in behind:
+            self.tracking.catch_up(run, self.clock())
+        return [run for run in self.database.runs() if self.tracking.behind(run)]
+
+    def ask(self, name: str, intent: Intent) -> Run:
+        """Record what the user wants of a run; whoever drives it acts on it."""
+        run = self.database.run(name)
+        if run.status.final:
+            raise ConflictError(f"{run.id} has ended: {run.status}", hint=f"`axo get {run.id}` shows it")
+        self.database.set_intent(run.id, intent, self.clock())
+        return self.database.run(run.id)
+
+    def publish(self, name: str) -> list[Publication]:
+        """Push the adapter of a run to the registries that lack it, now.
+
+        Raises:
+            ConflictError: the run has no finished adapter, or another process is publishing it.
+            RegistryError: a registry is away or refuses.
+        """
+        run = self.database.run(name)
+        if contract.read_manifest(run_store(run), contract.ADAPTER) is None:
+            raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
+        with self._held(run.id) as held:
+            if not held:
+                raise ConflictError(f"another process drives {run.id} and publishes it")
+            now = self.clock()
+            run = self.tracking.ensure(run, now)
+            publish(self.settings, self.database, run, run_store(run), now)
+            if run.status is Status.PUBLISHING:
+                self._controller.reconcile(run.id)
+        return self.database.publications(run.id)
+
+    def verify(self, name: str) -> Mapping[str, list[str]]:
+        """Re-read what was published of a run; what is untrue, by reference (empty lists: all is true)."""
+        run = self.database.run(name)
+        publications = self.database.publications(run.id)
+        if not publications:
+            raise NotFoundError(f"nothing of {run.id} is published", hint=f"`axo publish {run.id}`")
+        spec = spec_of(run)
+        found = {"adapter in storage": contract.verify_folder(run_store(run), contract.ADAPTER)}
+        for publication in publications:
+            registry = open_registry(self.settings, spec.publish[publication.target], run)
+            found[publication.reference] = registry.verify(to_published(publication))
+        return found
+
+    def logs(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """The logs of a run, attempt by attempt: (number, bytes)."""
+        run = self.database.run(name)
+        store = run_store(run)
+        for claim in contract.attempts(store):
+            yield claim.attempt, contract.read_stream(store, claim.attempt, "log")
+
+    def _resumed(self, run: Run) -> Run:
+        if run.intent is Intent.PAUSE:
+            self.database.set_intent(run.id, Intent.RUN, self.clock())
+        return self.database.run(run.id)
+
+    @contextlib.contextmanager
+    def _held(self, run_id: str) -> Iterator[bool]:
+        """Whether this process may act on the run now: one at a time, freed when it dies."""
+        folder = self.settings.home / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / f"{run_id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(handle)
+
+
+def check_ready(loaded: Loaded, settings: Settings) -> None:
+    """Refuse what this installation cannot run: unknown machines, registries that are not configured.
+
+    Raises:
+        SpecError: with every such fault, at its place in the spec.
+    """
+    faults = []
+    machine = loaded.spec.compute.machine
+    if machine not in settings.machines:
+        faults.append(_unknown_machine(machine, list(settings.machines)))
+    if loaded.spec.publish and not settings.mlflow_uri:
+        faults.append(
+            Fault(
+                "it publishes to MLflow, but no MLflow server is configured",
+                fix="set AXO_MLFLOW_URI, such as http://localhost:5000, or remove `publish`",
+                path="publish",
+            )
+        )
+    if faults:
+        raise SpecError(with_places(loaded, faults))
+
+
+def _unknown_machine(name: str, known: list[str]) -> Fault:
+    close = difflib.get_close_matches(name, known, 1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return Fault(
+        "there is no machine of that name",
+        fix=f"{meant}machines here: {', '.join(known)}",
+        path="compute.machine",
+        value=repr(name),
+    )
