@@ -1,0 +1,1 @@
+"""Its place puts this folder on the import path: tests share the modules that lie beside it."""
