@@ -65,7 +65,7 @@ class Registry(Protocol):
 
 _ALLOWED_SUFFIXES = (".safetensors", ".json", ".jinja", ".md")
 _ALLOWED_NAMES = frozenset(
-    {"tokenizer.model", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "SHA256SUMS"}
+    {"tokenizer.model", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"}
 )
 
 

@@ -1,0 +1,297 @@
+"""The model card and the provenance that travel with an adapter; pure: same facts, same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import yaml
+
+from orchestrator.contract import File
+
+# The ranks `vllm serve --max-lora-rank` takes (vllm/config/lora.py); without the flag it is 16.
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+VLLM_DEFAULT_RANK = 16
+_VLLM_SAVED_MODULES = {"classifier", "score"}
+_VLLM_REFUSED_STARTS = ("pissa", "olora", "corda", "loftq")
+_VLLM_REFUSED = {
+    "use_dora": "DoRA",
+    "lora_bias": "a bias in the adapter (`lora_bias`)",
+    "alora_invocation_tokens": "activated LoRA",
+    "layer_replication": "replicated layers",
+    "use_qalora": "QA-LoRA",
+    "use_bdlora": "BD-LoRA",
+    "alpha_pattern": "an alpha per layer (`alpha_pattern`)",
+    "trainable_token_indices": "trained token embeddings (`trainable_token_indices`)",
+}
+_MERGE = "Merge it into the base model with PEFT's `merge_and_unload()` and serve the result."
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric on held-out rows; None where it was not measured."""
+
+    metric: str
+    base: float | None
+    adapter: float | None
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card tells.
+
+    `base_model` is as the spec names it; `adapter_config` PEFT's, None for full weights. `training`
+    are the parameters and figures of the training, `digests` and `versions` what it was made from,
+    in the order to show them. `references` are the names that registries know the adapter by.
+    """
+
+    name: str
+    run_id: str
+    base_model: str
+    method: str
+    kind: Literal["lora", "full"]
+    adapter_config: Mapping[str, Any] | None = None
+    description: str | None = None
+    license: str | None = None
+    dataset: str | None = None
+    rows: int | None = None
+    tokens: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    training: Mapping[str, object] = field(default_factory=dict)
+    scores: Sequence[Score] = ()
+    score_rows: int | None = None
+    references: Sequence[str] = ()
+    digests: Mapping[str, str | None] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def render_card(facts: CardFacts) -> str:
+    """The card: Markdown with the front matter that the Hugging Face Hub reads."""
+    blocks = [
+        _front_matter(facts),
+        f"# {facts.name}",
+        _summary(facts),
+        "## Use",
+        *_use(facts),
+        "## Training",
+        _table(("", ""), _training_rows(facts)),
+        *_evaluation(facts),
+        "## Provenance",
+        "`provenance.json`, beside this file, holds these and the SHA-256 of every file.",
+        _table(("", ""), _provenance_rows(facts)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def serving_notes(adapter_config: Mapping[str, Any]) -> list[str]:
+    """Why vLLM cannot serve an adapter, in sentences; empty when it can.
+
+    The rules are those of vllm/lora/peft_helper.py and vLLM's page on LoRA adapters.
+    """
+    config = adapter_config
+    notes = [f"vLLM does not serve {what}." for option, what in _VLLM_REFUSED.items() if config.get(option)]
+    if config.get("bias", "none") != "none":
+        notes.append(f"vLLM does not serve trained biases (`bias: {config['bias']}`).")
+    if saved := sorted(set(config.get("modules_to_save") or ()) - _VLLM_SAVED_MODULES):
+        notes.append(
+            f"vLLM does not load whole modules from an adapter (`modules_to_save`: {', '.join(saved)})."
+        )
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_VLLM_REFUSED_STARTS):
+        notes.append(
+            f"vLLM does not serve adapters initialised with {start}: they belong to changed base weights."
+        )
+    if (rank := max_rank(config)) > VLLM_RANKS[-1]:
+        notes.append(f"vLLM serves ranks up to {VLLM_RANKS[-1]}; this adapter has {rank}.")
+    return notes
+
+
+def max_rank(adapter_config: Mapping[str, Any]) -> int:
+    """The highest rank of any layer of an adapter."""
+    ranks = (adapter_config.get("rank_pattern") or {}).values()
+    return max([int(adapter_config.get("r") or 0), *(int(rank) for rank in ranks)])
+
+
+def provenance(
+    *,
+    run_id: str,
+    name: str,
+    spec_text: str,
+    base_model: str,
+    base_model_digest: str | None,
+    dataset_digest: str | None,
+    mapping_digest: str | None,
+    config_digest: str | None,
+    adapter_digest: str,
+    files: Iterable[File],
+    versions: Mapping[str, str | None],
+    attempts: int,
+    lost_steps: int,
+    code_commit: str | None = None,
+    image_digest: str | None = None,
+) -> dict[str, Any]:
+    """Where an adapter comes from, as `provenance.json` holds it; None where something is not known.
+
+    `files` are the adapter's own; `adapter_digest` is their content digest. Digests are SHA-256 in hex.
+    """
+    return {
+        "version": 1,
+        "run": {"id": run_id, "name": name, "attempts": attempts, "lost_steps": lost_steps},
+        "adapter": {
+            "digest": adapter_digest,
+            "files": [asdict(file) for file in sorted(files, key=lambda file: file.path)],
+        },
+        "base_model": {"name": base_model, "digest": base_model_digest},
+        "dataset": {"digest": dataset_digest},
+        "mapping": {"digest": mapping_digest},
+        "config": {"digest": config_digest},
+        "spec": {"digest": hashlib.sha256(spec_text.encode()).hexdigest(), "text": spec_text},
+        "code": {"commit": code_commit},
+        "image": {"digest": image_digest},
+        "versions": dict(sorted(versions.items())),
+    }
+
+
+def _front_matter(facts: CardFacts) -> str:
+    lora = facts.kind == "lora"
+    values = {
+        "base_model": _model_and_revision(facts.base_model)[0],
+        "base_model_relation": "adapter" if lora else "finetune",
+        "library_name": "peft" if lora else "transformers",
+        "license": facts.license,
+        "pipeline_tag": "text-generation",
+        "datasets": [facts.dataset] if facts.dataset else None,
+        "tags": ["axolotl", *(["lora"] if lora else []), facts.method],
+    }
+    known = {key: value for key, value in values.items() if value is not None}
+    return f"---\n{yaml.safe_dump(known, sort_keys=False, allow_unicode=True)}---"
+
+
+def _summary(facts: CardFacts) -> str:
+    what = "A LoRA adapter for" if facts.kind == "lora" else "All weights of a fine-tuned"
+    made = f"{what} `{_model_and_revision(facts.base_model)[0]}`, trained with {facts.method} by Axolotl."
+    return f"{facts.description.strip()}\n\n{made}" if facts.description else made
+
+
+def _use(facts: CardFacts) -> list[str]:
+    fetch = [
+        f"mlflow artifacts download --artifact-uri {shlex.quote(reference)} --dst-path adapter"
+        for reference in facts.references
+        if reference.startswith("models:/")
+    ]
+    blocks = ["Fetch the files:", _code("sh", *fetch)] if fetch else []
+    return [*blocks, "With transformers:", _code("python", *_python_lines(facts)), *_vllm(facts)]
+
+
+def _python_lines(facts: CardFacts) -> list[str]:
+    if facts.kind == "full":
+        return [
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "",
+            'model = AutoModelForCausalLM.from_pretrained("adapter")',
+            'tokenizer = AutoTokenizer.from_pretrained("adapter")',
+        ]
+    model, revision = _model_and_revision(facts.base_model)
+    named = json.dumps(model) + (f", revision={json.dumps(revision)}" if revision else "")
+    return [
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f"base = AutoModelForCausalLM.from_pretrained({named})",
+        'model = PeftModel.from_pretrained(base, "adapter")',
+        'tokenizer = AutoTokenizer.from_pretrained("adapter")',
+    ]
+
+
+def _vllm(facts: CardFacts) -> list[str]:
+    if facts.kind == "full" or facts.adapter_config is None:
+        return [
+            "With vLLM:",
+            _code("sh", f"vllm serve ./adapter --served-model-name {shlex.quote(facts.name)}"),
+        ]
+    if notes := serving_notes(facts.adapter_config):
+        return ["**vLLM cannot serve this adapter as it is.**", _list([*notes, _MERGE])]
+    model, revision = _model_and_revision(facts.base_model)
+    module = json.dumps({"name": facts.name, "path": "./adapter", "base_model_name": model})
+    enough = (rank for rank in VLLM_RANKS if rank >= max_rank(facts.adapter_config))
+    rank = max(next(enough), VLLM_DEFAULT_RANK)
+    pinned = f" --revision {shlex.quote(revision)}" if revision else ""
+    command = _code(
+        "sh",
+        f"vllm serve {shlex.quote(model)}{pinned} --enable-lora --max-lora-rank {rank} \\",
+        f"  --lora-modules {shlex.quote(module)}",
+    )
+    return ["With vLLM:", command]
+
+
+def _training_rows(facts: CardFacts) -> list[tuple[str, str]]:
+    config = facts.adapter_config or {}
+    lora = {"rank": config.get("r"), "alpha": config.get("lora_alpha"), "dropout": config.get("lora_dropout")}
+    figures = {
+        "method": facts.method,
+        "adapter": facts.kind,
+        **lora,
+        "rows": facts.rows,
+        "tokens": facts.tokens,
+        "steps": facts.steps,
+        "training loss, last": facts.loss,
+        "validation loss, last": facts.eval_loss,
+        **facts.training,
+    }
+    return [(key, _cell(value)) for key, value in figures.items() if value is not None]
+
+
+def _evaluation(facts: CardFacts) -> list[str]:
+    if not facts.scores:
+        return []
+    on = f"On {facts.score_rows} held-out rows, base model against adapter."
+    rows = [(score.metric, _cell(score.base), _cell(score.adapter)) for score in facts.scores]
+    return ["## Evaluation", *([on] if facts.score_rows else []), _table(("metric", "base", "adapter"), rows)]
+
+
+def _provenance_rows(facts: CardFacts) -> list[tuple[str, str]]:
+    model, revision = _model_and_revision(facts.base_model)
+    base_model = f"{model}@{revision}" if revision else model
+    rows = [("run", f"`{facts.run_id}`"), ("base model", f"`{base_model}`")]
+    rows += [(f"{name} digest", f"`{digest}`") for name, digest in facts.digests.items() if digest]
+    return rows + [(name, str(version)) for name, version in facts.versions.items() if version]
+
+
+def _model_and_revision(base_model: str) -> tuple[str, str | None]:
+    """A hub id and its revision; of a model folder the last name only, as paths say nothing elsewhere."""
+    if re.match(r"^(/|\.|~|[a-z0-9]+://)", base_model):
+        return base_model.rstrip("/").rpartition("/")[2] or base_model, None
+    model, _, revision = base_model.partition("@")
+    return model, revision or None
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if isinstance(value, (str, int)) else json.dumps(value, sort_keys=True)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.split()).replace("|", "\\|")
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _code(language: str, *lines: str) -> str:
+    return "\n".join([f"```{language}", *lines, "```"])
