@@ -1,0 +1,1 @@
+"""From a spec to the Axolotl config of a launch, without importing Axolotl."""

@@ -1,0 +1,100 @@
+"""How many steps a run has, and what happens at which of them: the sums of Axolotl 0.19.0."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.spec.models import Training
+
+MachineClass = Literal["cpu", "gpu"]
+
+_LARGEST_MICRO_BATCH = 8
+_TOKENS_AT_ONCE: dict[MachineClass, int] = {"cpu": 8192, "gpu": 16384}
+_EVENTS = 10  # about so many evaluations and checkpoints in a run whose spec names no steps
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a prepared dataset under the spec's base model and sequence length.
+
+    `rows` is what training sees, after drops; `tokens` and `trained_tokens` are their sums, `longest`
+    the tokens of the longest row, `digest` the content digest of the dataset.
+    """
+
+    rows: int
+    validation_rows: int
+    tokens: int
+    trained_tokens: int
+    longest: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The figures of a run. `steps` is None where packing decides it; `eval_steps` without held-out rows."""
+
+    steps: int | None
+    max_steps: int | None
+    warmup_steps: int | None
+    micro_batch_size: int
+    accumulation: int
+    save_steps: int
+    eval_steps: int | None
+
+
+def schedule(training: Training, machine_class: MachineClass, facts: DatasetFacts) -> Schedule:
+    """The figures of a run on one device."""
+    micro = training.micro_batch_size or _micro_batch_size(training, machine_class, facts)
+    whole = None if training.packing else steps_of_epochs(facts.rows, training)
+    ends_sooner = training.max_steps is not None and (whole is None or training.max_steps < whole)
+    steps = training.max_steps if ends_sooner else whole
+    save_steps, eval_steps = _cadence(training, steps or _packed_estimate(facts, training))
+    return Schedule(
+        steps=steps,
+        max_steps=training.max_steps if ends_sooner else None,
+        warmup_steps=int(training.warmup_ratio * steps) if ends_sooner and steps else None,
+        micro_batch_size=micro,
+        accumulation=training.batch_size // micro,
+        save_steps=save_steps,
+        eval_steps=eval_steps if facts.validation_rows else None,
+    )
+
+
+def steps_of_epochs(rows: int, training: Training) -> int:
+    """Steps of unpacked training on one device: Axolotl hands this sum to the trainer as max_steps.
+
+    `calculate_total_num_steps` in axolotl/utils/trainer.py and `max_steps` in core/builders/base.py: over all
+    epochs at once, so the trainer's own count of whole epochs does not matter.
+    """
+    return math.ceil(rows * training.epochs / training.batch_size)
+
+
+def _micro_batch_size(training: Training, machine_class: MachineClass, facts: DatasetFacts) -> int:
+    longest = training.sequence_len if training.packing else min(facts.longest, training.sequence_len)
+    fitting = _TOKENS_AT_ONCE[machine_class] // max(longest, 1)
+    return _largest_divisor(training.batch_size, min(fitting, _LARGEST_MICRO_BATCH))
+
+
+def _packed_estimate(facts: DatasetFacts, training: Training) -> int:
+    """Roughly the steps of packed training; only for choosing a cadence."""
+    sequences = math.ceil(facts.tokens / training.sequence_len)
+    return max(1, int(sequences // training.batch_size * training.epochs))
+
+
+def _cadence(training: Training, steps: int) -> tuple[int, int]:
+    """Steps between checkpoints and between evaluations; with early stopping the second divides the first."""
+    tenth = math.ceil(steps / _EVENTS)
+    if training.checkpoint_steps:
+        return training.checkpoint_steps, training.eval_steps or _largest_divisor(
+            training.checkpoint_steps, tenth
+        )
+    if training.eval_steps:
+        return math.ceil(tenth / training.eval_steps) * training.eval_steps, training.eval_steps
+    return tenth, tenth
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of `number` that is not above `limit`; 1 at least."""
+    return next(divisor for divisor in range(max(1, min(limit, number)), 0, -1) if number % divisor == 0)
