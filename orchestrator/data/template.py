@@ -1,0 +1,86 @@
+"""Jinja templates compiled to Polars expressions, equal to real Jinja under the rules below.
+
+Missing. A null, an index out of range, a name set only in a branch not taken: all are one thing, missing.
+    It prints as nothing, is undefined, is none, equals only itself, is false, has length 0, and is `null` in
+    JSON. Its fields, items, slices and arithmetic are missing; `<` and its kin are false with it; no text
+    holds it. The filters that make text (trim, lower, upper, capitalize, replace, string, join) make ""
+    of it.
+Columns. An unknown column or struct field is a fault at compile time. `a.b` and `a['b']` are the same. A
+    column whose name is no Jinja name is `row['Its name']`. Categories are text; all integers are one kind.
+Printing. Text, integers, booleans (True, False), dates, and naive datetimes (as Python's str() has them,
+    to the microsecond). Floats, lists and structs are refused; `tojson` writes them.
+Text. Counted, cut and indexed in code points. `+` and ordering are refused; `~` joins. `trim` takes off
+    Python's whitespace. `upper` and `lower` are Python's, but for case pairs that Unicode gained after the
+    running Python's tables (55 of them for Python 3.11): Polars changes those, Python leaves them.
+Numbers. Arithmetic is on integers, in 64 bits, floored as in Python; a division by 0 or a larger result is
+    missing. A float is compared with a float, or with a literal below 2**53; with NaN only != holds. `int`
+    takes numbers, not text, and gives its default for a float that is not finite. `round` rounds a float to
+    a whole one, half to even.
+JSON. `tojson` is json.dumps(value, ensure_ascii=False): it keeps the order of keys and escapes no HTML.
+Space. Jinja's defaults: line ends become "\\n", one newline at the end is dropped, `-` trims.
+Outside. Loops, macros, calls, blocks, includes, lists made in the template (except after `in`), `/`, `**`,
+    other filters and tests: each is a named fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from orchestrator.data.template_compile import Walk
+from orchestrator.data.template_reference import render_reference
+from orchestrator.errors import Fault, SpecError
+
+__all__ = ["Template", "TemplateFault", "compile_condition", "compile_template", "render_reference"]
+
+Schema = pl.Schema | Mapping[str, pl.DataType | type[pl.DataType]]
+
+
+class TemplateFault(SpecError):
+    """The template has faults.
+
+    Lines and columns count inside the template. `outside` is true where every fault is a construct that lies
+    outside the compiled core, so that Jinja itself could still run the template row by row.
+    """
+
+    def __init__(self, faults: list[Fault], *, outside: bool) -> None:
+        super().__init__(faults)
+        self.outside = outside
+
+
+@dataclass(frozen=True)
+class Template:
+    """A compiled template.
+
+    `text` (String, never null) is the rendered text. `empty` (Boolean, never null) says that a field which
+    the template printed on this row was missing or came out empty: a yellow verdict. Either may be a lone
+    literal, always so where the template reads no field (`constant`): use `with_columns`, or select it
+    beside a column.
+    """
+
+    source: str
+    columns: frozenset[str]
+    text: pl.Expr
+    empty: pl.Expr
+    constant: bool
+
+
+def compile_template(source: str, schema: Schema) -> Template:
+    """Compile a template for rows of a schema; raises TemplateFault with every fault in it."""
+    walk = Walk(source, schema)
+    body = walk.template(source)
+    if body is None or walk.faults:
+        raise TemplateFault(walk.faults, outside=walk.outside_only)
+    empty = pl.lit(False) if body.empty is None else body.empty
+    return Template(source, frozenset(walk.columns), body.text(), empty, constant=not walk.columns)
+
+
+def compile_condition(source: str, schema: Schema) -> pl.Expr:
+    """Compile a bare Jinja expression to a Boolean, never null; raises TemplateFault like the above."""
+    walk = Walk(source, schema)
+    condition = walk.expression(source)
+    if condition is None or walk.faults:
+        raise TemplateFault(walk.faults, outside=walk.outside_only)
+    return condition

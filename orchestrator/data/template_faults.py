@@ -1,0 +1,67 @@
+"""What to say of a template that the core does not compile: the construct, and what to use instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from jinja2 import nodes
+from jinja2.filters import FILTERS as JINJA_FILTERS
+
+from orchestrator.data.template_values import Refusal
+
+OUTSIDE: dict[type[nodes.Node], tuple[str, str]] = {
+    nodes.For: (
+        "a {% for %} loop",
+        "use `| join` for a list, or a mapping that reads turns or conversations",
+    ),
+    nodes.Macro: ("a {% macro %}", "write its text where it is used, or use {% set %}"),
+    nodes.CallBlock: ("a {% call %} block", "write its text where it is used"),
+    nodes.FilterBlock: ("a {% filter %} block", "use the filter with `|` on each value"),
+    nodes.With: ("a {% with %} block", "use {% set %}"),
+    nodes.AssignBlock: ("a {% set %} block", "write {% set name = ... %} and join texts with `~`"),
+    nodes.Block: ("a {% block %}", "write its text in place"),
+    nodes.Extends: ("{% extends %}", "write the whole template in one text"),
+    nodes.Include: ("{% include %}", "write the whole template in one text"),
+    nodes.Import: ("{% import %}", "write the whole template in one text"),
+    nodes.FromImport: ("{% from ... import %}", "write the whole template in one text"),
+    nodes.Call: ("a call", "use a filter: `| lower`, `| replace(..)`, `| join(..)`"),
+    nodes.List: ("a list made in the template", "use a list after `in`, or write the texts one by one"),
+    nodes.Tuple: ("a tuple made in the template", "use it after `in`, or write the texts one by one"),
+    nodes.Dict: ("a dictionary made in the template", "use {% if %} and {% elif %}"),
+    nodes.Div: ("division with `/`", "use `//` for whole numbers"),
+    nodes.Pow: ("a power", "multiply with `*`"),
+    nodes.Slice: ("a slice here", "slice a list or a text: `text[0:100]`"),
+}
+
+
+def unknown_filter(name: str, core: Iterable[str]) -> Refusal:
+    """A filter that only Jinja has, or nobody; `core` names those of the core."""
+    there = ", ".join(sorted(core))
+    if name in JINJA_FILTERS:
+        return Refusal(
+            f"the filter `{name}` lies outside the compiled core",
+            f"use one of: {there}",
+            outside=True,
+            word=name,
+        )
+    return Refusal(
+        f"there is no filter `{name}`", f"{_did_you_mean(name, core)}the filters are: {there}", word=name
+    )
+
+
+def outside(node: nodes.Node) -> Refusal:
+    """A construct that only Jinja runs."""
+    construct, fix = OUTSIDE.get(type(node), (f"`{type(node).__name__}`", "use fields, filters and {% if %}"))
+    return Refusal(f"{construct} lies outside the compiled core", fix, outside=True)
+
+
+def columns_there_are(name: str, schema: Mapping[str, object]) -> str:
+    """The fix for an unknown column."""
+    return f"{_did_you_mean(name, schema)}the columns are: {', '.join(schema)}"
+
+
+def _did_you_mean(name: str, choices: Iterable[str]) -> str:
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean `{by_lower[close[0]]}`? " if close else ""

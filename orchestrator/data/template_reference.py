@@ -1,0 +1,180 @@
+"""Real Jinja, sandboxed, under the rules of `template.py`: what the compiled core must equal.
+
+It also renders the templates that lie outside the core, one row at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jinja2 import ChainableUndefined, nodes
+from jinja2.filters import do_int, do_round
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+class Missing(ChainableUndefined):
+    """A null, a missing key, an index out of range: one thing, which prints as nothing."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, ChainableUndefined)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __lt__(self, other: object) -> bool:  # type: ignore[override]
+        return False
+
+    def __le__(self, other: object) -> bool:  # type: ignore[override]
+        return False
+
+    def __gt__(self, other: object) -> bool:  # type: ignore[override]
+        return False
+
+    def __ge__(self, other: object) -> bool:  # type: ignore[override]
+        return False
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja with our rules for null, integers and JSON; templates are checked for unsafe access."""
+
+    intercepted_binops = frozenset(["+", "-", "*", "//", "%"])
+    intercepted_unops = frozenset(["-"])
+
+    def __init__(self) -> None:
+        super().__init__(undefined=Missing, finalize=lambda value: "" if value is None else value)
+        self.globals.clear()
+        self.filters.update(tojson=_tojson, int=_int, round=_round)
+        self.tests.update({"in": _is_in, "none": _is_none, "defined": _is_defined, "undefined": _is_none})
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A key of a mapping, and nothing but a key; of other things, Jinja's own."""
+        if isinstance(obj, Mapping):
+            return obj.get(attribute, Missing(name=attribute))
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """A key of a mapping, an element of a list; Missing for any other."""
+        if isinstance(obj, Mapping):
+            return obj.get(argument, Missing()) if isinstance(argument, str) else Missing()
+        return super().getitem(obj, argument)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Arithmetic that is missing where a side is, where the divisor is 0, or beyond 64 bits."""
+        if isinstance(left, Missing) or isinstance(right, Missing):
+            return Missing()
+        try:
+            return _within_64_bits(super().call_binop(context, operator, left, right))
+        except ZeroDivisionError:
+            return Missing()
+
+    def call_unop(self, context: Any, operator: str, argument: Any) -> Any:
+        """A negative, missing under the same rules."""
+        if isinstance(argument, Missing):
+            return argument
+        return _within_64_bits(super().call_unop(context, operator, argument))
+
+
+def render_reference(source: str, row: Mapping[str, object]) -> str:
+    """The text of one row by real Jinja under the stated rules; raises what Jinja raises."""
+    sandbox = Sandbox()
+    tree = sandbox.parse(source)
+    _apply_rules(tree)
+    tree.set_environment(sandbox)
+    shaped = {name: shape(value) for name, value in row.items()}
+    return sandbox.from_string(tree).render({"row": shaped, **shaped})
+
+
+def shape(value: object) -> object:
+    """A row's value with every null in it, at any depth, turned into Missing."""
+    if value is None:
+        return Missing()
+    if isinstance(value, Mapping):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [shape(inner) for inner in value]
+    return value
+
+
+def pairs(comparison: nodes.Compare) -> list[tuple[nodes.Expr, str, nodes.Expr]]:
+    """The single comparisons of a chain such as `1 < x < 5`."""
+    sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
+    operators = [operand.op for operand in comparison.ops]
+    return list(zip(sides, operators, sides[1:], strict=False))
+
+
+def _apply_rules(tree: nodes.Node) -> None:
+    """Make `none` and a lacking `else` missing, and let `in` look for a missing value in text."""
+    for name, value in list(tree.iter_fields()):
+        if isinstance(value, list):
+            setattr(tree, name, [_ruled(one) if isinstance(one, nodes.Node) else one for one in value])
+        elif isinstance(value, nodes.Node):
+            setattr(tree, name, _ruled(value))
+
+
+def _ruled(node: nodes.Node) -> nodes.Node:
+    _apply_rules(node)
+    if isinstance(node, nodes.Const) and node.value is None:
+        return _missing(node.lineno)
+    if isinstance(node, nodes.CondExpr) and node.expr2 is None:
+        return nodes.CondExpr(node.test, node.expr1, _missing(node.lineno), lineno=node.lineno)
+    if isinstance(node, nodes.Compare):
+        found = [_ruled_pair(*pair, node.lineno) for pair in pairs(node)]
+        whole = found[0]
+        for one in found[1:]:
+            whole = nodes.And(whole, one, lineno=node.lineno)
+        return whole
+    return node
+
+
+def _missing(line: int) -> nodes.Expr:
+    return nodes.Getitem(nodes.Dict([]), nodes.Const(""), "load", lineno=line)
+
+
+def _ruled_pair(left: nodes.Expr, operator: str, right: nodes.Expr, line: int) -> nodes.Expr:
+    if operator in ("in", "notin"):
+        test = nodes.Test(left, "in", [right], [], None, None, lineno=line)
+        return nodes.Not(test, lineno=line) if operator == "notin" else test
+    return nodes.Compare(left, [nodes.Operand(operator, right)], lineno=line)
+
+
+def _within_64_bits(value: Any) -> Any:
+    return Missing() if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
+def _is_none(value: object) -> bool:
+    return value is None or isinstance(value, Missing)
+
+
+def _is_defined(value: object) -> bool:
+    return not _is_none(value)
+
+
+def _is_in(value: object, container: Any) -> bool:
+    return False if _is_none(value) and isinstance(container, str) else value in container
+
+
+def _tojson(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_null)
+
+
+def _null(value: object) -> None:
+    if not isinstance(value, Missing):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _int(value: Any, default: int = 0, base: int = 10) -> Any:
+    try:
+        return default if _is_none(value) else _within_64_bits(do_int(value, default, base))
+    except OverflowError:
+        return default
+
+
+def _round(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> Any:
+    return value if _is_none(value) else do_round(value, precision, method)
