@@ -14,12 +14,12 @@ from typing import Self
 
 from orchestrator import contract
 from orchestrator.backends.local import LocalBackend
-from orchestrator.controller.publish import open_registry, publish
-from orchestrator.controller.reconcile import Controller, run_store, spec_of
+from orchestrator.controller.publish import publish, verify
+from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Database, Publication, Run, open_database
 from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError
-from orchestrator.runs import Intent, Status
+from orchestrator.runs import Intent, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
 
@@ -119,10 +119,8 @@ class Service:
             if not held:
                 raise ConflictError(f"another process drives {run.id} and publishes it")
             now = self.clock()
-            run = self.tracking.ensure(run, now)
-            publish(self.settings, self.database, run, run_store(run), now)
-            if run.status is Status.PUBLISHING:
-                self._controller.reconcile(run.id)
+            publish(self.settings, self.database, self.tracking.ensure(run, now), run_store(run), now)
+            self._succeeded(self.database.run(run.id), now)
         return self.database.publications(run.id)
 
     def verify(self, name: str) -> Mapping[str, list[str]]:
@@ -131,11 +129,9 @@ class Service:
         publications = self.database.publications(run.id)
         if not publications:
             raise NotFoundError(f"nothing of {run.id} is published", hint=f"`axo publish {run.id}`")
-        spec = spec_of(run)
         found = {"adapter in storage": contract.verify_folder(run_store(run), contract.ADAPTER)}
         for publication in publications:
-            registry = open_registry(self.settings, spec.publish[publication.target], run)
-            found[publication.reference] = registry.verify(to_published(publication))
+            found[publication.reference] = verify(self.settings, run, publication)
         return found
 
     def logs(self, name: str) -> Iterator[tuple[int, bytes]]:
@@ -144,6 +140,12 @@ class Service:
         store = run_store(run)
         for claim in contract.attempts(store):
             yield claim.attempt, contract.read_stream(store, claim.attempt, "log")
+
+    def _succeeded(self, run: Run, now: float) -> None:
+        """A run that only its registries held back has reached its end."""
+        if run.status is Status.PUBLISHING or run.reason is Reason.REGISTRY_REFUSED:
+            run = self.database.move(run, Status.SUCCEEDED, None, "", now)
+            self.tracking.catch_up(run, now)
 
     def _resumed(self, run: Run) -> Run:
         if run.intent is Intent.PAUSE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import click
@@ -35,5 +36,5 @@ def _print_new(number: int, data: bytes, shown: dict[int, int]) -> None:
         click.echo(f"--- attempt {number}", err=True)
     fresh = data[shown.get(number, 0) :]
     shown[number] = len(data)
-    click.get_binary_stream("stdout").write(fresh)
-    click.get_binary_stream("stdout").flush()
+    sys.stdout.buffer.write(fresh)
+    sys.stdout.buffer.flush()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import orchestrator
 from orchestrator import contract
+from orchestrator.controller.package import make_package
 from orchestrator.db import Database, Publication, Run
 from orchestrator.errors import RegistryError
-from orchestrator.registries import Package, Published, Registry
-from orchestrator.registries.card import CardFacts, provenance, render_card
+from orchestrator.registries import Published, Registry, RegistryAway
 from orchestrator.registries.mlflow import MlflowRegistry
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec, Target
@@ -24,7 +19,8 @@ def publish(settings: Settings, database: Database, run: Run, store: contract.St
     """Push the adapter to each registry that has not confirmed it; idempotent.
 
     Raises:
-        RegistryError: a registry is away or refuses, or does not hold what was pushed.
+        RegistryAway: a registry cannot be reached; trying again later may help.
+        RegistryError: a registry refuses, or does not hold what was pushed.
     """
     spec = Spec.model_validate(dict(run.spec))
     done = {publication.target for publication in database.publications(run.id)}
@@ -32,7 +28,7 @@ def publish(settings: Settings, database: Database, run: Run, store: contract.St
     if not missing:
         return
     with tempfile.TemporaryDirectory(prefix="axo-publish-") as scratch:
-        package = make_package(run, spec, store, database, Path(scratch))
+        package = make_package(run, spec, store, database, Path(scratch) / "adapter")
         for index in missing:
             registry = open_registry(settings, spec.publish[index], run)
             published = registry.push(package)
@@ -41,32 +37,28 @@ def publish(settings: Settings, database: Database, run: Run, store: contract.St
             database.add_publication(run.id, _publication(index, published, now))
 
 
+def verify(settings: Settings, run: Run, publication: Publication) -> list[str]:
+    """Re-read one publication of a run; what is untrue of it, in sentences."""
+    spec = Spec.model_validate(dict(run.spec))
+    registry = open_registry(settings, spec.publish[publication.target], run)
+    return registry.verify(
+        Published(
+            publication.registry,
+            publication.reference,
+            publication.version,
+            publication.url,
+            publication.digest,
+        )
+    )
+
+
 def open_registry(settings: Settings, target: Target, run: Run) -> Registry:
-    """The registry behind a target of the spec. Raises RegistryError where it is not to be had."""
+    """The registry behind a target of the spec."""
     if not settings.mlflow_uri:
         raise RegistryError("no MLflow server is configured", hint="set AXO_MLFLOW_URI")
     if run.mlflow_run is None:
-        raise RegistryError("MLflow is away", hint=f"looked at {settings.mlflow_uri}")
+        raise RegistryAway(f"MLflow at {settings.mlflow_uri} does not answer", hint="is the server up?")
     return MlflowRegistry(settings.mlflow_uri, target.mlflow.model, target.mlflow.alias, run.mlflow_run)
-
-
-def make_package(run: Run, spec: Spec, store: contract.Store, database: Database, scratch: Path) -> Package:
-    """The adapter's files, checked against their manifest, with model card and provenance beside them."""
-    folder = scratch / "adapter"
-    try:
-        manifest = contract.fetch_folder(store, contract.ADAPTER, folder)
-    except contract.ContractError as error:
-        raise RegistryError(f"the adapter in storage is not whole: {error}") from error
-    origin = provenance_of(run, spec, store, database, manifest)
-    (folder / "provenance.json").write_text(json.dumps(origin, indent=1, sort_keys=True) + "\n")
-    (folder / "README.md").write_text(render_card(card_facts(run, spec, folder, manifest, origin)))
-    return Package(
-        folder=folder,
-        digest=manifest.digest,
-        name=spec.name,
-        run_id=run.id,
-        tags=_tags(run, spec, manifest, origin),
-    )
 
 
 def _publication(index: int, published: Published, now: float) -> Publication:

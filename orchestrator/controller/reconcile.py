@@ -13,6 +13,7 @@ from orchestrator.controller.track import Tracking
 from orchestrator.db import Attempt, Database, Launch, Run
 from orchestrator.errors import BackendError, RegistryError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
+from orchestrator.registries import RegistryAway
 from orchestrator.runs import LaunchView, Reason, RunView, Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
@@ -113,18 +114,18 @@ class Controller:
         return run
 
     def _publish(self, run: Run, store: contract.Store, now: float) -> Run:
+        """Publish now, or a little later where a registry was away just before."""
         if run.reason is Reason.REGISTRY_AWAY and now - run.updated < PUBLISH_AGAIN_SECONDS:
             return run
         run = self.database.move(run, Status.PUBLISHING, run.reason, run.message, now)
         try:
             publish(self.settings, self.database, self.tracking.ensure(run, now), store, now)
+        except RegistryAway as error:
+            away = self.database.move(run, Status.PUBLISHING, Reason.REGISTRY_AWAY, _with_hint(error), now)
+            return self.database.update(away, updated=self.clock())
         except RegistryError as error:
-            return self._registry_away(run, error, now)
+            return self.database.move(run, Status.FAILED, Reason.REGISTRY_REFUSED, _with_hint(error), now)
         return self.database.move(run, Status.SUCCEEDED, None, "", self.clock())
-
-    def _registry_away(self, run: Run, error: RegistryError, now: float) -> Run:
-        moved = self.database.move(run, Status.PUBLISHING, Reason.REGISTRY_AWAY, _with_hint(error), now)
-        return self.database.update(moved, updated=self.clock())
 
 
 def run_store(run: Run) -> contract.Store:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import contract
+from orchestrator.controller.package import newest_config
 from orchestrator.db import Database, Run
 from orchestrator.errors import TrackingError
 from orchestrator.runs import Status
@@ -20,7 +21,11 @@ AGAIN_SECONDS = (2.0, 5.0, 15.0, 30.0)
 
 # How far MLflow has been told: the run exists; its dataset and config are logged; the end.
 CREATED, PLANNED = "created", "planned"
-_MLFLOW_STATUS = {Status.SUCCEEDED: "FINISHED", Status.FAILED: "FAILED", Status.CANCELLED: "KILLED"}
+_MLFLOW_STATUS: Mapping[Status, Literal["FINISHED", "FAILED", "KILLED"]] = {
+    Status.SUCCEEDED: "FINISHED",
+    Status.FAILED: "FAILED",
+    Status.CANCELLED: "KILLED",
+}
 
 
 @dataclass
@@ -53,9 +58,9 @@ class Tracking:
     def _quiet(self, now: float) -> bool:
         return not self.settings.mlflow_uri or now < self._not_before
 
-    def _guarded(self, tell: Any, run: Run, now: float) -> Run:
+    def _guarded(self, tell: Callable[[], Run], run: Run, now: float) -> Run:
         try:
-            told: Run = tell()
+            told = tell()
         except TrackingError as error:
             self.away = f"{error}" + (f"; {error.hint}" if error.hint else "")
             self._not_before = now + AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)]
@@ -91,7 +96,7 @@ class Tracking:
         return self._tell_end(run) if run.status.final else run
 
     def _tell_plan(self, run: Run) -> Run:
-        config = _newest_config(contract.open_store(run.storage).below(contract.run_key(run.id)))
+        config = newest_config(contract.open_store(run.storage).below(contract.run_key(run.id)))
         if config is None or run.mlflow_run is None:
             return run
         dataset = contract.open_store(run.storage).read(
@@ -156,12 +161,6 @@ def _inputs(run: Run, dataset: Mapping[str, Any]) -> Sequence[DatasetInput]:
         for split, context in (("train", "training"), ("validation", "validation"))
         if dataset["splits"].get(split)
     ]
-
-
-def _newest_config(store: contract.Store) -> str | None:
-    configs = [key for key in store.keys("launches") if key.endswith("/axolotl.yaml")]
-    newest = max(configs, key=lambda key: int(key.split("/")[1]), default=None)
-    return store.read(newest).decode() if newest else None
 
 
 def _summary(run: Run, database: Database) -> dict[str, float]:

@@ -1,0 +1,148 @@
+"""Make what is published: the adapter's files with their model card and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import __version__, contract
+from orchestrator.axolotl.schema import AXOLOTL_VERSION
+from orchestrator.contract import ADAPTER, Manifest
+from orchestrator.db import Database, Run
+from orchestrator.errors import RegistryError
+from orchestrator.registries import Package
+from orchestrator.registries.card import CardFacts, Score, provenance, render_card
+from orchestrator.spec.models import MlflowTarget, Spec
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished adapter and everything that is known of how it was made."""
+
+    run: Run
+    spec: Spec
+    manifest: Manifest
+    config: str
+    attempts: int
+    last: Mapping[str, float]
+
+
+def make_package(run: Run, spec: Spec, store: contract.Store, database: Database, folder: Path) -> Package:
+    """The adapter's files in `folder`, checked against their manifest, card and provenance beside them.
+
+    Raises:
+        RegistryError: the adapter in storage is not whole.
+    """
+    try:
+        manifest = contract.fetch_folder(store, ADAPTER, folder)
+    except contract.ContractError as error:
+        raise RegistryError(f"the adapter in storage is not whole: {error}") from error
+    made = Made(
+        run=run,
+        spec=spec,
+        manifest=manifest,
+        config=newest_config(store) or "",
+        attempts=sum(1 for attempt in database.attempts(run.id) if attempt.started is not None),
+        last={point.key: point.value for point in database.points(run.id)},
+    )
+    origin = _provenance(made)
+    (folder / "provenance.json").write_text(json.dumps(origin, indent=1, sort_keys=True) + "\n")
+    (folder / "README.md").write_text(render_card(_card_facts(made, folder)))
+    return Package(folder, manifest.digest, spec.name, run.id, _tags(made))
+
+
+def newest_config(store: contract.Store) -> str | None:
+    """The Axolotl config of a run's newest launch that has one."""
+    configs = [key for key in store.keys("launches") if key.endswith("/axolotl.yaml")]
+    newest = max(configs, key=lambda key: int(key.split("/")[1]), default=None)
+    return store.read(newest).decode() if newest else None
+
+
+def _provenance(made: Made) -> dict[str, Any]:
+    return provenance(
+        run_id=made.run.id,
+        name=made.run.name,
+        spec_text=made.run.spec_text,
+        base_model=made.spec.base_model,
+        base_model_digest=made.run.facts["model"],
+        dataset_digest=made.run.facts["dataset"],
+        mapping_digest=_mapping_digest(made.spec),
+        config_digest=hashlib.sha256(made.config.encode()).hexdigest(),
+        adapter_digest=made.manifest.digest,
+        files=made.manifest.files,
+        versions=_versions(),
+        attempts=made.attempts,
+        lost_steps=made.run.lost_steps,
+    )
+
+
+def _card_facts(made: Made, folder: Path) -> CardFacts:
+    facts, training = made.run.facts.get("dataset_facts", {}), made.spec.training
+    return CardFacts(
+        name=made.spec.name,
+        run_id=made.run.id,
+        base_model=made.spec.base_model,
+        method=made.spec.method,
+        kind=made.spec.adapter.kind,
+        adapter_config=_adapter_config(folder),
+        description=made.spec.description,
+        license=made.spec.license,
+        rows=facts.get("rows"),
+        tokens=facts.get("tokens"),
+        steps=made.manifest.step,
+        loss=made.last.get("loss"),
+        eval_loss=made.last.get("eval_loss"),
+        training=training.model_dump(
+            exclude_none=True, include={"learning_rate", "batch_size", "epochs", "seed"}
+        ),
+        scores=_scores(made.run.facts.get("evaluate") or {}),
+        score_rows=(made.run.facts.get("evaluate") or {}).get("rows"),
+        references=[_reference(target.mlflow) for target in made.spec.publish],
+        digests={
+            "base model": made.run.facts["model"],
+            "dataset": made.run.facts["dataset"],
+            "adapter": made.manifest.digest,
+        },
+        versions=_versions(),
+    )
+
+
+def _adapter_config(folder: Path) -> Mapping[str, Any] | None:
+    file = folder / "adapter_config.json"
+    config: Mapping[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
+    return config
+
+
+def _scores(evaluation: Mapping[str, Any]) -> list[Score]:
+    base, adapter = evaluation.get("base") or {}, evaluation.get("adapter") or {}
+    names = {"exact_match": "exact match", "loss": "loss"}
+    return [Score(told, base.get(name), adapter.get(name)) for name, told in names.items() if name in adapter]
+
+
+def _reference(target: MlflowTarget) -> str:
+    return f"models:/{target.model}@{target.alias}" if target.alias else f"models:/{target.model}/latest"
+
+
+def _tags(made: Made) -> dict[str, str]:
+    return {
+        "axo.run_name": made.run.name,
+        "axo.base_model": made.spec.base_model,
+        "axo.base_model_digest": made.run.facts["model"],
+        "axo.dataset_digest": made.run.facts["dataset"],
+        "axo.config_digest": hashlib.sha256(made.config.encode()).hexdigest(),
+        "axo.spec_digest": made.run.spec_digest,
+    }
+
+
+def _mapping_digest(spec: Spec) -> str:
+    text = json.dumps(spec.mapping.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _versions() -> dict[str, str | None]:
+    return {"axo": __version__, "axolotl": AXOLOTL_VERSION, "python": platform.python_version()}
