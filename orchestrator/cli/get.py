@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.output import age, duration, fields, output_option, print_data, sparkline, table
+from orchestrator.cli.output import age, duration, fields, note, output_option, print_data, sparkline, table
 
 if TYPE_CHECKING:
     from orchestrator.db import Event, Run
@@ -18,17 +19,39 @@ if TYPE_CHECKING:
 @click.command("get")
 @click.argument("name", required=False)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Runs to list.")
+@click.option(
+    "--curve",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw NAME's losses into this SVG file.",
+)
 @output_option("table", "json", "yaml", "name")
-def command(name: str | None, limit: int, form: str) -> None:
+def command(name: str | None, limit: int, curve: Path | None, form: str) -> None:
     """List runs, or show the run NAME (its id, or the newest of a spec's name)."""
     from orchestrator.service import Service
     from orchestrator.settings import Settings
 
     with Service(Settings.from_environment()) as service:
+        if curve is not None:
+            _draw(service, name, curve)
         if name is not None:
             _show(service, name, form)
         else:
             _list(service, limit, form)
+
+
+def _draw(service: Service, name: str | None, file: Path) -> None:
+    from orchestrator.cli.curve import curve_svg
+
+    if name is None:
+        raise click.UsageError("--curve draws the losses of one run: give its NAME")
+    run = service.database.run(name)
+    keys = {"training loss": "loss", "validation loss": "eval_loss"}
+    series = {
+        told: [(point.step, point.value) for point in service.database.points(run.id, key)]
+        for told, key in keys.items()
+    }
+    file.write_text(curve_svg(f"{run.id} on {run.spec['base_model']}", series))
+    note(f"drew {file}")
 
 
 def _list(service: Service, limit: int, form: str) -> None:
