@@ -3,6 +3,7 @@
     python run_evaluate.py teach WORK ROWS      overfit a LoRA adapter on the first ROWS validation rows
     python run_evaluate.py evaluate WORK..      evaluate each folder with its plan.json; writes evaluated.json
                                                 and questions.json
+    python run_evaluate.py refused WORK..       the same for folders that must be refused; writes refused.txt
 
 `teach` writes WORK/adapter (PEFT), WORK/full (the same, merged) and WORK/plain.json: per model the
 losses and greedy answers found row by row, one token after the other, with nothing but the model.
@@ -16,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from orchestrator.contract import LaunchPlan
+from orchestrator.contract import ContractError, LaunchPlan
 from orchestrator.trainer.evaluate import evaluate
 from orchestrator.trainer.held_out import questions, read_rows
 
@@ -28,7 +29,10 @@ def main(verb: str, *arguments: str) -> None:
         teach(Path(arguments[0]), int(arguments[1]))
         return
     for folder in map(Path, arguments):
-        evaluate_folder(folder)
+        if verb == "refused":
+            refused_folder(folder)
+        else:
+            evaluate_folder(folder)
 
 
 def evaluate_folder(work: Path) -> None:
@@ -42,6 +46,13 @@ def evaluate_folder(work: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(work / "model")
     asked = [asdict(question) for question in questions(rows, tokenizer, plan.task["sequence_len"])]
     (work / "questions.json").write_text(json.dumps(asked))
+
+
+def refused_folder(work: Path) -> None:
+    try:
+        evaluate_folder(work)
+    except (ContractError, OSError, ValueError) as error:
+        (work / "refused.txt").write_text(str(error))
 
 
 def teach(work: Path, rows: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -128,13 +129,17 @@ class Trainer:
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of evaluated folders: taught, merged, mixed, thinking, trained (by Axolotl itself)."""
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     if not PYTHON.exists():
         reason = f"no trainer environment at {PYTHON}; scripts/test makes it, or set AXO_TRAINER_PYTHON"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    return Trainer(tmp_path_factory.mktemp("trainer") / "packages")
+
+
+@pytest.fixture(scope="module")
+def evaluated(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of evaluated folders: taught, merged, mixed, thinking, trained (by Axolotl itself)."""
     root = tmp_path_factory.mktemp("evaluate")
-    trainer = Trainer(root / "packages")
     taught = root / "taught"
     write_rows(taught, taught_rows())
     trainer.run(ROOT / "scripts" / "tiny_model.py", taught / "model", "--quick")
@@ -271,3 +276,44 @@ def test_progress_is_told(evaluated: Path) -> None:
         "evaluate: adapter 3/4",
         "evaluate: adapter 4/4",
     ]
+
+
+def test_code_and_pickles_of_a_model_are_never_opened(
+    evaluated: Path, trainer: Trainer, tmp_path: Path
+) -> None:
+    marker = tmp_path / "code-has-run"
+    with_code, with_tokenizer_code, pickled = (tmp_path / name for name in ("code", "tokenizer", "pickle"))
+    for work in (with_code, with_tokenizer_code, pickled):
+        shutil.copytree(evaluated / "taught", work)
+        (work / "model" / "theirs.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    edit_json(
+        with_code / "model" / "config.json",
+        model_type="theirs",
+        auto_map={"AutoConfig": "theirs.Config", "AutoModelForCausalLM": "theirs.Model"},
+    )
+    edit_json(
+        with_tokenizer_code / "model" / "tokenizer_config.json",
+        tokenizer_class="Theirs",
+        auto_map={"AutoTokenizer": ["theirs.Theirs", "theirs.Theirs"]},
+    )
+    (pickled / "model" / "model.safetensors").unlink()
+    (pickled / "model" / "pytorch_model.bin").write_bytes(pickle.dumps(Opened(marker)))
+    trainer.run(SUPPORT / "run_evaluate.py", "refused", with_code, with_tokenizer_code, pickled)
+    assert not marker.exists()
+    assert "trust_remote_code" in (with_code / "refused.txt").read_text()
+    assert "trust_remote_code" in (with_tokenizer_code / "refused.txt").read_text()
+    assert "safetensors" in (pickled / "refused.txt").read_text()
+
+
+class Opened:
+    """Unpickling it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.marker), "w")
+
+
+def edit_json(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
