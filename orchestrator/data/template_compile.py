@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -37,6 +38,9 @@ from orchestrator.errors import Fault
 SYNTAX = Environment()
 FALSE = pl.lit(False)
 ROW = "row"
+# Bytes of one serialized expression: some thousand operations on one value.
+LARGEST = 300_000
+TOO_LARGE = "this expression grows too large for the compiled core"
 
 ARITHMETIC = {nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.FloorDiv: "//", nodes.Mod: "%"}
 
@@ -74,26 +78,29 @@ class Walk:
 
     def template(self, source: str) -> Body | None:
         """The body of a whole template; None, with faults, where it cannot be compiled."""
-        try:
-            tree = SYNTAX.parse(source)
-        except TemplateSyntaxError as error:
-            self._syntax(error)
-            return None
-        return self.body(tree.body)
+        with self._parsing():
+            return self.body(SYNTAX.parse(source).body)
+        return None
 
     def expression(self, source: str) -> pl.Expr | None:
         """The truth of a bare expression; None, with faults, where it cannot be compiled."""
-        try:
+        with self._parsing():
             parser = Parser(SYNTAX, source, state="variable")
             tree = parser.parse_expression()
             if not parser.stream.eos:
-                raise TemplateSyntaxError(
-                    "there is something after the expression", parser.stream.current.lineno
-                )
+                parser.fail("there is something after the expression")
+            return self.condition(tree)
+        return None
+
+    @contextmanager
+    def _parsing(self) -> Iterator[None]:
+        """Turns what stops the parser, or the walk, into a fault."""
+        try:
+            yield
         except TemplateSyntaxError as error:
-            self._syntax(error)
-            return None
-        return self.condition(tree)
+            self._syntax(error.message or "this is not Jinja", error.lineno)
+        except RecursionError:
+            self._syntax("this is nested too deeply", None)
 
     def body(self, statements: Sequence[nodes.Node]) -> Body:
         """The texts that a list of statements prints."""
@@ -187,15 +194,22 @@ class Walk:
     def value(self, node: nodes.Node) -> Value | None:
         """The value of an expression; None where it, or a part of it, has a fault (which is then told)."""
         try:
-            for kind, visit in self._visits.items():
-                if isinstance(node, kind):
-                    return visit(self, node)
-            raise outside(node)
+            return self._visit(node)
         except Refusal as refusal:
             self._tell(refusal, node)
         except _Told:
             pass
         return None
+
+    def _visit(self, node: nodes.Node) -> Value:
+        for kind, visit in self._visits.items():
+            if isinstance(node, kind):
+                value = visit(self, node)
+                # A value used twice is twice in the expression, so a short template may grow without bound.
+                if len(value.expr.meta.serialize()) > LARGEST:
+                    raise Refusal(TOO_LARGE, "make it shorter, or use fewer steps", outside=True)
+                return value
+        raise outside(node)
 
     def condition(self, node: nodes.Node) -> pl.Expr | None:
         """The truth of an expression, never null; None where it has a fault."""
@@ -385,10 +399,10 @@ class Walk:
             Fault(refusal.what, refusal.fix, line=node.lineno, column=self._place(node.lineno, refusal.word))
         )
 
-    def _syntax(self, error: TemplateSyntaxError) -> None:
+    def _syntax(self, what: str, line: int | None) -> None:
         self.outside_only = False
         fix = "write {{ column }} for a value and {% if .. %} .. {% endif %} for a choice"
-        self.faults.append(Fault(error.message or "the template is not Jinja", fix, line=error.lineno))
+        self.faults.append(Fault(what, fix, line=line))
 
     def _place(self, line: int, word: str | None) -> int | None:
         """Where a word stands in a line, if it stands there once: Jinja itself keeps lines only."""

@@ -6,7 +6,7 @@ It also renders the templates that lie outside the core, one row at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from jinja2 import ChainableUndefined, nodes
@@ -49,14 +49,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, finalize=lambda value: "" if value is None else value)
-        self.globals.clear()
+        del self.globals["lipsum"]
         self.filters.update(tojson=_tojson, int=_int, round=_round)
         self.tests.update({"in": _is_in, "none": _is_none, "defined": _is_defined, "undefined": _is_none})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """A key of a mapping, and nothing but a key; of other things, Jinja's own."""
-        if isinstance(obj, Mapping):
-            return obj.get(attribute, Missing(name=attribute))
+        """A key of a mapping before any method of its name; otherwise Jinja's own."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -83,12 +83,22 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 def render_reference(source: str, row: Mapping[str, object]) -> str:
     """The text of one row by real Jinja under the stated rules; raises what Jinja raises."""
+    return reference(source)(row)
+
+
+def reference(source: str) -> Callable[[Mapping[str, object]], str]:
+    """A template as a function from a row to its text, parsed once; raises what Jinja raises."""
     sandbox = Sandbox()
     tree = sandbox.parse(source)
     _apply_rules(tree)
     tree.set_environment(sandbox)
-    shaped = {name: shape(value) for name, value in row.items()}
-    return sandbox.from_string(tree).render({"row": shaped, **shaped})
+    template = sandbox.from_string(tree)
+
+    def render(row: Mapping[str, object]) -> str:
+        shaped = {name: shape(value) for name, value in row.items()}
+        return template.render({"row": shaped, **shaped})
+
+    return render
 
 
 def shape(value: object) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import and_, or_
+from operator import and_
 from typing import Literal
 
 import polars as pl
@@ -216,7 +216,7 @@ def blank(value: Value) -> pl.Expr | None:
 def any_of(conditions: Sequence[pl.Expr | None]) -> pl.Expr | None:
     """Whether one of the conditions holds, where None never does."""
     real = [condition for condition in conditions if condition is not None]
-    return reduce(or_, real) if real else None
+    return pl.any_horizontal(real) if real else None
 
 
 def choose(condition: pl.Expr, yes: Value, no: Value) -> Value:

@@ -233,6 +233,8 @@ def test_all_faults_are_told_at_once_with_their_places() -> None:
         ("{{ s[::2] }}", "step"),
         ("{{ s | truncate(n) }}", "`length` depends on the row"),
         ("{% set a, b = 1, 2 %}", "several names"),
+        ("{{ s" + " | truncate(9)" * 50 + " }}", "grows too large"),
+        ("{% set s = s ~ s %}" * 50, "grows too large"),
         ("{{ s | tojson(indent=2) }}", "`tojson` with these arguments"),
     ],
 )
@@ -256,6 +258,7 @@ def test_what_only_jinja_runs_is_marked_as_outside(source: str, what: str) -> No
         ("{{ 1 in tags }}", "cannot look for an integer"),
         ("{{ day | tojson }}", "has no JSON form"),
         ("{{ 99999999999999999999 }}", "64 bits"),
+        ("{{ " + "(" * 5000 + "s" + ")" * 5000 + " }}", "nested too deeply"),
         ("{{ t.upper }}", "text has no field 'upper'"),
         ("{{ t | replace('', 'x') }}", "non-empty"),
         ("{{ t | truncate(2) }}", "room for its ending"),
@@ -282,6 +285,24 @@ def test_a_refused_type_is_a_fault_only_where_it_is_read() -> None:
     for name in ("price", "when"):
         with pytest.raises(TemplateFault, match="cannot read a value of type"):
             compile_template(f"{{{{ {name} }}}}", schema)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{% for turn in turns %}{{ loop.index }}{{ turn.role }};{% endfor %}", "1user;2;"),
+        (
+            "{% for key, value in deep.inner.items() %}{{ key }}={{ value }};{% endfor %}",
+            "z=;words=['u', 'v'];",
+        ),
+        ("{{ void == {}.get('a') }} {{ {}.get('a') }} {{ {}.get('a') is defined }}", "True  False"),
+        ("{{ s.__class__ }}", ""),
+        ("{{ ' 42.5' | int }} {{ [1, none] | tojson }} {{ 2 | round }}", "42 [1, null] 2"),
+    ],
+)
+def test_the_reference_keeps_our_rules_outside_the_core(source: str, text: str) -> None:
+    assert faults(source).faults
+    assert render_reference(source, FULL) == text
 
 
 EVERY_CHARACTER = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
