@@ -130,7 +130,7 @@ def _data_faults(spec: Spec, facts: DatasetFacts) -> list[Fault]:
     if spec.dataset.validation is not None and facts.validation_rows < 1:
         fix = "hold out a larger share, or leave validation out"
         return [
-            Fault("no row is held out", fix, path="dataset.validation", value=str(spec.dataset.validation))
+            Fault("no row is held out", fix, path="dataset.validation", value=shown(spec.dataset.validation))
         ]
     return []
 

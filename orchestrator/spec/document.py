@@ -39,12 +39,13 @@ class Document:
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
-        """The place of a value (or of its key), or of the nearest thing around it."""
-        for length in range(len(path), 0, -1):
-            found = (self.keys if key else self.values).get(path[:length])
-            if found:
+        """The place of a value (or of its key), or of the key of the nearest section around it."""
+        if not key and path in self.values:
+            return self.values[path]
+        while path:
+            if found := self.keys.get(path) or self.values.get(path):  # a list's entries have no key
                 return found
-            key = True
+            path = path[:-1]
         return Place(self.file, 1, 1)
 
     def strings(self) -> Iterator[tuple[KeyPath, str]]:

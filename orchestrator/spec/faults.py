@@ -18,6 +18,7 @@ from orchestrator.spec.document import Document, KeyPath, dotted, fault_at
 from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES
 from orchestrator.spec.secrets import redact
+from orchestrator.spec.yaml import plain_scalar
 
 _LONGEST_VALUE = 60
 
@@ -65,7 +66,7 @@ def spec_faults(error: ValidationError, document: Document) -> list[Fault]:
     for detail in error.errors(include_url=False):
         at.setdefault(_path(detail, document), []).append(detail)
     faults = [
-        _fault(_telling(details), path, document)
+        _fault(details, path, document)
         for path, details in at.items()
         if not any(_touches(path, unreadable) for unreadable in document.unreadable)
     ]
@@ -109,13 +110,8 @@ def _touches(path: KeyPath, other: KeyPath) -> bool:
     return path[: len(other)] == other or other[: len(path)] == path
 
 
-def _telling(details: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Of the errors of a union's members, the one that is about the value rather than its type."""
-    about_value = [detail for detail in details if not detail["type"].endswith("_type")]
-    return (about_value or list(details))[0]
-
-
-def _fault(detail: ErrorDetails, path: KeyPath, document: Document) -> Fault:
+def _fault(details: Sequence[ErrorDetails], path: KeyPath, document: Document) -> Fault:
+    detail = _telling(details)
     if detail["type"] == "extra_forbidden":
         place = document.place(path, key=True)
         return fault_at(place, "unknown key", _unknown_key_fix(path), path=path)
@@ -127,12 +123,17 @@ def _fault(detail: ErrorDetails, path: KeyPath, document: Document) -> Fault:
     value, known = _value(detail), _field(path)
     return fault_at(
         document.place(path, key=value is None),
-        _rule(detail, path),
+        _rule(detail, details, path),
         _fix(detail, path),
         why=known.description if known else None,
         path=path,
         value=None if value is None else shown(value),
     )
+
+
+def _telling(details: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Of the errors of a union's members, the one that is about the value rather than its type."""
+    return next((detail for detail in details if not detail["type"].endswith("_type")), details[0])
 
 
 def _value(detail: ErrorDetails) -> str | int | float | None:
@@ -141,17 +142,21 @@ def _value(detail: ErrorDetails) -> str | int | float | None:
     return value if detail["type"] != "missing" and isinstance(value, str | int | float) else None
 
 
-def _rule(detail: ErrorDetails, path: KeyPath) -> str:
+def _rule(detail: ErrorDetails, details: Sequence[ErrorDetails], path: KeyPath) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(str(path[-1]), f"must match {context['pattern']}")
+    if kind.endswith("_type"):
+        return " or ".join(_RULES.get(each["type"], each["msg"]) for each in details).replace(
+            " or must be", " or"
+        )
     if kind in _RULES:
         return _RULES[kind].format(**context).replace("'", "`")
     return detail["msg"].removeprefix("Value error, ")
 
 
 def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
-    kind, value = detail["type"], _value(detail)
+    kind, value = detail["type"], detail["input"]
     if kind == "missing":
         return f"add `{path[-1]}:`"
     if kind.endswith("_type"):
@@ -176,9 +181,9 @@ def _type_fix(kind: str, value: Any) -> str | None:
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}"
     if kind in ("int_type", "float_type") and isinstance(value, str):
-        plain = value.replace("_", "").replace(",", "").strip()
-        digits = re.fullmatch(r"([-+]?)0*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)", plain)
-        return f"write {digits[1]}{digits[2]}, a plain number without quotes" if digits else None
+        plain = re.sub(r"^0+(?=[0-9])", "", value.replace("_", "").strip())
+        number = isinstance(plain_scalar(plain), int | float)
+        return f"write {plain}, a plain number without quotes" if number else None
     return None
 
 

@@ -24,9 +24,9 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_LONGEST_NUMBER = 64
+_LONGEST_NUMBER = 32
 _CONSTANTS: Mapping[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -53,9 +53,11 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     """What an unquoted scalar means."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
+    if len(text) > _LONGEST_NUMBER:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
-    if len(text) <= _LONGEST_NUMBER and _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     return text
 
@@ -173,7 +175,7 @@ class _Reader:
         depth = 0
         while depth := depth + _deeper(event):
             event = next(self._events)
-            self._count(event, ())
+            self._count(event, ("",) * depth)
 
     def _count(self, event: Any, path: KeyPath) -> None:
         self._nodes += 1
