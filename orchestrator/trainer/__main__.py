@@ -1,8 +1,16 @@
-"""Runs the parent; guarded, since a spawned worker of a data library imports this module again."""
+"""Runs the parent, its signal handlers first.
+
+Guarded, since a spawned worker of a data library imports this module again.
+"""
 
 import sys
 
-from orchestrator.trainer.main import main
+from orchestrator.trainer.signals import Signals
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    signals = Signals()
+    signals.listen()
+
+    from orchestrator.trainer.main import main
+
+    sys.exit(main(sys.argv[1:], signals))

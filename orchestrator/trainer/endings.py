@@ -48,6 +48,7 @@ class Phase(StrEnum):
     CONFIG = "config"
     DATA = "data"
     MODEL = "model"
+    READY = "ready"  # data and model are there; optimizer and checkpoint are not
     TRAINING = "training"
     SAVING = "saving"  # the loop is over: the adapter is built and committed
 

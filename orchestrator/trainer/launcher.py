@@ -5,70 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 from orchestrator.contract import Store, StreamWriter
+from orchestrator.trainer.signals import Signals
 
 FLUSH_SECONDS = 1.0
 _READ_BYTES = 64 * 1024
 _DRAIN_SECONDS = 5.0
-
-
-class Stopped(BaseException):
-    """SIGTERM or SIGINT came while there was no child to forward it to."""
-
-
-class Signals:
-    """SIGTERM and SIGINT of this process. As PID 1 it would not get them without a handler."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self._child: int | None = None
-        self._raising = False
-
-    def listen(self) -> None:
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
-
-    @contextlib.contextmanager
-    def raising(self) -> Iterator[None]:
-        """Inside, a signal raises Stopped; one that came before raises it at once."""
-        self._raising = True
-        try:
-            if self.stopping:
-                raise Stopped
-            yield
-        finally:
-            self._raising = False
-
-    def forward_to(self, child: int) -> None:
-        """Forward to this child from now on, and a signal that came while it was started."""
-        self._child = child
-        if self.stopping:
-            self._forward()
-
-    def forget(self) -> None:
-        self._child = None
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        self.stopping = True
-        if self._child is not None:
-            self._forward()
-        elif self._raising:
-            self._raising = False  # once: a second signal must not break the leaving
-            raise Stopped
-
-    def _forward(self) -> None:
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child, signal.SIGTERM)
 
 
 class Log:
@@ -118,9 +67,8 @@ def run_child(
     assert child.stdout is not None
     pump = threading.Thread(target=_pump, args=(child.stdout.fileno(), log), daemon=True)
     pump.start()
-    signals.forward_to(child.pid)
-    child.returncode = _wait(child.pid)
-    signals.forget()
+    with signals.forwarding(child.pid):
+        child.returncode = _wait(child.pid)
     pump.join(_DRAIN_SECONDS)  # a worker of the child's may still hold the pipe
     return child.returncode
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestrator.contract import (
     ADAPTER,
+    Cause,
     Claim,
     ContractError,
     ExitCode,
@@ -37,18 +38,17 @@ from orchestrator.contract import (
 )
 from orchestrator.trainer import oom
 from orchestrator.trainer.checkpoints import choose
-from orchestrator.trainer.endings import Ending, Phase, from_exception, from_exit, stopped, success
+from orchestrator.trainer.endings import Ending, Phase, failed, from_exception, from_exit, stopped, success
 from orchestrator.trainer.handover import Order, read_plan
-from orchestrator.trainer.launcher import Log, Signals, Stopped, run_child
+from orchestrator.trainer.launcher import Log, run_child
+from orchestrator.trainer.signals import Signals, Stopped
 from orchestrator.trainer.work import child_environment, lay_out, overlay, scratch_folder
 
 _USAGE = "usage: python -m orchestrator.trainer <run folder or URL> <launch>"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], signals: Signals) -> int:
     """Run one attempt of a launch; its `contract.ExitCode`."""
-    signals = Signals()
-    signals.listen()
     if len(arguments) != 2 or not arguments[1].isdigit():
         print(_USAGE, file=sys.stderr)
         return ExitCode.CONFIG
@@ -85,6 +85,8 @@ class _Attempt:
         return self._conclude(ending)
 
     def _ending(self) -> Ending:
+        if self.plan.step not in ("train", "evaluate"):
+            return failed(Cause.CONFIG, f"The trainer does not run a step of kind {self.plan.step}.")
         with self.signals.raising():
             if self.plan.step == "train" and (manifest := _committed_adapter(self.run)):
                 return _already_trained(manifest)
@@ -114,7 +116,7 @@ class _Attempt:
         return order.resuming(chosen.step, evaluation_due=chosen.evaluation_due)
 
     def _run(self, order: Order) -> Ending:
-        command = [sys.executable, "-m", "orchestrator.trainer.train", str(order.write())]
+        command = [sys.executable, "-P", "-m", "orchestrator.trainer.train", str(order.write())]
         environment = child_environment(Path(order.scratch), self.plan.device, os.environ)
         kills = oom.kills()
         code = run_child(

@@ -23,6 +23,8 @@ from orchestrator.trainer.record import numbers
 from orchestrator.trainer.resume import RandomState, finished, guard_epochs, prepare_resume
 from orchestrator.trainer.session import Session
 
+NO_ROWS = "Axolotl dropped every row of the dataset: raise the sequence length, or look at what is trained."
+
 
 class ServicePlugin(BasePlugin):  # type: ignore[misc]
     """What the service adds to Axolotl; one instance per child."""
@@ -48,7 +50,10 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         self.trainer = trainer
+        self.session.phase = Phase.READY
         self.session.counts = _counts(cfg, trainer)
+        if self.session.counts.get("rows") == 0:
+            self.session.leave(failed(Cause.DATA, NO_ROWS))
         if self.session.order.resume_from is not None:
             # Each resume would evaluate again and log a second eval_loss.
             trainer.args.eval_on_start = False
@@ -59,15 +64,10 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
     def post_train(self, cfg: Any, model: Any) -> None:
         """Called before Axolotl's final save, and again after it: refuse to save a partial run."""
         session, state = self.session, self.trainer.state
-        if session.phase is Phase.TRAINING or (session.stopping and session.committed != state.global_step):
-            session.leave(session.stop_ending())
-        if not (finished(self.trainer) or (self.callback and self.callback.ran_out)):
-            session.leave(
-                failed(
-                    Cause.CRASHED,
-                    f"Training ended at step {state.global_step} of {state.max_steps}; a partial run is not saved.",
-                )
-            )
+        ran_out = self.callback is not None and self.callback.ran_out
+        if not finished(self.trainer) and not ran_out:
+            short = f"Training ended at step {state.global_step} of {state.max_steps}; nothing is saved."
+            session.leave(session.stop_ending() if session.stopping else failed(Cause.CRASHED, short))
         session.facts.update(_result_facts(self.trainer))
 
 
@@ -90,11 +90,14 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         session.record.start(state.global_step, self._start_values(state))
         if session.stopping:
             session.leave(session.stop_ending())
-        session.phase = Phase.TRAINING
+        session.begin_training()
         if session.order.resume_from is not None:
             prepare_resume(self.trainer, control, evaluation_due=session.order.evaluation_due)
         self._tokens = _tokens(state)
         self._step_ended = time.perf_counter()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._before_evaluation = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.perf_counter()
@@ -129,7 +132,6 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         self.session.leave(self.session.stop_ending())
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._before_evaluation = None
         self._step_ended = time.perf_counter()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -141,9 +143,11 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         self._step_ended = time.perf_counter()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.session.record.flush()
-        if not self.session.stopping or self.session.committed == state.global_step:
-            self.session.phase = Phase.SAVING
+        session = self.session
+        session.record.flush()
+        session.phase = Phase.SAVING
+        if session.stopping and session.committed == state.global_step:
+            session.leave(session.stop_ending())
 
     def _decide(self, control: Any) -> None:
         """Told to stop: save now, evaluate at the next start; leaving is up to `on_save`."""

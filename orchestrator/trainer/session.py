@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
@@ -32,6 +33,7 @@ class Session:
         self.total_steps: int | None = None
         self.facts: dict[str, Any] = {"resumed_from": order.resume_from}
         self.counts: dict[str, float] = {}
+        self._began = time.monotonic()
         self.plugged = False  # Axolotl goes on without a plugin that it cannot import
 
     def listen(self) -> None:
@@ -40,17 +42,30 @@ class Session:
         signal.signal(signal.SIGTERM, self._told_to_stop)
         signal.signal(signal.SIGINT, self._told_to_stop)
 
+    def begin_training(self) -> None:
+        self.phase = Phase.TRAINING
+        self.facts["loading_seconds"] = round(time.monotonic() - self._began, 3)
+        self._began = time.monotonic()
+
     def leave(self, ending: Ending) -> NoReturn:
         """Say how it ended and end this process now: no later code of Axolotl's runs, so nothing of
         a partial run can be saved as if it were finished."""
-        facts = {**self.facts, **_device_facts(), **ending.facts, "checkpoint": self.committed}
-        if self.step is not None:
-            facts["lost_steps"] = self.step - (self.committed or 0) if ending.cause else 0
+        facts = {**self.counts, **self.facts, **_device_facts(), **ending.facts}
+        if self.plan.step == "train":
+            facts |= self._progress(ending)
         replace(ending, step=self.step, total_steps=self.total_steps, facts=facts).write(self.order.ending)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # a signal may have come in the middle of a write
                 stream.flush()
         os._exit(ending.exit_code)
+
+    def _progress(self, ending: Ending) -> dict[str, Any]:
+        """`lost_steps` were done and are in no checkpoint: a new start does them again."""
+        lost = 0 if ending.cause is None else (self.step or 0) - (self.committed or 0)
+        progress: dict[str, Any] = {"checkpoint": self.committed, "lost_steps": lost}
+        if self.phase in (Phase.TRAINING, Phase.SAVING):
+            progress["training_seconds"] = round(time.monotonic() - self._began, 3)
+        return progress
 
     def stop_ending(self) -> Ending:
         if self.phase in (Phase.TRAINING, Phase.SAVING) and self.step:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -40,15 +42,18 @@ OFFLINE = {
 def scratch_folder(run: str, attempt: int, environment: Mapping[str, str]) -> Iterator[Path]:
     """A folder of this attempt's own below `AXO_SCRATCH`, gone at the end: nothing an earlier start
     left can be taken for this one's (Axolotl accepts any non-empty folder of prepared data)."""
-    top = environment.get("AXO_SCRATCH") or tempfile.gettempdir()
-    os.makedirs(top, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"axo-{run[:40]}-{attempt}-", dir=top))
-    try:
-        for name in ("work/output", "home", "tmp"):
-            (folder / name).mkdir(parents=True)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    top = Path(environment.get("AXO_SCRATCH") or tempfile.gettempdir())
+    top.mkdir(parents=True, exist_ok=True)
+    _clear_dead(top, run, attempt)
+    folder = Path(tempfile.mkdtemp(prefix=f"axo-{run}-{attempt}-", dir=top))
+    with _opened(folder) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held for as long as this process lives
+        try:
+            for name in ("work/output", "home", "tmp"):
+                (folder / name).mkdir(parents=True)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def lay_out(storage: Store, run: Store, plan: LaunchPlan, work: Path) -> None:
@@ -91,6 +96,26 @@ def child_environment(scratch: Path, device: str, environment: Mapping[str, str]
     if device == "cpu":
         child["CUDA_VISIBLE_DEVICES"] = ""
     return child
+
+
+def _clear_dead(top: Path, run: str, attempt: int) -> None:
+    """Remove what killed attempts of this run left here: nobody holds its lock any more."""
+    for folder in top.glob(f"axo-{run}-*"):
+        match = re.fullmatch(rf"axo-{re.escape(run)}-(\d+)-\w+", folder.name)
+        if match is None or int(match[1]) >= attempt:
+            continue
+        with contextlib.suppress(OSError), _opened(folder) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _place(storage: Store, key: str, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The trainer's environment, a tiny model, and a laboratory for each test module."""
+"""The trainer's environment, a tiny model, and a training_lab for each test module."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.integration.trainer import lab as laboratory
+import training_lab
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,9 +37,9 @@ def tiny_model(trainer_python: str, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def lab(
     trainer_python: str, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[laboratory.Lab]:
+) -> Iterator[training_lab.Lab]:
     root = tmp_path_factory.mktemp("lab")
-    with laboratory.opened(root, trainer_python, ROOT / "orchestrator", tiny_model) as opened:
+    with training_lab.opened(root, trainer_python, ROOT / "orchestrator", tiny_model) as opened:
         yield opened
 
 

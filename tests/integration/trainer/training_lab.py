@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class Seeds(BasePlugin):
     def load_datasets(self, cfg, preprocess=False): set_seed(cfg.seed)
     def pre_model_load(self, cfg): set_seed(cfg.seed)
 """
-WORDS = "kettle lamp chair table window door garden bicycle car bus train ticket hotel flight".split()
+WORDS = ["kettle", "lamp", "chair", "table", "window", "door", "garden", "bicycle", "car", "bus", "train"]
 DATASET = {
     "ds_type": "parquet",
     "type": "chat_template",
@@ -65,8 +66,9 @@ CONFIG: dict[str, Any] = {
     "dataset_prepared_path": "prepared",
     "sequence_len": 128,
     "pad_to_sequence_len": False,
-    "micro_batch_size": 4,
-    "gradient_accumulation_steps": 1,
+    # 42 rows in batches of 8: the last step lies in the middle of the third epoch, as it mostly does.
+    "micro_batch_size": 2,
+    "gradient_accumulation_steps": 4,
     "num_epochs": 3,
     "optimizer": "adamw_torch",
     "lr_scheduler": "cosine",
@@ -94,11 +96,23 @@ LORA: dict[str, Any] = {
     "lora_qkv_kernel": False,
     "lora_o_kernel": False,
 }
-PACKED: dict[str, Any] = {**LORA, "sample_packing": True, "eval_sample_packing": False, "sequence_len": 64}
-VALIDATED: dict[str, Any] = {
+PACKED: dict[str, Any] = {
+    **LORA,
+    "sample_packing": True,
+    "sequence_len": 64,
+    "gradient_accumulation_steps": 1,
+}
+# The validation loss rises after a few steps: the best checkpoint is not the last.
+EARLY: dict[str, Any] = {
+    **LORA,
     "test_datasets": [{"path": "dataset/validation.parquet", "split": "train", **DATASET}],
-    "eval_steps": 5,
+    "eval_batch_size": 1,
+    "eval_steps": 3,
+    "save_steps": 3,
+    "early_stopping_patience": 3,
     "load_best_model_at_end": True,
+    "learning_rate": 0.02,
+    "num_epochs": 10,
 }
 
 
@@ -109,7 +123,7 @@ class Lab:
     root: Path
     python: str
     packages: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
 
     @property
     def store(self) -> FileStore:
@@ -118,13 +132,12 @@ class Lab:
     def stage_model(self, folder: Path) -> None:
         commit_folder(self.store, folder, "models/tiny", Manifest("model", ()))
 
-    def stage_datasets(self) -> None:
-        for name, rows in (("plain", 20), ("rising", 20)):
-            folder = self.root / name
-            folder.mkdir()
-            _rows(rows, seed=1).write_parquet(folder / "train.parquet")
-            _rows(8, seed=2).write_parquet(folder / "validation.parquet")
-            commit_folder(self.store, folder, f"datasets/{name}", Manifest("dataset", ()))
+    def stage_dataset(self) -> None:
+        folder = self.root / "plain"
+        folder.mkdir()
+        _rows(42, seed=1).write_parquet(folder / "train.parquet")
+        _rows(40, seed=2).write_parquet(folder / "validation.parquet")
+        commit_folder(self.store, folder, "datasets/plain", Manifest("dataset", ()))
 
     def run(self, name: str, *settings: Mapping[str, Any], keep: int = 3) -> Run:
         """A new run with one launch: its plan and its config are in storage."""
@@ -155,7 +168,8 @@ class Lab:
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key in ("HOME", "PATH", "LANG")}
-        return kept | ENVIRONMENT | {"PYTHONPATH": str(self.packages), "AXO_SCRATCH": str(self.root / "scratch")}
+        ours = {"PYTHONPATH": str(self.packages), "AXO_SCRATCH": str(self.root / "scratch")}
+        return kept | ENVIRONMENT | ours
 
 
 @dataclass(frozen=True)
@@ -230,41 +244,82 @@ class Run:
         assert outcome is not None, f"attempt {number} said nothing\n{self.log(number)[-3000:]}"
         return outcome
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> Attempt:
         """Start an attempt in a process group of its own."""
         (self.lab.root / "scratch").mkdir(exist_ok=True)
         process = subprocess.Popen(
             [self.lab.python, "-m", "orchestrator.trainer", str(self.folder), "1"],
-            env=self.lab.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        self.lab.processes.append(process)
-        return process
+            env=self.lab.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        attempt = Attempt(process)
+        self.lab.attempts.append(attempt)
+        return attempt
 
     def finish(self) -> int:
         """Run an attempt to its end; its exit code."""
         return self.start().wait()
 
-    def interrupt(self, when: Callable[[], bool], with_signal: int = signal.SIGTERM) -> int:
-        """Start an attempt and signal its parent as soon as `when` holds; its exit code."""
-        process = self.start()
-        if wait_until(when, process):
-            process.send_signal(with_signal)
-        return process.wait()
-
-    def reached(self, step: int, key: str = "loss") -> Callable[[], bool]:
-        """Whether some attempt has recorded a metric of that step."""
-        return lambda: (key, step) in self.points
+    def interrupt(self, text: str, times: int = 1) -> int:
+        """Start an attempt and send SIGTERM to its parent once its output has said `text` so many
+        times; its exit code."""
+        attempt = self.start()
+        if attempt.until(text, times):
+            attempt.process.send_signal(signal.SIGTERM)
+        return attempt.wait()
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
-    """Look until the condition holds; False where the process ended before."""
-    while not condition():
-        try:
-            process.wait(0.01)
-            return False
-        except subprocess.TimeoutExpired:
-            continue
-    return True
+class Attempt:
+    """A running attempt, its output followed as it comes."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.output = bytearray()
+        self._news = threading.Condition()
+        self._open = True
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def until(self, text: str, times: int = 1) -> bool:
+        """Wait until the output has `text` so many times; False where it ended before."""
+        with self._news:
+            self._news.wait_for(lambda: self._said(text, times) or not self._open)
+            return self._said(text, times)
+
+    def until_true(self, condition: Callable[[], bool]) -> bool:
+        """Look every 5 ms until the condition holds; False where the process ended before."""
+        while not condition():
+            with self._news:
+                self._news.wait(0.005)
+            if self.process.poll() is not None:
+                return False
+        return True
+
+    def wait(self) -> int:
+        return self.process.wait()
+
+    def kill_group(self) -> None:
+        """SIGKILL parent and child at once, as a lost node does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _said(self, text: str, times: int) -> bool:
+        return self.output.count(text.encode()) >= times
+
+    def _follow(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            while data := os.read(self.process.stdout.fileno(), 65536):
+                self._hear(data)
+        with self._news:
+            self._open = False
+            self._news.notify_all()
+
+    def _hear(self, data: bytes) -> None:
+        with self._news:
+            self.output += data
+            self._news.notify_all()
 
 
 def tensors(folder: Path) -> dict[str, bytes]:
@@ -288,14 +343,13 @@ def opened(root: Path, python: str, package: Path, model: Path) -> Iterator[Lab]
     (packages / "orchestrator").symlink_to(package)
     lab = Lab(root, python, packages)
     lab.stage_model(model)
-    lab.stage_datasets()
+    lab.stage_dataset()
     try:
         yield lab
     finally:
-        for process in lab.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        for attempt in lab.attempts:
+            if attempt.process.poll() is None:
+                attempt.kill_group()
         shutil.rmtree(root / "scratch", ignore_errors=True)
 
 

@@ -1,0 +1,60 @@
+"""SIGTERM and SIGINT in the parent: kept for later, forwarded to the child, or raised."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGINT came while there was no child to forward it to."""
+
+
+class Signals:
+    """Both signals of this process. As PID 1 it would not get them without a handler."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._child: int | None = None
+        self._raising = False
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """Inside, a signal raises Stopped; one that came before raises it at once."""
+        self._raising = True
+        try:
+            if self.stopping:
+                raise Stopped
+            yield
+        finally:
+            self._raising = False
+
+    @contextlib.contextmanager
+    def forwarding(self, child: int) -> Iterator[None]:
+        """Inside, a signal goes to this child; so does one that came while it was started."""
+        self._child = child
+        try:
+            if self.stopping:
+                self._forward(child)
+            yield
+        finally:
+            self._child = None
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        if self._child is not None:
+            self._forward(self._child)
+        elif self._raising:
+            self._raising = False  # once: a second signal must not break the leaving
+            raise Stopped
+
+    def _forward(self, child: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
