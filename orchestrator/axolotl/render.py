@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,9 @@ def render(spec: Spec, machine_class: MachineClass, facts: DatasetFacts) -> Conf
     keys = _from_templates(spec, machine_class)
     keys |= _adapter(spec.adapter) | _training(spec.training, figures) | _held_out(spec, keys, figures)
     keys |= dict(sorted(spec.axolotl.items()))
-    if faults := [*_data_faults(spec, facts), *pass_through_faults(spec.axolotl)] or _schema_faults(keys):
+    if faults := [*_data_faults(spec, facts, figures), *pass_through_faults(spec.axolotl)] or _schema_faults(
+        keys
+    ):
         raise SpecError(faults)
     return Config(
         keys=keys,
@@ -124,14 +127,17 @@ def _held_out(spec: Spec, keys: Mapping[str, Any], figures: Schedule) -> dict[st
     return evaluation
 
 
-def _data_faults(spec: Spec, facts: DatasetFacts) -> list[Fault]:
+def _data_faults(spec: Spec, facts: DatasetFacts, figures: Schedule) -> list[Fault]:
     if facts.rows < 1:
         return [Fault("no row is left to train on", "look at what the checks dropped", path="dataset.source")]
-    if spec.dataset.validation is not None and facts.validation_rows < 1:
+    held_out, training = spec.dataset.validation, spec.training
+    if held_out is not None and facts.validation_rows < 1:
         fix = "hold out a larger share, or leave validation out"
-        return [
-            Fault("no row is held out", fix, path="dataset.validation", value=shown(spec.dataset.validation))
-        ]
+        return [Fault("no row is held out", fix, path="dataset.validation", value=shown(held_out))]
+    if training.early_stopping and (training.eval_steps or 0) > (figures.steps or math.inf):
+        what = f"the run has {figures.steps} steps, so early stopping would never see an evaluation"
+        value = str(training.eval_steps)
+        return [Fault(what, "evaluate more often", path="training.eval_steps", value=value)]
     return []
 
 

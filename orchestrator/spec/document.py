@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from orchestrator.errors import Fault
 
+MAX_FAULTS = 100  # told at once; who has more has one that matters
+
 KeyPath = tuple[str | int, ...]
 
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Fault
-from orchestrator.spec.document import Document, KeyPath, dotted, fault_at
+from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, dotted, fault_at
 from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES
 from orchestrator.spec.secrets import redact
@@ -63,7 +63,7 @@ def spec_faults(error: ValidationError, document: Document) -> list[Fault]:
     several errors of a field that may be one of several types become one.
     """
     at: dict[KeyPath, list[ErrorDetails]] = {}
-    for detail in error.errors(include_url=False):
+    for detail in error.errors(include_url=False)[:MAX_FAULTS]:
         at.setdefault(_path(detail, document), []).append(detail)
     faults = [
         _fault(details, path, document)

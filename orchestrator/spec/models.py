@@ -124,7 +124,10 @@ class Training(Closed):
 
     epochs: float = Field(default=3.0, gt=0, le=1000, description="Passes over the training rows.")
     max_steps: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Optimizer steps at which training ends, if sooner."
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Optimizer steps at which training ends, if sooner; with packing, always.",
     )
     learning_rate: float = Field(default=2e-4, gt=0, le=1, description="Peak learning rate.")
     scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(

@@ -10,15 +10,14 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("an AWS access key", r"(?:AKIA|ASIA)[0-9A-Z]{16}"),
     ("a GitHub token", r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
     ("a GitLab token", r"glpat-[A-Za-z0-9_-]{20,}"),
-    ("an OpenAI or Anthropic key", r"sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+    ("an OpenAI or Anthropic key", r"sk-(?=[A-Za-z_-]{0,40}[0-9])[A-Za-z0-9_-]{20,}"),
     ("a Slack token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
     ("a Google key", r"AIza[0-9A-Za-z_-]{35}"),
     ("a private key", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
     ("a password in an address", r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^/\s:@]{0,100}:[^/\s@]{1,200}@"),
 )
-_SECRET = re.compile(
-    "(?<![A-Za-z0-9])(?:" + "|".join(f"(?P<kind{n}>{pattern})" for n, (_, pattern) in enumerate(_KINDS)) + ")"
-)
+_SECRET = re.compile("|".join(f"(?P<kind{number}>{pattern})" for number, (_, pattern) in enumerate(_KINDS)))
+_SECRET_OF_ITS_OWN = re.compile(f"(?<![A-Za-z0-9])(?:{_SECRET.pattern})")
 _SHOWN = 4
 
 
@@ -32,7 +31,7 @@ class Secret(NamedTuple):
 
 def find_secret(text: str) -> Secret | None:
     """The first string in `text` that looks like a secret."""
-    found = _SECRET.search(text)
+    found = _SECRET_OF_ITS_OWN.search(text)
     if not found:
         return None
     kind = _KINDS[int(str(found.lastgroup).removeprefix("kind"))][0]
@@ -40,5 +39,5 @@ def find_secret(text: str) -> Secret | None:
 
 
 def redact(text: str) -> str:
-    """`text` with everything that looks like a secret cut to its first characters."""
+    """`text` with whatever looks like a secret cut to its first characters, even inside a word."""
     return _SECRET.sub(lambda found: f"{found[0][:_SHOWN]}…", text)

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import Fault
-from orchestrator.spec.document import Document, KeyPath, Place, fault_at
+from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, Place, fault_at
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -202,6 +202,8 @@ class _Reader:
 
     def _fault(self, event: Any, what: str, fix: str, path: KeyPath = ()) -> None:
         self._faults.append(fault_at(self._place(event), what, fix, path=path))
+        if len(self._faults) >= MAX_FAULTS:
+            raise _TooMuch
 
     def _syntax_fault(self, error: yaml.YAMLError) -> Fault:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)

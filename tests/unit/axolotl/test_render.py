@@ -148,10 +148,10 @@ def test_the_cadence(training: str, save: int, evaluate: int) -> None:
 
 
 @given(
-    steps=st.one_of(st.none(), st.integers(1, 10_000)),
-    evaluate=st.one_of(st.none(), st.integers(1, 300)),
+    steps=st.one_of(st.none(), st.integers(9, 10_000)),
+    evaluate=st.one_of(st.none(), st.integers(1, 9)),
     checkpoint=st.one_of(st.none(), st.integers(1, 300)),
-    rows=st.integers(1, 100_000),
+    rows=st.integers(100, 100_000),
 )
 def test_early_stopping_always_has_its_best_checkpoint(
     steps: int | None, evaluate: int | None, checkpoint: int | None, rows: int
@@ -167,12 +167,9 @@ def test_early_stopping_always_has_its_best_checkpoint(
 
 
 def test_without_held_out_rows_nothing_is_evaluated() -> None:
-    text = "dataset: {source: tickets.parquet}\n"
-    spec = spec_of("").model_copy(
-        update={"dataset": spec_of("").dataset.model_copy(update={"validation": None})}
-    )
+    whole = spec_of("")
+    spec = whole.model_copy(update={"dataset": whole.dataset.model_copy(update={"validation": None})})
     keys = render(spec, "cpu", replace(FACTS, validation_rows=0)).keys
-    assert text
     assert not {"test_datasets", "eval_steps", "early_stopping_patience"} & set(keys)
     assert keys["load_best_model_at_end"] is False
 
@@ -182,6 +179,12 @@ def test_a_dataset_that_cannot_be_trained_on_is_refused(facts: dict[str, int], p
     with pytest.raises(SpecError) as caught:
         rendered(**facts)
     assert [fault.path for fault in caught.value.faults] == [f"dataset.{path}"]
+
+
+def test_early_stopping_without_an_evaluation_is_refused() -> None:
+    (fault,) = refused("training: {max_steps: 9, eval_steps: 10, early_stopping: {patience: 1}}\n")
+    assert (fault.path, fault.value) == ("training.eval_steps", "10")
+    assert "9 steps" in fault.what
 
 
 @pytest.mark.parametrize(
