@@ -1,0 +1,195 @@
+"""What is checked of every row: the rules, each with its verdict, as Polars expressions.
+
+    red      nothing can be trained on: the row is left out and reported
+    yellow   it trains, but something was empty or odd
+    green    everything resolved
+
+Codes are those of OpenAI's cookbook (Chat_finetuning_data_prep) where it has the rule.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from orchestrator.data.template_filters import WHITESPACE
+
+MESSAGES = "messages"
+UNKNOWN_ROLES = "unknown roles"
+TWO_SYSTEMS = "two systems"
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """One rule; `when` (Boolean, never null) says of which rows it is broken.
+
+    `field` is where the row or the mapping is at fault; `value` tells from `messages` and `unknown roles`
+    what stood there.
+    """
+
+    code: str
+    verdict: Literal["red", "yellow"]
+    message: str
+    fix: str
+    when: pl.Expr
+    field: str | None = None
+    value: pl.Expr | None = None
+
+
+def template_checks(
+    roles: Sequence[str], texts: Sequence[str], empties: Sequence[str | None]
+) -> tuple[RowCheck, ...]:
+    """The checks of messages from templates.
+
+    `texts` are the columns with the rendered texts; `empties` those that say whether a field printed in
+    them was empty, None for a template without fields.
+    """
+    checks: list[RowCheck] = []
+    for number, (role, text, empty) in enumerate(zip(roles, texts, empties, strict=True)):
+        field = f"mapping.messages[{number}].content"
+        if role == "assistant":
+            checks.append(_missing_content(blank(pl.col(text)), field))
+        if empty is not None:
+            checks.append(_empty_field(pl.col(empty), field))
+        if role in ("user", "tool"):
+            resolved = ~pl.col(empty) if empty is not None else pl.lit(True)
+            checks.append(_empty_message(blank(pl.col(text)) & resolved, role, field))
+    return (*checks, *_order_of_templates(roles))
+
+
+def conversation_checks(
+    column: str, *, with_system: bool, ignored: Sequence[tuple[str, str]]
+) -> tuple[RowCheck, ...]:
+    """The checks of a column of messages.
+
+    `ignored` are fields of a message that are not carried, each with the column that says where one is set.
+    """
+    message = pl.element()
+    role, content = message.struct.field("role"), message.struct.field("content")
+    roles = pl.col(MESSAGES).list.eval(role)
+    there = (pl.col(MESSAGES).list.len() > 0).fill_null(False)
+    answers = roles.list.contains("assistant").fill_null(False)
+
+    def some(condition: pl.Expr) -> pl.Expr:
+        return pl.col(MESSAGES).list.eval(condition.fill_null(False)).list.any().fill_null(False)
+
+    repeated = (role == role.shift()) & role.is_in(["user", "assistant"])
+    checks = [
+        _red(
+            "missing_messages_list", "there is no message", "give each row a list of messages", ~there, column
+        ),
+        RowCheck(
+            "unrecognized_role",
+            "red",
+            "a message has a role that is not known",
+            "say what it means: `roles: {<role>: user}`",
+            some(role.is_null()),
+            column,
+            pl.col(UNKNOWN_ROLES).list.join(", "),
+        ),
+        _red(
+            "example_missing_assistant_message",
+            "no message has the role assistant, so there is nothing to train on",
+            "add the answer, or leave the row out with `where`",
+            there & ~answers & ~some(role.is_null()),
+            column,
+        ),
+        _missing_content(some((role == "assistant") & blank(content)), column),
+        _empty_message(some((role != "assistant") & blank(content)), "user, tool or system", column),
+        _odd(
+            "roles_do_not_alternate",
+            "two user or two assistant messages follow each other",
+            "join them; some chat templates refuse such a conversation",
+            some(repeated),
+            column,
+        ),
+        _odd(
+            "last_message_not_assistant",
+            "the last message is not the assistant's, and is not trained",
+            "end each conversation with an answer",
+            answers & (roles.list.last() != "assistant").fill_null(False),
+            column,
+        ),
+        _odd(
+            "example_missing_user_message",
+            "there is no user message",
+            "give the question that is answered",
+            answers & ~roles.list.contains("user").fill_null(False),
+            column,
+        ),
+        _odd(
+            "system_not_first",
+            "a system message does not stand first",
+            "put it first; some chat templates refuse it elsewhere",
+            roles.list.slice(1).list.contains("system").fill_null(False),
+            column,
+        ),
+    ]
+    checks += [_ignored_field(name, pl.col(flag), column) for name, flag in ignored]
+    return (*checks, _two_systems(column)) if with_system else tuple(checks)
+
+
+def blank(text: pl.Expr) -> pl.Expr:
+    """Whether a text is nothing but white space."""
+    return text.str.strip_chars(WHITESPACE).str.len_bytes() == 0
+
+
+def _order_of_templates(roles: Sequence[str]) -> list[RowCheck]:
+    """Oddities that lie in the mapping itself, and so in every row."""
+    checks = []
+    turns = [role for role in roles if role != "system"]
+    always = pl.lit(True)
+    if any(role == before and role in ("user", "assistant") for before, role in itertools.pairwise(turns)):
+        what = "two user or two assistant messages follow each other"
+        checks.append(_odd("roles_do_not_alternate", what, "join them into one", always, "mapping.messages"))
+    if turns[-1] != "assistant":
+        what = "the last message is not the assistant's, and is not trained"
+        checks.append(_odd("last_message_not_assistant", what, "remove it", always, "mapping.messages"))
+    if "user" not in turns:
+        what = "there is no user message"
+        checks.append(
+            _odd("example_missing_user_message", what, "add the question", always, "mapping.messages")
+        )
+    if "system" in roles[1:]:
+        what = "a system message does not stand first"
+        checks.append(_odd("system_not_first", what, "put it first", always, "mapping.messages"))
+    return checks
+
+
+def _missing_content(when: pl.Expr, field: str) -> RowCheck:
+    fix = "fill it in, or leave such rows out with `where`"
+    return _red(
+        "missing_content", "an assistant message is empty, so there is nothing to train on", fix, when, field
+    )
+
+
+def _empty_field(when: pl.Expr, field: str) -> RowCheck:
+    fix = "give a default, such as `{{ field | default('-', true) }}`, or test it with {% if field %}"
+    return _odd("empty_field", "a field that the template prints is empty or null", fix, when, field)
+
+
+def _empty_message(when: pl.Expr, role: str, field: str) -> RowCheck:
+    return _odd("empty_message", f"a message ({role}) is empty", "fill it in, or leave it out", when, field)
+
+
+def _ignored_field(name: str, when: pl.Expr, column: str) -> RowCheck:
+    what = f"messages have `{name}`, which this version does not carry"
+    fix = "write what matters into the text of the message"
+    return _odd("message_unrecognized_key", what, fix, when, f"{column}[].{name}")
+
+
+def _two_systems(column: str) -> RowCheck:
+    what = "the conversation has a system message of its own; the system column is not used"
+    return _odd("two_systems", what, "remove one of them", pl.col(TWO_SYSTEMS), column)
+
+
+def _red(code: str, message: str, fix: str, when: pl.Expr, field: str) -> RowCheck:
+    return RowCheck(code, "red", message, fix, when, field)
+
+
+def _odd(code: str, message: str, fix: str, when: pl.Expr, field: str) -> RowCheck:
+    return RowCheck(code, "yellow", message, fix, when, field)

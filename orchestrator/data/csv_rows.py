@@ -1,0 +1,169 @@
+"""CSV as rows: every column is text, but for columns that hold nothing other than plain numbers.
+
+A column is of numbers only where each of its values is written as the number itself would be written:
+`7` and `-1.5` are, `007`, `+1`, `1.50`, `1e3` and `12345678901234567890` make the column text. So nothing
+that a template prints ever differs from what stands in the file. An empty cell is null, `""` an empty text;
+a blank line is no row.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from orchestrator.data.report import counted, cut
+from orchestrator.data.rows import ROW, Rows
+from orchestrator.errors import DataError, Fault
+
+MAX_FAULTS = 20
+_WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
+_DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,6}[1-9])$"
+_SMALL = r"^-?0\.000"  # the number would be written with an exponent
+_CELL_CHARACTERS = 2**31 - 1
+
+
+def read_csv(path: Path, name: str, *, quotes: int) -> Rows:
+    """Rows of a comma-separated file with a header.
+
+    `quotes` is the number of `"` in it: odd where one is never closed. Raises DataError with the line of
+    what is wrong.
+    """
+    if faults := _header_faults(path, name):
+        raise DataError(faults)
+    if quotes % 2:
+        raise DataError(_row_faults(path, name) or [_unclosed(name)])
+    try:
+        texts = pl.scan_csv(path, infer_schema=False, row_index_name=ROW, row_index_offset=1)
+        columns = [column for column in texts.collect_schema().names() if column != ROW]
+        texts = texts.filter(_filled(columns))
+        count, short, types = _columns(texts, columns)
+    except PolarsError as error:
+        why = str(error).strip().splitlines()[0]
+        fallback = [Fault("the file cannot be read as CSV", "quote fields that hold commas", why, name)]
+        raise DataError(_row_faults(path, name) or fallback) from error
+    if short and (faults := _row_faults(path, name)):
+        raise DataError(faults)
+    if not count:
+        raise DataError(
+            [Fault("the file has a header and no rows", "give a file that holds rows", file=name)]
+        )
+    schema = pl.Schema(types)
+    numbers = [pl.col(column).cast(dtype) for column, dtype in types.items() if dtype != pl.String]
+    return Rows(texts.with_columns(numbers), schema, count, lambda rows: _lines_of(path, rows))
+
+
+def _columns(texts: pl.LazyFrame, columns: list[str]) -> tuple[int, bool, dict[str, pl.DataType]]:
+    """The number of rows, whether some may have too few fields, and what each column holds."""
+    figures = texts.select(
+        pl.len().alias("rows"),
+        pl.col(columns[-1]).null_count().alias("short"),
+        *(_all_match(column, _WHOLE).alias(f"whole {number}") for number, column in enumerate(columns)),
+        *(_decimals(column).alias(f"decimal {number}") for number, column in enumerate(columns)),
+    )
+    found = figures.collect(engine="streaming").row(0, named=True)
+    types: dict[str, pl.DataType] = {
+        column: pl.Int64()
+        if found[f"whole {number}"]
+        else pl.Float64()
+        if found[f"decimal {number}"]
+        else pl.String()
+        for number, column in enumerate(columns)
+    }
+    return found["rows"], found["short"] > 0, types
+
+
+def _filled(columns: list[str]) -> pl.Expr:
+    """False for a blank line; with one column alone it may as well be an empty cell."""
+    return pl.any_horizontal(pl.col(columns).is_not_null()) if len(columns) > 1 else pl.lit(True)
+
+
+def _all_match(column: str, pattern: str) -> pl.Expr:
+    value = pl.col(column)
+    return value.str.contains(pattern).all() & value.is_not_null().any()
+
+
+def _decimals(column: str) -> pl.Expr:
+    return _all_match(column, _DECIMAL) & ~pl.col(column).str.contains(_SMALL).any()
+
+
+def _header_faults(path: Path, name: str) -> list[Fault]:
+    header = next(_records(path), (1, []))[1]
+    if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        what = (
+            f"the columns are separated by {'tabs' if separator == chr(9) else repr(separator)}, not commas"
+        )
+        return [Fault(what, "save the file as comma-separated", file=name, line=1, value=cut(header[0]))]
+    faults = [
+        Fault("a column has no name", "name every column in the first line", file=name, line=1, column=number)
+        for number, column in enumerate(header, 1)
+        if not column
+    ]
+    twice = [column for column, times in Counter(header).items() if times > 1 and column]
+    return faults + [
+        Fault("two columns have this name", "rename one of them", file=name, line=1, path=column)
+        for column in twice
+    ]
+
+
+def _row_faults(path: Path, name: str) -> list[Fault]:
+    """Rows with too few or too many fields and broken quotes, each with its line; the slow, exact pass."""
+    faults: list[Fault] = []
+    records, row = _records(path), 0
+    wanted = len(next(records)[1])
+    try:
+        for line, record in records:
+            row += 1
+            if record and len(record) != wanted and len(faults) < MAX_FAULTS:
+                what = f"the row has {counted(len(record), 'field')}, the header {wanted}"
+                fix = "quote fields that hold commas or line ends"
+                faults.append(Fault(what, fix, None, name, line, None, None, row, cut(",".join(record))))
+    except _BrokenQuotes as broken:
+        why = str(broken.__cause__)
+        fix = 'write a quote inside a quoted field twice: ""'
+        faults.append(
+            Fault("a quoted field is not closed properly", fix, why, name, broken.line, row=row + 1)
+        )
+    return faults
+
+
+class _BrokenQuotes(Exception):
+    """A record that cannot be read; `line` is where it begins."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"record in line {line}")
+        self.line = line
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The header and the records, each with the line it begins in."""
+    csv.field_size_limit(_CELL_CHARACTERS)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                record = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise _BrokenQuotes(line) from error
+            yield line, record
+
+
+def _lines_of(path: Path, rows: frozenset[int]) -> dict[int, int]:
+    last, found = max(rows, default=0), {}
+    for row, (line, _) in enumerate(_records(path)):
+        if row > last:
+            break
+        if row in rows:
+            found[row] = line
+    return found
+
+
+def _unclosed(name: str) -> Fault:
+    return Fault("the file has an odd number of quotes", "close every quoted field", file=name)

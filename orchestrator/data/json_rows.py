@@ -1,0 +1,186 @@
+"""JSONL and JSON as rows: read by Polars, checked exactly wherever Polars would fail or guess."""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import polars as pl
+from polars._typing import PolarsDataType
+from polars.datatypes import DataTypeClass
+from polars.exceptions import PolarsError
+
+from orchestrator.data.json_exact import ExactReader, exact_faults
+from orchestrator.data.rows import ROW, Rows
+from orchestrator.errors import DataError, Fault
+
+BATCH = 4096
+_LINE, _TEXT = "line", "text"
+
+# Every key matches, and so may a quote in a text: too many only cost an exact look.
+_KEY = r'(?:[^\\]|\\\\)"\s*:'
+_SURROGATE = r"\\u[dD][89a-fA-F]"
+_LONG_INTEGER = r"[:\[,]\s*-?[0-9]{19}"
+
+
+def read_jsonl(path: Path, name: str, *, bom: bool) -> Rows:
+    """Rows of a file with one JSON object per line; blank lines are passed over.
+
+    The schema is that of all rows. Raises DataError with the line of what is wrong.
+    """
+    content: Path | bytes = path.read_bytes()[3:] if bom else path
+    try:
+        schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
+        count, blank = _check(content, name, schema)
+    except (PolarsError, OverflowError) as error:
+        raise DataError(_named(content, name, error)) from error
+    frame = pl.scan_ndjson(content, schema=schema, row_index_name=ROW, row_index_offset=1)
+    return Rows(
+        frame, schema, count, lambda rows: _lines_of(content, rows) if blank else {r: r for r in rows}
+    )
+
+
+def read_json(path: Path, name: str) -> Rows | None:
+    """Rows of a JSON array of objects, or of one object; None where the file holds JSON lines.
+
+    It is read whole, which takes several times its size in memory: large data belongs into JSONL or
+    Parquet. Raises DataError as `read_jsonl` does.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    if text.lstrip().startswith("{"):
+        if _is_lines(text):
+            return None
+        text = f"[{text}]"
+    reader = ExactReader(name)
+    lines, encoded = array("Q"), bytearray()
+    for line, value in reader.array(text):
+        lines.append(line)
+        if not reader.faults:
+            encoded += json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    if faults := reader.found():
+        raise DataError(faults)
+    if not lines:
+        raise DataError([Fault("the array is empty", "give a file that holds rows", file=name)])
+    content = bytes(encoded)
+    schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
+    frame = pl.scan_ndjson(content, schema=schema, row_index_name=ROW, row_index_offset=1)
+    return Rows(frame, schema, len(lines), lambda rows: {row: lines[row - 1] for row in rows})
+
+
+def _is_lines(text: str) -> bool:
+    """Whether a text that begins with an object goes on after it."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        first = text.lstrip().partition("\n")[0].strip()
+        return first.endswith("}")
+    return bool(text.lstrip()[end:].strip())
+
+
+def _check(content: Path | bytes, name: str, schema: pl.Schema) -> tuple[int, bool]:
+    """The number of rows, and whether blank lines lie between them; raises DataError for what Polars
+    reads without a word although it has no one meaning."""
+    present = pl.scan_ndjson(content, schema=schema).select(present=_present_in_row(schema))
+    texts = frozenset(_text_fields(schema))
+    odd = pl.any_horizontal(
+        pl.col(_TEXT).str.contains(_SURROGATE),
+        pl.col(_TEXT).str.contains(_LONG_INTEGER),
+        pl.col(_TEXT).str.contains(_not_text(texts)) if texts else pl.lit(False),
+        pl.col(_TEXT).str.count_matches(_KEY) > pl.col("present"),
+    )
+    lines = _lines(content)
+    suspects = pl.concat([lines, present], how="horizontal").filter(odd).drop("present")
+    if faults := exact_faults(_triples(suspects), name, texts):
+        raise DataError(faults)
+    last_line, rows = lines.select(pl.col(_LINE).max(), rows=pl.len()).collect(engine="streaming").row(0)
+    return rows, last_line != rows
+
+
+def _lines(content: Path | bytes) -> pl.LazyFrame:
+    """Lines that are not blank, with their number in the file and among the rows."""
+    lines = pl.scan_lines(content, name=_TEXT, row_index_name=_LINE, row_index_offset=1)
+    filled = pl.col(_TEXT).str.strip_chars(" \t\r").str.len_bytes() > 0
+    return lines.filter(filled).with_row_index(ROW, offset=1)
+
+
+def _triples(lines: pl.LazyFrame) -> Iterator[tuple[int, int, str]]:
+    plan = lines.select(_LINE, ROW, _TEXT)
+    for batch in plan.collect_batches(chunk_size=BATCH, maintain_order=True):
+        yield from batch.iter_rows()
+
+
+def _named(content: Path | bytes, name: str, error: Exception) -> list[Fault]:
+    """The faults behind an error of Polars, each with its line."""
+    if faults := exact_faults(_triples(_lines(content)), name):
+        return faults
+    why = str(error).strip().splitlines()[0]
+    return [Fault("the file cannot be read as JSON lines", "write one object per line", why, name)]
+
+
+def _lines_of(content: Path | bytes, rows: frozenset[int]) -> dict[int, int]:
+    found = _lines(content).filter(pl.col(ROW).is_in(list(rows))).select(ROW, _LINE)
+    return dict(found.collect(engine="streaming").iter_rows())
+
+
+def _present_in_row(schema: pl.Schema) -> pl.Expr:
+    """How many keys of a row came out with a value: fewer than the line has where one stands twice."""
+    return _total([_present(pl.col(name), dtype) for name, dtype in schema.items()])
+
+
+def _present(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    return value.is_not_null().cast(pl.UInt32) + _inside(value, dtype)
+
+
+def _inside(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Struct) and dtype.fields:
+        parts = [_present(value.struct.field(part.name), _made(part.dtype)) for part in dtype.fields]
+        return _total(parts).fill_null(0)
+    if isinstance(dtype, pl.List) and _has_keys(_made(dtype.inner)):
+        return value.list.eval(_inside(pl.element(), _made(dtype.inner))).list.sum().fill_null(0)
+    return pl.lit(0, pl.UInt32)
+
+
+def _total(parts: list[pl.Expr]) -> pl.Expr:
+    return reduce(add, parts, pl.lit(0, pl.UInt32))
+
+
+def _has_keys(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return _has_keys(_made(dtype.inner))
+    return isinstance(dtype, pl.Struct) and bool(dtype.fields)
+
+
+def _text_fields(schema: pl.Schema) -> Iterator[str]:
+    for name, dtype in schema.items():
+        yield from _texts_below(name, dtype)
+
+
+def _texts_below(path: str, dtype: pl.DataType) -> Iterator[str]:
+    if isinstance(dtype, pl.String):
+        yield path
+    elif isinstance(dtype, pl.Struct):
+        for part in dtype.fields:
+            yield from _texts_below(f"{path}.{part.name}", _made(part.dtype))
+    elif isinstance(dtype, pl.List):
+        yield from _texts_below(f"{path}[]", _made(dtype.inner))
+
+
+def _made(dtype: PolarsDataType) -> pl.DataType:
+    return dtype() if isinstance(dtype, DataTypeClass) else dtype
+
+
+def _not_text(fields: frozenset[str]) -> str:
+    """A pattern for a key of a text field that has another value than a text or null."""
+    plain = _any_key({path.rpartition(".")[2] for path in fields if not path.endswith("[]")})
+    lists = _any_key({path.rstrip("[]").rpartition(".")[2] for path in fields if path.endswith("[]")})
+    return rf'{plain}\s*:\s*[-\[{{0-9tf]|{lists}\s*:\s*\[\s*[^\s"\]]'
+
+
+def _any_key(names: set[str]) -> str:
+    written = {json.dumps(name, ensure_ascii=way)[1:-1] for name in names for way in (True, False)}
+    return f'"(?:{"|".join(sorted(map(re.escape, written)))})"' if written else '"axo no such key"'

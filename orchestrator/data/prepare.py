@@ -1,0 +1,404 @@
+"""Prepare a dataset: read, map, check, count, split, and commit it to storage under its content digest.
+
+Two names. The input key is known before any work: the digests of the source files, the mapping, the split,
+the tokenizer, the rules of counting and the version of this code; `inputs/<key>.json` in storage says which
+dataset came out, so that nothing is prepared twice. The content digest is that of the canonical rows in
+their order, whatever file they came from or lie in; `datasets/<digest>/` holds them. Token counts belong to
+a preparation (rows x tokenizer x template x length), so those of a spec stand in its `inputs/<key>.json`;
+`dataset.json` beside the rows tells of the preparation that wrote them first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from orchestrator import __version__
+from orchestrator.contract import Manifest, Store, commit_folder, dataset_key, read_manifest
+from orchestrator.data.conversation import TrainingRules
+from orchestrator.data.lengths import (
+    CUT,
+    REASON,
+    TOKENS,
+    TRAINED,
+    training_rules,
+    with_counts,
+    without_counts,
+)
+from orchestrator.data.mapping import compile_mapping
+from orchestrator.data.report import Finding, Report, counted, merged
+from orchestrator.data.shapes import CONVERSATION
+from orchestrator.data.sources import SourceFile, open_source, read_source
+from orchestrator.data.split import SPLIT, TRAIN, VALIDATION, drawn, duplicates, overlaps, whole
+from orchestrator.data.tokens import ChatTokenizer
+from orchestrator.data.verdicts import Judged, judge
+from orchestrator.errors import DataError, Fault
+from orchestrator.spec.models import Spec
+
+# Part of every input key: raise it when the same input comes out as other rows or other counts.
+DATA_VERSION = 1
+MAX_RED_SHARE = 0.05
+DESCRIPTION = "dataset.json"
+ROW_GROUP_ROWS = 16_384
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides a dataset; `files` by the split they feed, no counts without a `tokenizer`."""
+
+    spec: Spec
+    files: Mapping[str, SourceFile]
+    tokenizer: ChatTokenizer | None
+    rules: TrainingRules
+
+    @classmethod
+    def open(cls, spec: Spec, base: Path, tokenizer: ChatTokenizer | None) -> Inputs:
+        """Open the sources of a spec; raises DataError with the faults of all of them."""
+        names = {TRAIN: spec.dataset.source}
+        if isinstance(spec.dataset.validation, str):
+            names[VALIDATION] = spec.dataset.validation
+        files: dict[str, SourceFile] = {}
+        faults: list[Fault] = []
+        for split, name in names.items():
+            try:
+                field = "dataset.source" if split == TRAIN else "dataset.validation"
+                files[split] = open_source(name, base, field)
+            except DataError as error:
+                faults += error.faults
+        if faults:
+            raise DataError(faults)
+        return cls(spec, files, tokenizer, training_rules(spec))
+
+    @property
+    def mapping_digest(self) -> str:
+        return _digest(self.spec.mapping.model_dump(mode="json"))
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that decides rows and counts."""
+        held_out = self.spec.dataset.validation
+        return _digest(
+            {
+                "sources": {split: file.survey.sha256 for split, file in self.files.items()},
+                "formats": {split: file.path.suffix.lower() for split, file in self.files.items()},
+                "mapping": self.mapping_digest,
+                "shape": CONVERSATION.name,
+                "split": [held_out, self.spec.dataset.split_seed] if isinstance(held_out, float) else None,
+                "tokenizer": self.tokenizer.digest if self.tokenizer else None,
+                "rules": asdict(self.rules),
+                "versions": {"data": DATA_VERSION, "polars": pl.__version__},
+            }
+        )
+
+
+class UnfitError(DataError):
+    """The rows cannot be trained on; `report` says of all of them why."""
+
+    def __init__(self, faults: Sequence[Fault], report: Report) -> None:
+        super().__init__(faults)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Rows mapped, judged, counted and split, not yet written. `parts` are by the file they came from."""
+
+    inputs: Inputs
+    parts: tuple[Judged, ...]
+    report: Report
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return (TRAIN,) if self.inputs.spec.dataset.validation is None else (TRAIN, VALIDATION)
+
+    def split(self, name: str) -> pl.DataFrame:
+        """The index rows of a split, in their order."""
+        return pl.concat([part.index.filter(pl.col(SPLIT) == name) for part in self.parts])
+
+    def rows(self, split: str) -> pl.LazyFrame:
+        """The rows of a split in their order, in the shape's columns."""
+        parts = [
+            pl.concat(
+                [pl.scan_parquet(part.mapped, glob=False), part.index.lazy().select(SPLIT)], how="horizontal"
+            )
+            for part in self.parts
+        ]
+        kept = pl.concat(part.select(SPLIT, "messages") for part in parts).filter(pl.col(SPLIT) == split)
+        return kept.select(CONVERSATION.columns.names())
+
+    def samples(self, count: int) -> tuple[list[dict[str, str]], ...]:
+        """The first training rows."""
+        rows = self.rows(TRAIN).head(count).collect(engine="streaming")
+        return tuple(rows.get_column("messages").to_list())
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows left out, by reason."""
+        reasons = pl.concat([part.index.get_column(REASON) for part in self.parts]).drop_nulls()
+        return dict(sorted(reasons.value_counts().iter_rows()))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset in storage: its content digest, and the description of the preparation asked for."""
+
+    digest: str
+    description: Mapping[str, Any]
+    reused: bool
+
+    @property
+    def report(self) -> Report:
+        return Report.from_dict(self.description["report"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What planning a launch needs to know."""
+        train, held_out = self.description["splits"][TRAIN], self.description["splits"].get(VALIDATION)
+        return {
+            "rows": train["rows"],
+            "validation_rows": held_out["rows"] if held_out else 0,
+            "tokens": train["tokens"],
+            "trained_tokens": train["trained_tokens"],
+            "longest": train["lengths"]["longest"],
+            "digest": self.digest,
+        }
+
+
+def prepare(
+    inputs: Inputs,
+    storage: Store,
+    scratch: Path,
+    *,
+    strict: bool = False,
+    max_red_share: float = MAX_RED_SHARE,
+    say: Say = lambda text: None,
+) -> Dataset:
+    """Prepare the dataset of a spec and commit it, or find what was prepared of the same input before.
+
+    Raises:
+        DataError: the data cannot be read or trained on; `strict` makes every warning an error.
+        SpecError: the mapping does not fit the columns.
+        OSError: storage or scratch cannot be written.
+    """
+    key = inputs.key
+    if before := _prepared_before(storage, key):
+        say(f"the same input was prepared before: dataset {before.digest}")
+        refuse(before.report, strict=strict, max_red_share=max_red_share)
+        return before
+    analysis = analyse(inputs, scratch, strict=strict, max_red_share=max_red_share, say=say)
+    folder = scratch / "dataset"
+    description = write(analysis, folder)
+    digest = description["digest"]
+    if read_manifest(storage, dataset_key(digest)) is None:
+        commit_folder(
+            storage, folder, dataset_key(digest), Manifest("dataset", (), facts={"content": digest})
+        )
+    storage.write(_record_key(key), _json(description))
+    say(f"dataset {digest}: {_counted_splits(description)}")
+    return Dataset(digest, description, reused=False)
+
+
+def analyse(
+    inputs: Inputs,
+    scratch: Path,
+    *,
+    strict: bool = False,
+    max_red_share: float = MAX_RED_SHARE,
+    say: Say = lambda text: None,
+) -> Analysis:
+    """Everything but writing; files of its own go into `scratch`. Raises as `prepare` does."""
+    parts = _judged(inputs, scratch, say)
+    for part in parts:
+        refuse(part.report, strict=False, max_red_share=max_red_share)
+    parts = [_with_lengths(part, inputs, say) for part in parts]
+    report = merged([part.report for part in parts])
+    refuse(report, strict=False, max_red_share=max_red_share)
+    parts = _split(inputs, parts, report)
+    found = [finding for part in parts for finding in duplicates(part)]
+    found += overlaps(parts[0], parts[-1]) if inputs.spec.dataset.validation is not None else []
+    report = report.with_findings([*found, *_of_tokenizer(inputs)])
+    refuse(report, strict=strict, max_red_share=max_red_share)
+    return Analysis(inputs, tuple(parts), report)
+
+
+def refuse(report: Report, *, strict: bool, max_red_share: float) -> None:
+    """Raise UnfitError where too many rows are red, or, with `strict`, anything is worth a warning."""
+    faults = [finding.fault() for finding in report.of("error")]
+    if report.red and (report.red == report.rows or report.red > max_red_share * report.rows):
+        what = f"{report.red:,} of {counted(report.rows, 'row')} cannot be trained on"
+        allowed = f"more than {max_red_share:.0%} are red; a few would be left out"
+        raise UnfitError([Fault(what, "mend the data or the mapping", allowed), *faults], report)
+    warned = [finding.fault() for finding in report.of("warn")]
+    if strict and (faults or warned):
+        raise UnfitError([*faults, *warned], report)
+
+
+def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
+    """Write the Parquet files and `dataset.json` of an analysis; what the latter says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {split: folder / f"{split}.parquet" for split in analysis.splits}
+    for split, path in files.items():
+        rows = analysis.rows(split)
+        rows.sink_parquet(path, compression="zstd", row_group_size=ROW_GROUP_ROWS, maintain_order=True)
+    description = _description(analysis, content_digest(files))
+    (folder / DESCRIPTION).write_bytes(_json(description))
+    return description
+
+
+def content_digest(files: Mapping[str, Path]) -> str:
+    """SHA-256 of the canonical rows of splits: a line `<shape>`, then for each split a line
+    `<name> <rows>` and its rows, each `<role>:<bytes of the content>:<content>,` for every message and a
+    line end."""
+    digest = sha256(f"{CONVERSATION.name}\n".encode())
+    message = pl.element().struct
+    content = message.field("content")
+    text = pl.format("{}:{}:{},", message.field("role"), content.str.len_bytes(), content)
+    for split, path in files.items():
+        rows = pl.scan_parquet(path, glob=False)
+        digest.update(f"{split} {rows.select(pl.len()).collect().item()}\n".encode())
+        lines = rows.select(pl.col("messages").list.eval(text).list.join("") + "\n").collect_batches(
+            chunk_size=ROW_GROUP_ROWS, maintain_order=True
+        )
+        for batch in lines:
+            digest.update("".join(batch.to_series().to_list()).encode())
+    return digest.hexdigest()
+
+
+def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
+    parts = []
+    for split, file in inputs.files.items():
+        say(f"reading {file.name} ({file.survey.size / 1e6:,.1f} MB)")
+        source = read_source(file)
+        mapping = compile_mapping(inputs.spec.mapping, source.rows.schema)
+        part = judge(source, mapping, scratch / f"mapped-{split}.parquet")
+        report = part.report
+        say(f"{counted(report.rows, 'row')}: {_counted_verdicts(report)}")
+        if not report.rows:
+            fix = "change the condition, or look at the values of its columns"
+            raise DataError([Fault("`where` leaves no row", fix, file=file.name, path="mapping.where")])
+        parts.append(part)
+    return parts
+
+
+def _with_lengths(part: Judged, inputs: Inputs, say: Say) -> Judged:
+    if inputs.tokenizer is None:
+        return without_counts(part)
+    return with_counts(part, inputs.tokenizer, inputs.rules, say)
+
+
+def _split(inputs: Inputs, parts: list[Judged], report: Report) -> list[Judged]:
+    """The parts with their rows split; raises DataError where nothing is left of one."""
+    for part in parts:
+        if part.index.get_column(REASON).null_count() == 0:
+            faults = [finding.fault() for finding in report.findings if finding.severity != "info"]
+            nothing = Fault("no row is left to train on", "see what left them out", file=part.source.name)
+            raise UnfitError([nothing, *faults], report)
+    share = inputs.spec.dataset.validation
+    if isinstance(share, float):
+        return [replace(parts[0], index=drawn(parts[0].index, share, inputs.spec.dataset.split_seed))]
+    return [
+        replace(part, index=whole(part.index, split))
+        for part, split in zip(parts, (TRAIN, VALIDATION), strict=False)
+    ]
+
+
+def _of_tokenizer(inputs: Inputs) -> list[Finding]:
+    """What is worth a warning in the base model's own tokenizer and template."""
+    findings, tokenizer = [], inputs.tokenizer
+    if tokenizer and not tokenizer.exact:
+        what = "the base model's tokenizer is of a class that is not known here: counts are an estimate"
+        findings.append(Finding("counts_estimated", "warn", 0, what))
+    if tokenizer and not tokenizer.writes_eos and inputs.rules.eot_tokens is None:
+        what = "the chat template never writes the end token, so the model does not learn to stop"
+        fix = "name the template's own end of a turn: `axolotl: {eot_tokens: [...]}`"
+        findings.append(Finding("eos_not_in_template", "warn", 0, what, fix))
+    return findings
+
+
+def _description(analysis: Analysis, digest: str) -> dict[str, Any]:
+    inputs = analysis.inputs
+    held_out, tokenizer = inputs.spec.dataset.validation, inputs.tokenizer
+    return {
+        "version": 1,
+        "name": inputs.files[TRAIN].path.stem,
+        "digest": digest,
+        "shape": CONVERSATION.name,
+        "sources": [
+            {
+                "name": part.source.name,
+                "sha256": part.source.file.survey.sha256,
+                "bytes": part.source.file.survey.size,
+                "rows": part.source.rows.count,
+            }
+            for part in analysis.parts
+        ],
+        "mapping": inputs.mapping_digest,
+        "split": {"validation": held_out, "seed": inputs.spec.dataset.split_seed},
+        "splits": {split: figures(analysis.split(split)) for split in analysis.splits},
+        "dropped": analysis.dropped,
+        "tokenizer": {"digest": tokenizer.digest, "exact": tokenizer.exact} if tokenizer else None,
+        "rules": asdict(inputs.rules),
+        "report": analysis.report.to_dict(),
+        "input_key": inputs.key,
+        "versions": {"axo": __version__, "data": DATA_VERSION, "polars": pl.__version__},
+    }
+
+
+def figures(rows: pl.DataFrame) -> dict[str, Any]:
+    """Rows and tokens of a split; lengths are in tokens, `p95` one that 95 % of the rows do not exceed."""
+    tokens = rows.get_column(TOKENS)
+    ordered = tokens.sort()
+    return {
+        "rows": len(rows),
+        "tokens": int(tokens.sum()),
+        "trained_tokens": int(rows.get_column(TRAINED).sum()),
+        "truncated": int((rows.get_column(CUT) > 0).sum()),
+        "lengths": {
+            "shortest": tokens.min() or 0,
+            "median": tokens.median() or 0,
+            "p95": ordered[-(-95 * len(rows) // 100) - 1] or 0,
+            "longest": tokens.max() or 0,
+        },
+    }
+
+
+def _prepared_before(storage: Store, key: str) -> Dataset | None:
+    """What was prepared of the same input, where its rows still lie in storage whole."""
+    try:
+        description = json.loads(storage.read(_record_key(key)))
+    except FileNotFoundError:
+        return None
+    digest = description["digest"]
+    there = read_manifest(storage, dataset_key(digest)) is not None
+    return Dataset(digest, description, reused=True) if there else None
+
+
+def _record_key(key: str) -> str:
+    return f"inputs/{key}.json"
+
+
+def _counted_verdicts(report: Report) -> str:
+    return f"{report.green:,} green, {report.yellow:,} yellow, {report.red:,} red"
+
+
+def _counted_splits(description: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{split} {counted(figures['rows'], 'row')} of {counted(figures['tokens'], 'token')}"
+        for split, figures in description["splits"].items()
+    )
+
+
+def _digest(value: object) -> str:
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"

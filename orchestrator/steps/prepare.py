@@ -1,0 +1,138 @@
+"""The prepare step: stage the base model, prove and prepare the data; and the same without writing."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.contract import ContractError, model_key
+from orchestrator.data.forecast import Forecast, forecast
+from orchestrator.data.lengths import TOKENS
+from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, figures, prepare
+from orchestrator.data.report import Report
+from orchestrator.data.split import TRAIN
+from orchestrator.data.tokens import ChatTokenizer
+from orchestrator.errors import DataError, Fault, FaultsError, SpecError
+from orchestrator.spec.models import Spec
+from orchestrator.staging import ResolvedModel, resolve_model, stage_model
+from orchestrator.steps.attempt import Work
+
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a spec's data comes to, without a byte written to storage.
+
+    `splits` has rows, tokens and lengths of each split, `dropped` the rows left out by reason, `samples`
+    the first rows as they would be trained. `faults` are those that would stop the run; with faults in
+    the files or the mapping, or in the base model, the rest is what could still be found out.
+    """
+
+    faults: tuple[Fault, ...]
+    report: Report | None = None
+    splits: Mapping[str, Mapping[str, Any]] | None = None
+    dropped: Mapping[str, int] | None = None
+    forecast: Forecast | None = None
+    samples: tuple[list[dict[str, str]], ...] = ()
+
+
+def prepare_step(work: Work) -> dict[str, Any]:
+    """Stage the model and prepare the dataset of the plan's spec; the facts that planning goes on with.
+
+    Raises:
+        SpecError: the base model cannot be used.
+        DataError: the data or its mapping cannot.
+    """
+    spec, base = _task(work.plan.task)
+    model = resolve_model(spec.base_model, base)
+    work.say(f"base model {spec.base_model}: {model.folder}")
+    tokenizer = _tokenizer(model)
+    with _mapping_is_data():
+        dataset = prepare(
+            Inputs.open(spec, base, tokenizer),
+            work.storage,
+            work.scratch,
+            strict=bool(work.plan.task.get("strict")),
+            say=work.say,
+        )
+    for finding in dataset.report.findings:
+        work.say(f"{finding.severity}: {finding.fault()}")
+    work.fence.check()
+    digest = stage_model(work.storage, model)
+    work.say(f"model in storage: {model_key(digest)}")
+    return {
+        "model": digest,
+        "model_revision": model.revision,
+        "dataset": dataset.digest,
+        "dataset_facts": dataset.facts,
+        "input_key": dataset.description["input_key"],
+        "prepared_before": dataset.reused,
+        "report": dataset.description["report"],
+        "splits": dataset.description["splits"],
+        "dropped": dataset.description["dropped"],
+    }
+
+
+def inspect(spec: Spec, base: Path, *, strict: bool = False) -> Inspection:
+    """What `axo check` shows; `base` is where relative paths start. Nothing is written but scratch files."""
+    faults: list[Fault] = []
+    tokenizer = None
+    try:
+        tokenizer = _tokenizer(resolve_model(spec.base_model, base))
+    except FaultsError as error:
+        faults += error.faults
+    try:
+        with tempfile.TemporaryDirectory(prefix="axo-check-") as scratch:
+            inputs = Inputs.open(spec, base, tokenizer)
+            return _inspected(analyse(inputs, Path(scratch), strict=strict), tuple(faults))
+    except UnfitError as error:
+        return Inspection((*faults, *error.faults), error.report)
+    except FaultsError as error:
+        return Inspection((*faults, *error.faults))
+
+
+def _inspected(analysis: Analysis, faults: tuple[Fault, ...]) -> Inspection:
+    spec = analysis.inputs.spec
+    train = analysis.split(TRAIN)
+    splits = {name: figures(analysis.split(name)) for name in analysis.splits}
+    counted = analysis.inputs.tokenizer is not None
+    return Inspection(
+        faults=faults,
+        report=analysis.report,
+        splits=splits,
+        dropped=analysis.dropped,
+        forecast=forecast(train.get_column(TOKENS).to_list(), spec.training) if counted else None,
+        samples=analysis.samples(SAMPLES),
+    )
+
+
+def _task(task: Mapping[str, Any]) -> tuple[Spec, Path]:
+    """The spec of a plan, and the folder that its relative paths start from."""
+    try:
+        return Spec.model_validate(task["spec"]), Path(task["base"])
+    except (KeyError, ValidationError) as error:
+        raise ContractError(f"the plan holds no spec that this version reads: {error}") from error
+
+
+def _tokenizer(model: ResolvedModel) -> ChatTokenizer:
+    """The model's tokenizer; what is wrong with it is the base model's fault, not the data's."""
+    try:
+        return ChatTokenizer.load(model.folder)
+    except DataError as error:
+        raise SpecError([replace(fault, path="base_model") for fault in error.faults]) from error
+
+
+@contextlib.contextmanager
+def _mapping_is_data() -> Iterator[None]:
+    """A mapping that does not fit the columns is told as a fault of the data, not of the config."""
+    try:
+        yield
+    except SpecError as error:
+        raise DataError(error.faults) from error
