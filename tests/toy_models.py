@@ -26,6 +26,7 @@ CHATML = (
 )
 
 HEADERS = """{{- bos_token }}
+{%- if note is defined %}{{- note }}{% endif %}
 {%- for message in messages %}
     {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
     {%- if message.role == 'assistant' %}

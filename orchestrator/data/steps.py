@@ -31,7 +31,7 @@ def packed_steps(
     group_size: int = 100_000,
     pack_rows: int = 200,
 ) -> int:
-    """An estimate of the steps with packing, for rows of `lengths` tokens, none over `sequence_len`.
+    """An estimate of the steps with packing, for the rows that are left: `lengths` tokens, none too long.
 
     First-fit packing in a shuffled order depends on the trainer's random numbers, so this may be off by a
     pack or two. `joined`: attention that packs (flash, flex) makes one pack of a whole micro batch; otherwise

@@ -66,7 +66,7 @@ class ChatTokenizer:
     `digest` (SHA-256, hex) names everything in them that decides counts. `exact` is False where the trainer
     rebuilds the tokenizer by rules not known here, and counts are an estimate. `writes_eos` is False where
     the template never names the model's end token: unless `eot_tokens` names another, the model then does
-    not learn to stop.
+    not learn to stop. `dated` templates print today's date, so counts may differ on another day.
     """
 
     def __init__(self, loaded: LoadedTokenizer, template: str, clock: Clock = datetime.now) -> None:
@@ -77,6 +77,7 @@ class ChatTokenizer:
         self._named_tokens = loaded.named_tokens
         self._clock = clock
         self._chat = ChatTemplate(template, loaded.named_tokens, clock)
+        self.dated = "strftime_now" in template
         eos = loaded.named_tokens.get("eos_token")
         self.writes_eos = eos is not None and (eos in template or "eos_token" in template)
 
@@ -111,7 +112,10 @@ class ChatTokenizer:
         return list(self.counting(examples, rules))
 
     def counting(self, examples: Iterable[Example], rules: TrainingRules) -> Iterator[Counts]:
-        """Like `count`, one by one: memory does not grow with the rows."""
+        """Like `count`, one by one: memory does not grow with the rows.
+
+        Rows before the first that is refused are yielded; the refusal comes at the end.
+        """
         counter = _Counter(self._tokenizer, self._chat_for(rules), rules, self._ends(rules))
         faults: list[Fault] = []
         for first, batch in _batches(examples):

@@ -116,7 +116,7 @@ def _find_in_text(
         other = render([*turns[:index], _placeholder(turns[index], placeholder), *turns[index + 1 :]])
         if not other:
             return None
-        spans.append(_difference(encoded.text, other))
+        spans.append(difference(encoded.text, other))
     first = min(start for start, _ in spans)
     behind = max(end for _, end in spans)
     if behind <= first:
@@ -140,8 +140,11 @@ def _placeholder(turn: Turn, text: str) -> Turn:
     return {"role": turn["role"], "content": text}
 
 
-def _difference(text: str, other: str) -> tuple[int, int]:
-    """Where `text` differs from `other`: its first character, and the one behind its last."""
+def difference(text: str, other: str) -> tuple[int, int]:
+    """Where `text` differs from `other`: its first character, and the one behind its last.
+
+    What both start with is never counted again as what both end with.
+    """
     shorter = min(len(text), len(other))
     start = _common(shorter, lambda low, high: text[low:high] == other[low:high])
     ends = len(text), len(other)

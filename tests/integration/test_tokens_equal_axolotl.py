@@ -22,6 +22,9 @@ TRAINER = Path(os.environ.get("AXO_TRAINER_PYTHON", "~/.cache/axo/trainer/bin/py
 REPOSITORY = Path(__file__).parents[2]
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "real"
 
+_TEMPLATES = "lib/python*/site-packages/axolotl/utils/chat_templates/templates/*.jinja"
+SHIPPED = sorted(TRAINER.parent.parent.glob(_TEMPLATES))
+
 Row = dict[str, object]
 FUNCTION = pl.Struct({"name": pl.String, "arguments": pl.String})
 MESSAGE = pl.Struct(
@@ -112,6 +115,8 @@ class Case:
     model: str
     rows: list[Row]
     rules: TrainingRules = RULES
+    shipped: Path | None = None
+    whole: bool = False
 
 
 def cases() -> list[Case]:
@@ -120,21 +125,22 @@ def cases() -> list[Case]:
     tools = replace(RULES, sequence_len=400)
     cut = replace(RULES, excess_length_strategy="truncate")
     found = [
-        Case("chatml", "chatml", both),
-        Case("chatml cut", "chatml", both, replace(cut, sequence_len=60)),
+        Case("chatml", "chatml", both, whole=True),
+        Case("chatml cut", "chatml", both, replace(cut, sequence_len=60), whole=True),
         Case("chatml all ends", "chatml", both, replace(RULES, train_on_eos="all")),
         Case("chatml last end", "chatml", both, replace(RULES, train_on_eos="last")),
         Case("chatml no end", "chatml", both, replace(RULES, train_on_eos="none")),
         Case("chatml everything", "chatml", both, replace(RULES, train_on_inputs=True)),
         Case("chatml no weights", "chatml", both, replace(RULES, weights=False)),
-        Case("chatml minimum", "chatml", both, replace(RULES, min_sample_len=30)),
+        Case("chatml minimum", "chatml", both, replace(RULES, min_sample_len=30), whole=True),
         Case("chatml users", "chatml", both, replace(RULES, roles_to_train=("user", "gpt"))),
         Case("headers", "headers", both),
+        Case("headers noted", "headers", both, replace(RULES, chat_template_kwargs={"note": "be brief"})),
         Case("headers cut", "headers", both, replace(cut, sequence_len=40)),
         Case("alternating", "alternating", plain_rows()),
         Case("alternating, end of turn", "alternating", plain_rows(), turn_end),
         Case("alternating, ends of all", "alternating", plain_rows(), replace(turn_end, train_on_eos="all")),
-        Case("tools", "tools", every, tools),
+        Case("tools", "tools", every, tools, whole=True),
         Case("tools everything", "tools", every, replace(tools, train_on_inputs=True, train_on_eos="last")),
         Case("instructions", "instructions", both),
         Case("pieces", "pieces", both),
@@ -144,7 +150,19 @@ def cases() -> list[Case]:
         Case("gpt", "gpt", both),
         Case("neox", "neox", both),
     ]
-    return found + real_cases()
+    return found + real_cases() + shipped_cases()
+
+
+def shipped_cases() -> list[Case]:
+    """Every chat template that Axolotl ships, read where it is installed, with a tokenizer of ours.
+
+    Some refuse some rows; then ours must refuse them too.
+    """
+    return [
+        Case(f"{path.stem}, {kind}", "headers", rows, shipped=path)
+        for path in SHIPPED
+        for kind, rows in (("plain", plain_rows()), ("more", system_rows() + tool_rows()))
+    ]
 
 
 def real_cases() -> list[Case]:
@@ -207,7 +225,10 @@ def counted(folder: Path) -> dict[str, dict[str, object]]:
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     job, result = folder / "job.json", folder / "result.json"
     everything = [*cases(), *refused()]
-    job.write_text(json.dumps([{"name": case.name, "config": _config(case, folder)} for case in everything]))
+    cases_to_count = [
+        {"name": case.name, "config": _config(case, folder), "whole": case.whole} for case in everything
+    ]
+    job.write_text(json.dumps(cases_to_count), encoding="utf-8")
     script = Path(__file__).parent / "support" / "axolotl_counts.py"
     offline = dict.fromkeys(("HF_HUB_OFFLINE", "AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK"), "1")
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -230,19 +251,26 @@ def _config(case: Case, folder: Path) -> dict[str, object]:
     return {
         "base_model": str(folder / "models" / case.model),
         "datasets": [{"path": str(path), "ds_type": "parquet", **case.rules.dataset_keys()}],
-        "chat_template": "tokenizer_default",
+        **_template_keys(case),
         **case.rules.config_keys(),
         "micro_batch_size": 2,
         "gradient_accumulation_steps": 3,
         "num_epochs": 3,
         "learning_rate": 1e-4,
-        "dataset_num_proc": 1,
+        "dataset_num_proc": 0,
     }
+
+
+def _template_keys(case: Case) -> dict[str, object]:
+    if case.shipped is None:
+        return {"chat_template": "tokenizer_default"}
+    return {"chat_template": "jinja", "chat_template_jinja": str(case.shipped)}
 
 
 def _ours(case: Case, folder: Path) -> tuple[ChatTokenizer, list[Row]]:
     rows = pl.read_parquet(folder / f"{case.name}.parquet").to_dicts()
-    return ChatTokenizer.load(folder / "models" / case.model), rows
+    template = case.shipped.read_text(encoding="utf-8") if case.shipped else None
+    return ChatTokenizer.load(folder / "models" / case.model, template), rows
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
@@ -250,12 +278,23 @@ def test_every_row_counts_as_in_axolotl(
     case: Case, folder: Path, counted: dict[str, dict[str, object]]
 ) -> None:
     theirs = counted[case.name]
-    assert "error" not in theirs
     tokenizer, rows = _ours(case, folder)
+    everything = replace(case.rules, sequence_len=10**9)
+    if "error" in theirs:
+        assert case.shipped is not None, theirs["error"]
+        with pytest.raises(DataError):
+            tokenizer.count(rows, everything)
+        return
     assert tokenizer.exact
-    whole = replace(case.rules, sequence_len=10**9)
-    assert [[one.tokens, one.trained] for one in tokenizer.count(rows, whole)] == theirs["rows"]
+    assert [[one.tokens, one.trained] for one in tokenizer.count(rows, everything)] == theirs["rows"]
 
+
+@pytest.mark.parametrize("case", [case for case in cases() if case.whole], ids=lambda case: case.name)
+def test_the_trainer_is_given_what_we_forecast(
+    case: Case, folder: Path, counted: dict[str, dict[str, object]]
+) -> None:
+    theirs = counted[case.name]
+    tokenizer, rows = _ours(case, folder)
     counts = tokenizer.count(rows, case.rules)
     stats = summarise(counts, case.rules)
     given = theirs["given"]

@@ -1,8 +1,8 @@
 """Count rows with Axolotl itself, in the trainer environment: `axolotl_counts.py <job.json> <result.json>`.
 
-A job is a list of {"name", "config"}; a config is a whole Axolotl config with one dataset. The result has,
-per name, every row's [tokens, trained] before and after rows are dropped or cut, those of the dataset that
-the trainer is given (in its shuffled order), and its steps; or the error that stopped it.
+A job is a list of {"name", "config", "whole"}; a config is a whole Axolotl config with one dataset. The
+result has, per name, every row's [tokens, trained], or the error that stopped Axolotl. A whole case also
+has the rows after some are dropped or cut, those that the trainer is given (shuffled), and its steps.
 
 `cfg.total_num_tokens` is not asked: without packing it counts the dropped rows too, since a filtered dataset
 keeps them in its table.
@@ -10,7 +10,6 @@ keeps them in its table.
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -18,37 +17,34 @@ import yaml
 
 def main(job: Path, result: Path) -> None:
     results = {}
-    for case in json.loads(job.read_text(encoding="utf-8")):
+    for number, case in enumerate(json.loads(job.read_text(encoding="utf-8"))):
+        name, config, whole = case["name"], case["config"], case["whole"]
         try:
-            results[case["name"]] = count(case["config"])
+            results[name] = count(config, whole, result.parent / f"scratch-{number}")
         except Exception as error:  # the test compares what stops Axolotl with what we refuse
-            results[case["name"]] = {"error": f"{type(error).__name__}: {error}"}
+            results[name] = {"error": f"{type(error).__name__}: {error}"}
     result.write_text(json.dumps(results), encoding="utf-8")
 
 
-def count(config: dict) -> dict:
+def count(config: dict, whole: bool, scratch: Path) -> dict:
     from axolotl.cli.config import load_cfg
     from axolotl.loaders import load_tokenizer
     from axolotl.utils.data.sft import _load_and_process_single_dataset, prepare_datasets
     from axolotl.utils.data.utils import handle_long_seq_in_dataset
 
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "axolotl.yaml")
-        own = {"dataset_prepared_path": f"{scratch}/prepared", "output_dir": f"{scratch}/out"}
-        path.write_text(yaml.safe_dump({**config, **own}, sort_keys=False), encoding="utf-8")
-        cfg = load_cfg(str(path))
-        tokenizer = load_tokenizer(cfg)
-        rows, _ = _load_and_process_single_dataset(cfg.datasets[0], cfg, tokenizer, "train", cfg.seed)
-        kept = handle_long_seq_in_dataset(rows, cfg.sequence_len, cfg)
-        before, after = counts(rows), counts(kept)
-        train, _, steps, _ = prepare_datasets(cfg, tokenizer)
-        return {
-            "tokenizer": type(tokenizer).__name__,
-            "rows": before,
-            "kept": after,
-            "given": counts(train),
-            "steps": steps,
-        }
+    scratch.mkdir()
+    path = scratch / "axolotl.yaml"
+    own = {"dataset_prepared_path": str(scratch / "prepared"), "output_dir": str(scratch / "out")}
+    path.write_text(yaml.safe_dump({**config, **own}, sort_keys=False), encoding="utf-8")
+    cfg = load_cfg(str(path))
+    tokenizer = load_tokenizer(cfg)
+    rows, _ = _load_and_process_single_dataset(cfg.datasets[0], cfg, tokenizer, "train", cfg.seed)
+    before = counts(rows)
+    if not whole:
+        return {"rows": before}
+    kept = handle_long_seq_in_dataset(rows, cfg.sequence_len, cfg)
+    train, _, steps, _ = prepare_datasets(cfg, tokenizer)
+    return {"rows": before, "kept": counts(kept), "given": counts(train), "steps": steps}
 
 
 def counts(rows) -> list[list[int]]:
