@@ -129,31 +129,24 @@ def translated(
 
 def explain(error: Exception, uri: str) -> Trouble:
     """The sentence and the hint for an error of MLflow's client."""
-    text, status, server = str(error), _status(error), public_uri(uri)
+    server = public_uri(uri)
+    text, status = " ".join(str(error).replace(uri, server).split())[:300], _status(error)
     if "Invalid Host header" in text:
-        return Trouble(
-            f"MLflow at {server} refuses the host name it was called by",
-            f"start the server with MLFLOW_SERVER_ALLOWED_HOSTS holding {urlsplit(server).netloc}; "
-            "its /health answers all the same",
-            away=False,
-        )
-    if "failed with timeout" in text:
-        return Trouble(
-            f"MLflow at {server} does not answer in time", "look at the server's load and log", away=True
-        )
-    if "failed with exception" in text or (status is None and isinstance(error, OSError)):
+        hint = f"start it with MLFLOW_SERVER_ALLOWED_HOSTS holding {urlsplit(server).netloc}; "
+        hint += "its /health answers all the same"
+        return Trouble(f"MLflow at {server} refuses the host name it was called by", hint, away=False)
+    if "failed with timeout" in text or "timed out" in str(error):
+        return Trouble(f"MLflow at {server} does not answer in time", "look at its load and log", away=True)
+    if "valid JSON format" in text or (status == 404 and "API request to endpoint" in text):
+        return Trouble(f"{server} does not answer as MLflow does", "is the URL right?", away=False)
+    if _is_unreachable(error, status):
         return Trouble(f"MLflow at {server} cannot be reached", "is the server up, and the URL right?", True)
     if status in (401, 403):
-        return Trouble(
-            f"MLflow at {server} does not accept who we are ({status})",
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-            away=False,
-        )
+        hint = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        return Trouble(f"MLflow at {server} does not accept who we are ({status})", hint, away=False)
     if status == 429 or (status or 0) >= 500:
-        return Trouble(f"MLflow at {server} fails: {_short(text)}", "look at the server's log", away=True)
-    if "API request to endpoint" in text:
-        return Trouble(f"{server} does not answer as MLflow does: {_short(text)}", "is the URL right?", False)
-    return Trouble(f"MLflow at {server} refuses: {_short(text)}", "see the MLflow server's log", away=False)
+        return Trouble(f"MLflow at {server} fails: {text}", "look at the server's log", away=True)
+    return Trouble(f"MLflow at {server} refuses: {text}", "see the server's log", away=False)
 
 
 def public_uri(uri: str) -> str:
@@ -205,6 +198,9 @@ def _status(error: Exception) -> int | None:
     return None if response is None else int(response.status_code)
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else f"{line[:297]}..."
+def _is_unreachable(error: Exception, status: int | None) -> bool:
+    """MLflow's own exception for a connection that failed claims status 500; it is known by its words.
+    An answer with an error status that requests gave up on reads alike."""
+    if status is None:
+        return isinstance(error, OSError)
+    return "failed with exception" in str(error) and "error responses" not in str(error)

@@ -27,6 +27,9 @@ _LOCK = "server.lock"
 _LOG = "server.log"
 _INSTALL = "install it: pip install 'axo-orchestrator[mlflow]'"
 
+# Servers that this very process started: it has to reap them when they end.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 @dataclass(frozen=True)
 class Server:
@@ -54,7 +57,7 @@ def start(folder: Path, port: int | None = None) -> Server:
     deadline = time.monotonic() + START_SECONDS
     with _try_lock(folder) as lock:
         if lock is not None:
-            wanted = port or _free_port(_last_port(folder))
+            wanted = _port(folder, port)
             (folder / _STATE).unlink(missing_ok=True)
             process = _launch(folder, wanted, lock)
             server = Server(f"http://{HOST}:{wanted}", wanted, process.pid)
@@ -93,7 +96,7 @@ def _launch(folder: Path, port: int, lock: int) -> subprocess.Popen[bytes]:
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", (folder / "artifacts").as_uri()]
     with open(folder / _LOG, "ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             env=_environment(os.environ),
@@ -103,6 +106,8 @@ def _launch(folder: Path, port: int, lock: int) -> subprocess.Popen[bytes]:
             start_new_session=True,
             pass_fds=(lock,),
         )
+    _children[process.pid] = process
+    return process
 
 
 def _environment(values: Mapping[str, str]) -> dict[str, str]:
@@ -119,9 +124,9 @@ def _answering(folder: Path, server: Server, process: subprocess.Popen[bytes], d
     """Wait for the first answer, then leave the note that others find it by."""
     while not _answers(server.url):
         if process.poll() is not None or time.monotonic() > deadline:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _signal_group(process.pid, signal.SIGKILL)
             process.wait()
+            del _children[process.pid]
             raise TrackingError(f"the MLflow server does not start: {_last_words(folder)}", hint=_why(folder))
         time.sleep(0.1)
     temporary = folder / f"{_STATE}.new"
@@ -151,12 +156,17 @@ def _try_lock(folder: Path) -> Iterator[int | None]:
     """An open, locked file to hand on to the server, or None where a server holds it already."""
     handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield handle
-    except BlockingIOError:
-        yield None
+        yield handle if _lock(handle) else None
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_held(folder: Path) -> bool:
@@ -167,9 +177,10 @@ def _is_held(folder: Path) -> bool:
 
 
 def _is_alive(folder: Path, server: Server) -> bool:
-    """Whether any process of the server is left; one that is our own child is reaped here."""
-    with suppress(ChildProcessError):
-        os.waitpid(server.pid, os.WNOHANG)
+    """Whether any process of the server is left."""
+    child = _children.get(server.pid)
+    if child is not None and child.poll() is not None:
+        del _children[server.pid]
     return _is_held(folder) or _is_listening(server.port)
 
 
@@ -185,14 +196,15 @@ def _state(folder: Path) -> Server | None:
         return None
 
 
-def _last_port(folder: Path) -> int | None:
+def _port(folder: Path, wanted: int | None) -> int:
+    """The port asked for, else the one of last time, else a free one."""
     state = _state(folder)
-    return state.port if state else None
-
-
-def _free_port(preferred: int | None) -> int:
-    if preferred is not None and not _is_listening(preferred):
-        return preferred
+    if wanted is not None:
+        if _is_listening(wanted):
+            raise TrackingError(f"port {wanted} is taken", hint="give another one, or none")
+        return wanted
+    if state is not None and not _is_listening(state.port):
+        return state.port
     with closing(socket.socket()) as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -224,8 +224,8 @@ class Tracker:
 
 def metric_key(key: str) -> str:
     """A key as MLflow takes it: its characters, no longer than 250, never a path to elsewhere."""
-    parts = [part for part in _NOT_IN_A_KEY.sub("_", key).split("/") if part not in ("", ".", "..")]
-    return "/".join(parts)[:KEY_CHARACTERS].rstrip("/") or "_"
+    clean = _NOT_IN_A_KEY.sub("_", key)[:KEY_CHARACTERS]
+    return "/".join(part for part in clean.split("/") if part not in ("", ".", "..")) or "_"
 
 
 def _precedence(run: Run) -> tuple[bool, bool, str]:
