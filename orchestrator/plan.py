@@ -49,7 +49,12 @@ def plan_prepare(spec: Spec, base: str, run: str, launch: int, machine: Machine)
 
 
 def plan_train(
-    spec: Spec, prepared: Prepared, run: str, launch: int, machine: Machine, micro_batch_size: int | None = None
+    spec: Spec,
+    prepared: Prepared,
+    run: str,
+    launch: int,
+    machine: Machine,
+    micro_batch_size: int | None = None,
 ) -> Plan:
     """The training step; a smaller micro batch keeps the effective batch by more accumulation."""
     config = config_for(spec, prepared.facts, machine, micro_batch_size)

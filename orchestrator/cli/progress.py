@@ -56,8 +56,14 @@ class Progress:
         if self.live:
             self._draw(training_line(self.service, run))
         elif changed or time.monotonic() - self._printed > PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            note("  " + training_line(self.service, run, bars=0))
+            self._print(training_line(self.service, run, bars=0))
+
+    def _print(self, line: str) -> None:
+        """A plain line, where it says something new."""
+        self._printed = time.monotonic()
+        if line != self._line:
+            self._line = line
+            note(f"  {line}")
 
     def _draw(self, line: str) -> None:
         width = _columns() - 1
@@ -67,7 +73,7 @@ class Progress:
         sys.stderr.flush()
 
     def _clear(self) -> None:
-        if self._line:
+        if self.live and self._line:
             sys.stderr.write("\r\x1b[2K")
             self._line = ""
 

@@ -161,15 +161,20 @@ class Dataset:
     @property
     def facts(self) -> dict[str, Any]:
         """What planning a launch needs to know."""
-        train, held_out = self.description["splits"][TRAIN], self.description["splits"].get(VALIDATION)
-        return {
-            "rows": train["rows"],
-            "validation_rows": held_out["rows"] if held_out else 0,
-            "tokens": train["tokens"],
-            "trained_tokens": train["trained_tokens"],
-            "longest": train["lengths"]["longest"],
-            "digest": self.digest,
-        }
+        return facts_of(self.description["splits"], self.digest)
+
+
+def facts_of(splits: Mapping[str, Mapping[str, Any]], digest: str) -> dict[str, Any]:
+    """What planning a launch needs to know of a dataset's splits, as `figures` counted them."""
+    train, held_out = splits[TRAIN], splits.get(VALIDATION)
+    return {
+        "rows": train["rows"],
+        "validation_rows": held_out["rows"] if held_out else 0,
+        "tokens": train["tokens"],
+        "trained_tokens": train["trained_tokens"],
+        "longest": train["lengths"]["longest"],
+        "digest": digest,
+    }
 
 
 def prepare(

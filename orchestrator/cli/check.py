@@ -1,0 +1,114 @@
+"""`axo check`: prove a spec and its data before anything is started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.output import fields, output_option, print_data
+
+if TYPE_CHECKING:
+    from orchestrator.data.report import Finding
+    from orchestrator.steps.prepare import Inspection
+
+_COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
+
+
+@click.command("check")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Take every warning for a fault.")
+@click.option("--samples", type=click.IntRange(0, 3), default=1, show_default=True, help="Examples to show.")
+@output_option("table", "json", "yaml")
+def command(spec: Path, strict: bool, samples: int, form: str) -> None:
+    """Prove SPEC and its data: verdicts for all rows, tokens, every fault at once."""
+    from orchestrator.service import check_ready
+    from orchestrator.settings import Settings
+    from orchestrator.spec.load import load_spec, with_places
+    from orchestrator.steps.prepare import inspect
+
+    loaded = load_spec(spec)
+    check_ready(loaded, Settings.from_environment())
+    found = inspect(loaded.spec, loaded.path.parent, strict=strict)
+    faults = with_places(loaded, found.faults)
+    if form == "table":
+        click.echo(described(found, samples))
+        for fault in faults:
+            click.echo(click.style("error: ", fg="red", bold=True) + str(fault), err=True)
+        if not faults:
+            click.echo(f"{spec} is fit to run", err=True)
+    else:
+        print_data(plain(found) | {"faults": [asdict(fault) for fault in faults]}, form)
+    sys.exit(3 if faults else 0)
+
+
+def described(found: Inspection, samples: int) -> str:
+    """The inspection as text: verdicts, tokens, findings with their rows, the first examples."""
+    blocks = [fields(_figures(found))]
+    if found.report:
+        blocks += [_finding(finding) for finding in found.report.findings]
+    for number, messages in enumerate(found.samples[:samples], 1):
+        blocks.append(_sample(number, messages))
+    return "\n".join(block for block in blocks if block)
+
+
+def plain(found: Inspection) -> dict[str, Any]:
+    """The inspection as plain data; the schema of `-o json`."""
+    return {
+        "report": found.report.to_dict() if found.report else None,
+        "splits": found.splits,
+        "dropped": found.dropped,
+        "forecast": asdict(found.forecast) if found.forecast else None,
+    }
+
+
+def _figures(found: Inspection) -> dict[str, str | None]:
+    report, shown = found.report, dict[str, str | None]()
+    if report:
+        verdicts = f"{report.green:,} green, {report.yellow:,} yellow, {report.red:,} red"
+        shown["rows"] = f"{report.rows:,} ({verdicts})"
+    for name, split in (found.splits or {}).items():
+        shown[name] = _split(split, counted=found.forecast is not None)
+    for reason, count in (found.dropped or {}).items():
+        shown[f"left out, {reason}"] = f"{count:,}"
+    if found.forecast:
+        about = "" if found.forecast.exact else "about "
+        shown["training"] = f"{about}{found.forecast.steps:,} steps, {found.forecast.tokens:,} tokens seen"
+    return shown
+
+
+def _split(split: Mapping[str, Any], *, counted: bool) -> str:
+    if not counted:
+        return f"{split['rows']:,} rows"
+    lengths = split["lengths"]
+    return (
+        f"{split['rows']:,} rows, {split['tokens']:,} tokens, {split['trained_tokens']:,} of them trained; "
+        f"longest {lengths['longest']:,}"
+    )
+
+
+def _finding(finding: Finding) -> str:
+    head = click.style(finding.severity, fg=_COLOURS[finding.severity])
+    count = f" ({finding.count:,})" if finding.count else ""
+    lines = [f"{head} {finding.code}: {finding.message}{count}"]
+    for example in finding.examples:
+        place = f"{example.file}:{example.line}" if example.line else example.file
+        field = f", {example.field}" if example.field else ""
+        value = f": {example.value}" if example.value is not None else ""
+        lines.append(f"    {place}, row {example.row}{field}{value}")
+    if finding.fix:
+        lines.append(f"    fix: {finding.fix}")
+    return "\n".join(lines)
+
+
+def _sample(number: int, messages: list[dict[str, str]]) -> str:
+    width = max(len(message["role"]) for message in messages) + 2
+    lines = [f"example {number}"]
+    for message in messages:
+        text = message["content"].replace("\n", "\n" + " " * (width + 4))
+        lines.append(f"    {message['role'] + ':':<{width}}{text}")
+    return "\n".join(lines)
