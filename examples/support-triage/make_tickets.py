@@ -1,9 +1,9 @@
-"""Write tickets.jsonl: invented support tickets of a shop for smart-home devices, a few of them bad on purpose.
+"""Write tickets.jsonl: invented tickets of a shop for smart-home devices, a few of them bad on purpose.
 
     python make_tickets.py [--seed N] > tickets.jsonl
 
-The checked-in file is the output for the default seed. No person, order or address in it is real. The
-last lines of `_bad` say what is wrong with which row.
+The checked-in file is the output for the default seed. No person, order or card in it is real. `_bad` says
+what is wrong with which row.
 """
 
 from __future__ import annotations
@@ -16,16 +16,53 @@ from dataclasses import asdict, dataclass, replace
 
 TICKETS = 750
 PRODUCTS = ["Halo Lamp", "Breeze Fan", "Orbit Speaker", "Pico Camera", "Hearth Thermostat", "Sprout Sensor"]
-NAMES = ["Ana Souza", "Björn", "Chloé Martin", "Dmitri", "Emeka O.", "Fatima", "George", "Hana Kovářová", "İpek",
-         "Joaquín", "Katie W", "Łukasz", "Mei", "Noor", "Oisín Byrne", "Pilar", "Raj", "Søren", "Tom Becker",
-         "Ursula", "Vikram", "Wendy", "Xu", "Yusuf", "Zoë"]
-DAYS = ["Monday", "Tuesday", "last Thursday", "Friday", "the weekend", "yesterday", "the 3rd", "March 14", "12 May"]
+NAMES = [
+    "Ana Souza",
+    "Björn",
+    "Chloé Martin",
+    "Dmitri",
+    "Emeka O.",
+    "Fatima",
+    "George",
+    "Hana Kovářová",
+    "İpek",
+    "Joaquín",
+    "Katie W",
+    "Łukasz",
+    "Mei",
+    "Noor",
+    "Oisín Byrne",
+    "Pilar",
+    "Raj",
+    "Søren",
+    "Tom Becker",
+    "Ursula",
+    "Vikram",
+    "Wendy",
+    "Xu",
+    "Yusuf",
+    "Zoë",
+]
+DAYS = [
+    "Monday",
+    "Tuesday",
+    "last Thursday",
+    "Friday",
+    "the weekend",
+    "yesterday",
+    "the 3rd",
+    "March 14",
+    "12 May",
+]
 
+# fmt: off
 # queue -> what people write about: ([subjects], [first sentences], [sentences that may follow])
 QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
     "billing": [
-        (["Charged twice", "Double charge for order {order}", "two payments on my card", "Why was I billed twice?"],
-         ["My card was charged twice for order {order}.", "I see two identical payments of {amount} on my statement.",
+        (["Charged twice", "Double charge for order {order}", "two payments on my card",
+          "Why was I billed twice?"],
+         ["My card was charged twice for order {order}.",
+          "I see two identical payments of {amount} on my statement.",
           "You billed me twice for the {product}."],
          ["Please cancel the second charge.", "My bank says both payments went through.", ""]),
         (["Invoice needed", "VAT invoice for {order}", "Wrong name on invoice", "no invoice received"],
@@ -33,7 +70,8 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
           "The invoice for the {product} shows the wrong company name.",
           "Our accounting department is still missing the invoice for {order}."],
          ["A PDF would be enough.", "The tax office wants it by {day}.", ""]),
-        (["Subscription price", "Cancel my subscription", "plus plan renewed", "Subscription renewed without asking"],
+        (["Subscription price", "Cancel my subscription", "plus plan renewed",
+          "Subscription renewed without asking"],
          ["The Plus subscription was renewed on {day} although I cancelled it.",
           "Why did my monthly subscription go up to {amount}?",
           "Please stop the subscription for the {product}, I do not want to pay for it any more."],
@@ -63,7 +101,8 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
           "There is a typo in the delivery address of my order.",
           "Can the courier bring the {product} to my office address?"],
          ["The house number should be 18, not 81.", "It has not been dispatched yet, I hope.", ""]),
-        (["Marked delivered but nothing here", "Parcel lost", "courier left it somewhere", "Delivered to nobody"],
+        (["Marked delivered but nothing here", "Parcel lost", "courier left it somewhere",
+          "Delivered to nobody"],
          ["The courier says the parcel was handed over on {day}, but I was not home.",
           "Tracking says delivered, yet there is no package at my door.",
           "The parcel with the {product} seems to be lost by the carrier."],
@@ -79,7 +118,8 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
          ["I would like to return the {product}.", "Please send me a return label for order {order}.",
           "How can I send the {product} back to you?"],
          ["It is unused and in the original box.", "I am within the 30 days.", ""]),
-        (["Arrived broken", "{product} damaged in the box", "Cracked on arrival", "Broken glass, replacement?"],
+        (["Arrived broken", "{product} damaged in the box", "Cracked on arrival",
+          "Broken glass, replacement?"],
          ["The {product} arrived broken.", "When I opened the box the {product} was cracked.",
           "The housing is damaged and I want a replacement."],
          ["I can send photos.", "The box itself looked fine.", ""]),
@@ -95,7 +135,8 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
          ["The return slip says you have it.", "The amount should be {amount}.", ""]),
         (["Warranty claim", "guarantee?", "Warranty for {product}", "Stopped after a year, warranty"],
          ["The {product} died after eleven months, so I want to use the warranty.",
-          "Is a loose hinge covered by the guarantee?", "I would like to make a warranty claim for my {product}."],
+          "Is a loose hinge covered by the guarantee?",
+          "I would like to make a warranty claim for my {product}."],
          ["I still have the receipt.", "Do you repair it or replace it?", ""]),
     ],
     "account": [
@@ -123,7 +164,8 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
     ],
     "technical": [
         (["App crashes", "{product} app closes itself", "App freezes on start", "crash after update"],
-         ["The app crashes when I open the {product}.", "Since the update on {day} the app freezes on the start screen.",
+         ["The app crashes when I open the {product}.",
+          "Since the update on {day} the app freezes on the start screen.",
           "The app closes by itself after a few seconds."],
          ["I reinstalled it twice.", "It is a Pixel with Android 15.", ""]),
         (["Won't connect to wifi", "WiFi pairing fails", "{product} offline", "no connection to router"],
@@ -135,11 +177,14 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
           "Since the new firmware the {product} restarts every hour."],
          ["Is there a way to go back to the old version?", "Unplugging did not help.", ""]),
         (["Battery drains", "battery empty after a day", "{product} battery", "Does not charge any more"],
-         ["The battery of the {product} is empty after a few hours.", "The {product} does not charge any more.",
+         ["The battery of the {product} is empty after a few hours.",
+          "The {product} does not charge any more.",
           "Since {day} the battery drops from 90 % to 10 % at once."],
          ["I use the original charger.", "The light blinks red.", ""]),
-        (["Alexa integration", "{product} and HomeKit", "Voice control not working", "Automation does not trigger"],
-         ["Alexa does not find the {product}.", "My automation with the {product} does not trigger at sunset.",
+        (["Alexa integration", "{product} and HomeKit", "Voice control not working",
+          "Automation does not trigger"],
+         ["Alexa does not find the {product}.",
+          "My automation with the {product} does not trigger at sunset.",
           "HomeKit shows 'no response' for the {product}."],
          ["It worked until the last firmware.", "I set up the scene again, no luck.", ""]),
     ],
@@ -157,7 +202,8 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
           "Before buying I want to know what the difference between the {product} and the {other} is.",
           "Does the {product} suit a house with three floors, before I buy one?"],
          ["I have no device of yours so far.", "The comparison on the site did not help.", ""]),
-        (["Student discount?", "Education pricing", "Do you offer a price for schools", "black friday offer?"],
+        (["Student discount?", "Education pricing", "Do you offer a price for schools",
+          "black friday offer?"],
          ["Do you offer a student price?", "Is there an offer for schools that buy the {product}?",
           "Will the {product} be part of the Black Friday offers?"],
          ["I would buy it straight away.", "I am asking for my whole class.", ""]),
@@ -168,12 +214,43 @@ QUEUES: dict[str, list[tuple[list[str], list[str], list[str]]]] = {
          ["Who is the right person to talk to?", "We could meet on {day}.", ""]),
     ],
 }
-GREETINGS = ["Hi,", "Hello,", "Hi there,", "Dear support team,", "Good morning,", "Hey 👋", "To whom it may concern,", "", ""]
-ASIDES = ["I have been a customer for three years.", "This is the second time I write.", "I really like your products otherwise.",
-          "Sorry if this is the wrong form.", "I could not find the answer in your help pages.", "It is rather urgent.",
-          "I am writing on behalf of my mother.", "", "", "", ""]
-CLOSINGS = ["Thanks, {name}", "Best regards\n{name}", "Cheers\n{name}", "Kind regards, {name}", "Many thanks in advance!\n{name}",
-            "{name}", "Sent from my phone", "Grüße, {name}", "Merci – {name}", ""]
+# fmt: on
+GREETINGS = [
+    "Hi,",
+    "Hello,",
+    "Hi there,",
+    "Dear support team,",
+    "Good morning,",
+    "Hey 👋",
+    "To whom it may concern,",
+    "",
+    "",
+]
+ASIDES = [
+    "I have been a customer for three years.",
+    "This is the second time I write.",
+    "I really like your products otherwise.",
+    "Sorry if this is the wrong form.",
+    "I could not find the answer in your help pages.",
+    "It is rather urgent.",
+    "I am writing on behalf of my mother.",
+    "",
+    "",
+    "",
+    "",
+]
+CLOSINGS = [
+    "Thanks, {name}",
+    "Best regards\n{name}",
+    "Cheers\n{name}",
+    "Kind regards, {name}",
+    "Many thanks in advance!\n{name}",
+    "{name}",
+    "Sent from my phone",
+    "Grüße, {name}",
+    "Merci – {name}",
+    "",
+]
 
 
 @dataclass(frozen=True)
@@ -216,7 +293,8 @@ def _ticket(rng: random.Random, number: int) -> Ticket:
         "product": product,
         "other": other,
         "order": f"#{rng.randint(10000, 99999)}",
-        "amount": rng.choice(["€", "$", "£"]) + f"{rng.randint(9, 249)}.{rng.choice(['00', '50', '90', '99'])}",
+        "amount": rng.choice(["€", "$", "£"])
+        + f"{rng.randint(9, 249)}.{rng.choice(['00', '50', '90', '99'])}",
         "day": rng.choice(DAYS),
         "name": rng.choice(NAMES),
     }
@@ -267,7 +345,9 @@ def _bad(good: list[Ticket]) -> list[Ticket]:
         replace(good[388], id="T-19014", subject=None),
         good[452],  # an exact copy
         replace(good[519], id="T-19020", queue=_another_queue(good[519])),  # the same text in two queues
-        replace(good[610], id="T-19023", body=f"{good[610].body}\nMy card is 4111 1111 1111 1111, please check."),
+        replace(
+            good[610], id="T-19023", body=f"{good[610].body}\nMy card is 4111 1111 1111 1111, please check."
+        ),
     ]
 
 
