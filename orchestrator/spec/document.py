@@ -61,13 +61,14 @@ class Document:
     def with_part(self, path: tuple[str], part: Document) -> Document:
         """The document with another one in place of the value at `path`, one key of the top."""
         unreadable = {(*path, *below) for below in part.unreadable} | (set() if part.complete else {path})
+        faults = (replace(fault, path=f"{path[0]}.{fault.path or ''}".rstrip(".")) for fault in part.faults)
         return replace(
             self,
             value={**self.value, path[0]: part.value},
             values={**self.values, **{(*path, *below): place for below, place in part.values.items()}},
             keys={**self.keys, **{(*path, *below): place for below, place in part.keys.items()}},
             unreadable=self.unreadable | unreadable,
-            faults=(*self.faults, *part.faults),
+            faults=(*self.faults, *faults),
             texts={**self.texts, **part.texts},
         )
 

@@ -47,6 +47,15 @@ def test_a_good_spec_is_loaded() -> None:
     assert loaded.text == SPEC
 
 
+def test_a_file_is_loaded_as_its_text_is(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC)
+    assert load_spec(file).spec == parse(SPEC).spec
+    file.write_text(SPEC + "nmae: x\n")
+    with pytest.raises(SpecError, match=f"{file}:13:1, nmae: unknown key"):
+        load_spec(file)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"nothing\.yaml"):
         load_spec(tmp_path / "nothing.yaml")
@@ -113,6 +122,19 @@ def test_faults_in_the_users_words(old: str, new: str, path: str, what: str, fix
     assert fault.line == {"dataset.source": 3, "base_model": 1}.get(path, line)
 
 
+def test_of_several_types_the_one_that_fits_is_spoken_of() -> None:
+    assert only(SPEC.replace("0.05", '""')).what == "must not be empty"
+    assert only(SPEC.replace("0.05", "0.95")).what == "must be less than 0.9"
+
+
+def test_a_value_that_could_not_be_read_has_one_fault() -> None:
+    """What pydantic would say of the alias, the tag or the mapping file in its place is left out."""
+    for old, new in (("epochs: 3", "epochs: *x"), ("epochs: 3", "epochs: !x three")):
+        assert "not allowed" in only(SPEC.replace(old, new)).what
+    start, end = SPEC.index("mapping:"), SPEC.index("training:")
+    assert only(SPEC[:start] + "mapping: none.yaml\n" + SPEC[end:]).what == "there is no such mapping file"
+
+
 def test_rules_over_several_fields_show_at_the_field() -> None:
     stopping = SPEC + "  early_stopping: {patience: 2}\n  eval_steps: 10\n  checkpoint_steps: 25\n"
     fault = only(stopping)
@@ -138,6 +160,9 @@ def test_a_mapping_file_is_inlined_and_its_faults_are_its_own(tmp_path: Path) ->
     assert inlined.digest == parse(SPEC).digest
     place = locate(inlined, "mapping.messages[1].content")
     assert (place.file, place.line, place.column) == (str(file), 3, 23)
+    file.write_text(file.read_text() + "messages: []\n")
+    (fault,) = faults(with_file, tmp_path)
+    assert (fault.file, fault.line, fault.path) == (str(file), 4, "mapping.messages")
     file.write_text("messages:\n  - {role: user, contnet: x}\n")
     found = faults(with_file, tmp_path)
     assert {(fault.file, fault.line) for fault in found} == {(str(file), 2)}
@@ -148,6 +173,8 @@ def test_the_digest_is_of_the_meaning() -> None:
     same = SPEC.replace("2e-4", "0.0002").replace("epochs: 3", "epochs: 3.0  # passes") + "method: sft\n"
     assert parse(same).digest == digest
     assert parse(SPEC.replace("2e-4", "3e-4")).digest != digest
+    keys = ["axolotl: {adam_beta1: 0.8, adam_beta2: 0.9}\n", "axolotl: {adam_beta2: 0.9, adam_beta1: 0.8}\n"]
+    assert len({parse(SPEC + text).digest for text in keys}) == 1
 
 
 @pytest.mark.parametrize(

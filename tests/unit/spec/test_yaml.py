@@ -83,6 +83,17 @@ def test_all_faults_that_leave_the_text_readable_are_told() -> None:
     assert [fault.line for fault in document.faults] == [2, 3, 4]
 
 
+def test_nesting_inside_a_key_is_capped_too() -> None:
+    assert "nested deeper" in read_yaml(b"? " + b"[" * 40, "spec.yaml").faults[-1].what
+
+
+@pytest.mark.parametrize("text", ["- *a\n" * 500, "".join(f"unknown{number}: 1\n" for number in range(500))])
+def test_no_more_than_a_hundred_faults_are_told(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text.encode(), Path("spec.yaml"))
+    assert len(caught.value.faults) == 100
+
+
 def seconds_to_refuse(text: str) -> float:
     """Time on the processor, so that a busy machine does not matter."""
     started = time.process_time()
