@@ -63,10 +63,8 @@ class Registry(Protocol):
         """What is untrue of what was published, in sentences; empty when it is whole."""
 
 
-_ALLOWED_SUFFIXES = (".safetensors", ".json", ".jinja", ".md")
-_ALLOWED_NAMES = frozenset(
-    {"tokenizer.model", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"}
-)
+_ALLOWED_SUFFIXES = (".safetensors", ".json", ".jinja", ".md", ".model")
+_ALLOWED_NAMES = ("vocab.txt", "merges.txt")
 
 
 def allowed_files(folder: Path) -> list[str]:

@@ -93,9 +93,12 @@ class MlflowRegistry:
 
     def _find_version(self, package: Package) -> ModelVersion | None:
         """The version that an earlier push of this content made; the oldest one if there were two."""
-        query = f"name = '{self.model}' and run_id = '{self.mlflow_run}'"
-        versions = sorted(self._client.search_model_versions(query), key=lambda found: int(found.version))
-        return next((found for found in versions if found.tags.get(DIGEST_TAG) == package.digest), None)
+        ours = [
+            found
+            for found in self._client.search_model_versions(f"run_id = '{self.mlflow_run}'")
+            if (found.name, found.tags.get(DIGEST_TAG)) == (self.model, package.digest)
+        ]
+        return min(ours, key=lambda found: int(found.version), default=None)
 
     def _upload(self, package: Package, files: Sequence[File]) -> str:
         """Put the files under the run, read them back, and write the receipt last."""

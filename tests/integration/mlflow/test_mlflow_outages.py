@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def kill(server: mlflow_server.Server) -> None:
 
 
 def rows(folder: Path, table: str) -> int:
-    with sqlite3.connect(f"file:{folder / 'mlflow.db'}?mode=ro", uri=True) as connection:
+    database = f"file:{folder / 'mlflow.db'}?mode=ro"
+    with closing(sqlite3.connect(database, uri=True)) as connection:
         return int(connection.execute(f"select count(*) from {table}").fetchone()[0])
 
 

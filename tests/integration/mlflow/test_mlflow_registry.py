@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -35,7 +36,7 @@ class Cut(Exception):
 
 @pytest.fixture
 def model() -> str:
-    return f"support triage {uuid.uuid4().hex[:8]}"
+    return f"triage's model {uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def make_package(folder: Path, files: dict[str, bytes] = FILES) -> Package:
 
 
 def versions(registry: MlflowRegistry) -> list[str]:
-    found = mlflow_client.open_client(registry.uri).search_model_versions(f"name = '{registry.model}'")
-    return sorted(version.version for version in found)
+    found = mlflow_client.open_client(registry.uri).search_model_versions(f"run_id = '{registry.mlflow_run}'")
+    return sorted(version.version for version in found if version.name == registry.model)
 
 
 def fetch(reference: str, uri: str, target: Path) -> str:
@@ -85,7 +86,7 @@ def test_a_published_adapter_can_be_fetched_by_its_alias(
     published = registry.push(package)
     assert (published.registry, published.version, published.digest) == ("mlflow", "1", package.digest)
     assert published.reference == f"models:/{registry.model}/1"
-    assert published.url == f"{registry.uri}/#/models/{registry.model.replace(' ', '%20')}/versions/1"
+    assert published.url == f"{registry.uri}/#/models/{quote(registry.model)}/versions/1"
     assert registry.verify(published) == []
 
     version = mlflow_client.open_client(registry.uri).get_model_version_by_alias(registry.model, "candidate")

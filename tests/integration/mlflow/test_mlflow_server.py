@@ -32,8 +32,9 @@ def test_one_server_per_folder_from_start_to_stop(folder: Path) -> None:
     assert mlflow_server.start(folder) == server
     assert mlflow_server.running(folder) == server
     Tracker(server.url).check()
-    code = f"from orchestrator import mlflow_server as s; from pathlib import Path; print(s.start(Path({str(folder)!r})))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = "import sys, pathlib, orchestrator.mlflow_server as m; print(m.start(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(folder)]
+    other = subprocess.run(command, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(server)
     with pytest.raises(TrackingError, match=f"runs on port {server.port}"):
         mlflow_server.start(folder, server.port + 1)
