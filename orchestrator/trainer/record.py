@@ -1,8 +1,10 @@
-"""The metric record of an attempt: one line per logged step, written about once a second."""
+"""The metric record of an attempt: one line per logged step, in storage about a second later."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,41 +14,52 @@ FLUSH_SECONDS = 1.0
 
 
 class MetricRecord:
-    """Appends records to the attempt's `metrics` stream. Storage that is away delays, and never stops,
-    training: what could not be written is tried again a second later, and must be there at a commit."""
+    """Appends records to the attempt's `metrics` stream.
+
+    A thread writes them, since a durable write takes longer than a small step. Storage that is away
+    delays the record and never stops training; at a commit it must be there (`flush`).
+    """
 
     def __init__(self, run: Store, attempt: int) -> None:
         self._writer = StreamWriter(run, attempt, "metrics")
-        self._flushed = time.monotonic()
-
-    @property
-    def length(self) -> int:
-        """Bytes appended so far."""
-        return self._writer.length
+        self._pending: deque[bytes] = deque()
+        self._writing = threading.Lock()
+        self.length = 0  # bytes appended so far
 
     def start(self, step: int, values: Mapping[str, float]) -> None:
-        self._writer.append(Record("start", step, time.time(), values).to_line())
-        self.flush()
+        """The first line; from here on what is appended is written about once a second."""
+        self._append(Record("start", step, time.time(), values))
+        threading.Thread(target=self._keep_writing, daemon=True).start()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self._writer.append(Record("metrics", step, time.time(), values).to_line())
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self._try_flush()
+        self._append(Record("metrics", step, time.time(), values))
 
     def checkpoint(self, step: int, values: Mapping[str, float]) -> None:
-        self._writer.append(Record("checkpoint", step, time.time(), values).to_line())
+        self._append(Record("checkpoint", step, time.time(), values))
 
     def flush(self) -> None:
-        """Raises OSError when storage cannot be written."""
-        self._writer.flush()
-        self._flushed = time.monotonic()
+        """Write everything appended so far. Raises OSError when storage cannot be written."""
+        with self._writing:
+            while self._pending:
+                self._writer.append(self._pending.popleft())
+            self._writer.flush()
 
-    def _try_flush(self) -> None:
-        try:
-            self.flush()
-        except OSError as error:
-            self._flushed = time.monotonic()
-            print(f"the metric record cannot be written now: {error}", flush=True)
+    def _append(self, record: Record) -> None:
+        line = record.to_line()
+        self.length += len(line)
+        self._pending.append(line)
+
+    def _keep_writing(self) -> None:
+        away = False
+        while True:
+            try:
+                self.flush()
+                away = False
+            except OSError as error:
+                if not away:
+                    print(f"the metric record cannot be written now: {error}", flush=True)
+                away = True
+            time.sleep(FLUSH_SECONDS)
 
 
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:

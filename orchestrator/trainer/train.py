@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     except BaseException as error:
         traceback.print_exc()
         ending = from_exception(error, session.phase)
+        with contextlib.suppress(OSError):
+            session.record.flush()
     session.leave(ending)
 
 

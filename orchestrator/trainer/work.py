@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -36,6 +36,8 @@ OFFLINE = {
     "WANDB_DISABLED": "true",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+# Worker processes open sockets below TMPDIR (`/pymp-xxxxxxxx/listener-xxxxxxxx`), of 107 bytes at most.
+_TEMPORARY_LENGTH = 70
 
 
 @contextlib.contextmanager
@@ -44,8 +46,9 @@ def scratch_folder(run: str, attempt: int, environment: Mapping[str, str]) -> It
     left can be taken for this one's (Axolotl accepts any non-empty folder of prepared data)."""
     top = Path(environment.get("AXO_SCRATCH") or tempfile.gettempdir())
     top.mkdir(parents=True, exist_ok=True)
-    _clear_dead(top, run, attempt)
-    folder = Path(tempfile.mkdtemp(prefix=f"axo-{run}-{attempt}-", dir=top))
+    name = f"axo-{hashlib.sha256(run.encode()).hexdigest()[:8]}"  # short, for the sockets below it
+    _clear_dead(top, name, attempt)
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-{attempt}-", dir=top))
     with _opened(folder) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # held for as long as this process lives
         try:
@@ -89,20 +92,20 @@ def child_environment(scratch: Path, device: str, environment: Mapping[str, str]
         "PYTHONPATH": path,
         "PYTHONUNBUFFERED": "1",
         "HF_HOME": str(scratch / "home"),
-        "TMPDIR": str(scratch / "tmp"),
         "AXOLOTL_TEE_STDOUT": "0",  # the log goes to storage; no second copy in the output folder
         "TQDM_MININTERVAL": "5",
     }
+    if len(str(scratch / "tmp")) <= _TEMPORARY_LENGTH:
+        child["TMPDIR"] = str(scratch / "tmp")
     if device == "cpu":
         child["CUDA_VISIBLE_DEVICES"] = ""
     return child
 
 
-def _clear_dead(top: Path, run: str, attempt: int) -> None:
-    """Remove what killed attempts of this run left here: nobody holds its lock any more."""
-    for folder in top.glob(f"axo-{run}-*"):
-        match = re.fullmatch(rf"axo-{re.escape(run)}-(\d+)-\w+", folder.name)
-        if match is None or int(match[1]) >= attempt:
+def _clear_dead(top: Path, name: str, attempt: int) -> None:
+    """Remove what killed attempts of this run left here: nobody holds their locks any more."""
+    for folder in top.glob(f"{name}-*"):
+        if int(folder.name.split("-")[2]) >= attempt:
             continue
         with contextlib.suppress(OSError), _opened(folder) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,27 +10,6 @@ import pytest
 import training_lab
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="session")
-def trainer_python() -> str:
-    """The Python of the environment that has Axolotl."""
-    default = Path.home() / ".cache/axo/trainer/bin/python"
-    python = os.environ.get("AXO_TRAINER_PYTHON", str(default))
-    if not Path(python).exists():
-        message = f"no trainer environment at {python}: make it with scripts/test, or set AXO_TRAINER_PYTHON"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return python
-
-
-@pytest.fixture(scope="session")
-def tiny_model(trainer_python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    command = [trainer_python, str(ROOT / "scripts/tiny_model.py"), str(folder), "--quick"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="session")

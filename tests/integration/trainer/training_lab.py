@@ -129,6 +129,10 @@ class Lab:
     def store(self) -> FileStore:
         return FileStore(self.root / "storage")
 
+    @property
+    def scratch(self) -> Path:
+        return self.root / "s"
+
     def stage_model(self, folder: Path) -> None:
         commit_folder(self.store, folder, "models/tiny", Manifest("model", ()))
 
@@ -168,7 +172,7 @@ class Lab:
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key in ("HOME", "PATH", "LANG")}
-        ours = {"PYTHONPATH": str(self.packages), "AXO_SCRATCH": str(self.root / "scratch")}
+        ours = {"PYTHONPATH": str(self.packages), "AXO_SCRATCH": str(self.scratch)}
         return kept | ENVIRONMENT | ours
 
 
@@ -246,7 +250,7 @@ class Run:
 
     def start(self) -> Attempt:
         """Start an attempt in a process group of its own."""
-        (self.lab.root / "scratch").mkdir(exist_ok=True)
+        self.lab.scratch.mkdir(exist_ok=True)
         process = subprocess.Popen(
             [self.lab.python, "-m", "orchestrator.trainer", str(self.folder), "1"],
             env=self.lab.environment(),
@@ -350,7 +354,7 @@ def opened(root: Path, python: str, package: Path, model: Path) -> Iterator[Lab]
         for attempt in lab.attempts:
             if attempt.process.poll() is None:
                 attempt.kill_group()
-        shutil.rmtree(root / "scratch", ignore_errors=True)
+        shutil.rmtree(lab.scratch, ignore_errors=True)
 
 
 def _merged(settings: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:

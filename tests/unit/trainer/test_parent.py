@@ -133,15 +133,20 @@ def test_the_child_is_offline_and_writes_into_the_scratch_folder(tmp_path: Path)
     assert child_environment(tmp_path, "gpu", given)["CUDA_VISIBLE_DEVICES"] == "0"
 
 
+def test_temporary_files_stay_in_the_scratch_folder_where_a_socket_name_fits() -> None:
+    assert child_environment(Path("/scratch/axo"), "cpu", {})["TMPDIR"] == "/scratch/axo/tmp"
+    assert child_environment(Path("/" + "x" * 80), "cpu", {"TMPDIR": "/tmp"})["TMPDIR"] == "/tmp"
+
+
 def test_a_dead_attempts_scratch_folder_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
     environment = {"AXO_SCRATCH": str(tmp_path)}
-    dead = tmp_path / "axo-r-1-abcdefgh"
-    other = tmp_path / "axo-r-1-2-abcdefgh"  # of a run called r-1
-    dead.mkdir()
-    other.mkdir()
-    with scratch_folder("r", 2, environment) as living, scratch_folder("r", 3, environment) as newer:
+    with scratch_folder("r", 1, environment) as folder:
+        dead = folder.with_name(folder.name + "0")
+        dead.mkdir()
+    with scratch_folder("other", 1, environment) as other, scratch_folder("r", 2, environment) as living:
         assert not dead.exists()
-        assert other.exists()
-        assert living.exists()
+        with scratch_folder("r", 3, environment) as newer:
+            assert other.exists()
+            assert living.exists()
     assert not newer.exists()
     assert not living.exists()
