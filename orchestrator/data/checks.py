@@ -80,7 +80,11 @@ def conversation_checks(
     repeated = (role == role.shift()) & role.is_in(["user", "assistant"])
     checks = [
         _red(
-            "missing_messages_list", "there is no message", "give each row a list of messages", ~there, column
+            "missing_messages_list",
+            "there is no list of messages",
+            "give each row a list of messages with text",
+            ~there,
+            column,
         ),
         RowCheck(
             "unrecognized_role",

@@ -17,7 +17,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from orchestrator.data.report import counted, cut
-from orchestrator.data.rows import ROW, Rows
+from orchestrator.data.rows import ROW, Rows, refuse_own_column
 from orchestrator.errors import DataError, Fault
 
 MAX_FAULTS = 20
@@ -33,12 +33,12 @@ def read_csv(path: Path, name: str, *, quotes: int) -> Rows:
     `quotes` is the number of `"` in it: odd where one is never closed. Raises DataError with the line of
     what is wrong.
     """
-    if faults := _header_faults(path, name):
-        raise DataError(faults)
+    header = _header(path, name)
+    refuse_own_column(header, name)
     if quotes % 2:
         raise DataError(_row_faults(path, name) or [_unclosed(name)])
     try:
-        texts = pl.scan_csv(path, infer_schema=False, row_index_name=ROW, row_index_offset=1)
+        texts = pl.scan_csv(path, glob=False, infer_schema=False, row_index_name=ROW, row_index_offset=1)
         columns = [column for column in texts.collect_schema().names() if column != ROW]
         texts = texts.filter(_filled(columns))
         count, short, types = _columns(texts, columns)
@@ -91,8 +91,20 @@ def _decimals(column: str) -> pl.Expr:
     return _all_match(column, _DECIMAL) & ~pl.col(column).str.contains(_SMALL).any()
 
 
-def _header_faults(path: Path, name: str) -> list[Fault]:
-    header = next(_records(path), (1, []))[1]
+def _header(path: Path, name: str) -> list[str]:
+    try:
+        _, header = next(_records(path))
+    except _BrokenQuotes as broken:
+        raise DataError([_broken(name, broken, None)]) from broken
+    if faults := _header_faults(header, name):
+        raise DataError(faults)
+    return header
+
+
+def _header_faults(header: list[str], name: str) -> list[Fault]:
+    if not header:
+        fix = "begin the file with the names of the columns"
+        return [Fault("the first line is blank", fix, file=name, line=1)]
     if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), None)):
         what = (
             f"the columns are separated by {'tabs' if separator == chr(9) else repr(separator)}, not commas"
@@ -123,12 +135,14 @@ def _row_faults(path: Path, name: str) -> list[Fault]:
                 fix = "quote fields that hold commas or line ends"
                 faults.append(Fault(what, fix, None, name, line, None, None, row, cut(",".join(record))))
     except _BrokenQuotes as broken:
-        why = str(broken.__cause__)
-        fix = 'write a quote inside a quoted field twice: ""'
-        faults.append(
-            Fault("a quoted field is not closed properly", fix, why, name, broken.line, row=row + 1)
-        )
+        faults.append(_broken(name, broken, row + 1))
     return faults
+
+
+def _broken(name: str, broken: _BrokenQuotes, row: int | None) -> Fault:
+    fix = 'write a quote inside a quoted field twice: ""'
+    why = str(broken.__cause__)
+    return Fault("a quoted field is not closed properly", fix, why, file=name, line=broken.line, row=row)
 
 
 class _BrokenQuotes(Exception):

@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from functools import reduce
+from glob import escape
 from operator import add
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from polars.datatypes import DataTypeClass
 from polars.exceptions import PolarsError
 
 from orchestrator.data.json_exact import ExactReader, exact_faults
-from orchestrator.data.rows import ROW, Rows
+from orchestrator.data.rows import ROW, Rows, refuse_own_column
 from orchestrator.errors import DataError, Fault
 
 BATCH = 4096
@@ -25,6 +26,7 @@ _LINE, _TEXT = "line", "text"
 # Every key matches, and so may a quote in a text: too many only cost an exact look.
 _KEY = r'(?:[^\\]|\\\\)"\s*:'
 _SURROGATE = r"\\u[dD][89a-fA-F]"
+_TEXTS = r'"(?:[^"\\]|\\.)*"\s*'
 _LONG_INTEGER = r"[:\[,]\s*-?[0-9]{19}"
 
 
@@ -33,9 +35,10 @@ def read_jsonl(path: Path, name: str, *, bom: bool) -> Rows:
 
     The schema is that of all rows. Raises DataError with the line of what is wrong.
     """
-    content: Path | bytes = path.read_bytes()[3:] if bom else path
+    content: str | bytes = path.read_bytes()[3:] if bom else escape(str(path))
     try:
         schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
+        refuse_own_column(schema, name)
         count, blank = _check(content, name, schema)
     except (PolarsError, OverflowError) as error:
         raise DataError(_named(content, name, error)) from error
@@ -68,6 +71,7 @@ def read_json(path: Path, name: str) -> Rows | None:
         raise DataError([Fault("the array is empty", "give a file that holds rows", file=name)])
     content = bytes(encoded)
     schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
+    refuse_own_column(schema, name)
     frame = pl.scan_ndjson(content, schema=schema, row_index_name=ROW, row_index_offset=1)
     return Rows(frame, schema, len(lines), lambda rows: {row: lines[row - 1] for row in rows})
 
@@ -82,7 +86,7 @@ def _is_lines(text: str) -> bool:
     return bool(text.lstrip()[end:].strip())
 
 
-def _check(content: Path | bytes, name: str, schema: pl.Schema) -> tuple[int, bool]:
+def _check(content: str | bytes, name: str, schema: pl.Schema) -> tuple[int, bool]:
     """The number of rows, and whether blank lines lie between them; raises DataError for what Polars
     reads without a word although it has no one meaning."""
     present = pl.scan_ndjson(content, schema=schema).select(present=_present_in_row(schema))
@@ -96,12 +100,12 @@ def _check(content: Path | bytes, name: str, schema: pl.Schema) -> tuple[int, bo
     lines = _lines(content)
     suspects = pl.concat([lines, present], how="horizontal").filter(odd).drop("present")
     if faults := exact_faults(_triples(suspects), name, texts):
-        raise DataError(faults)
+        raise DataError(exact_faults(_triples(lines), name) or faults)
     last_line, rows = lines.select(pl.col(_LINE).max(), rows=pl.len()).collect(engine="streaming").row(0)
     return rows, last_line != rows
 
 
-def _lines(content: Path | bytes) -> pl.LazyFrame:
+def _lines(content: str | bytes) -> pl.LazyFrame:
     """Lines that are not blank, with their number in the file and among the rows."""
     lines = pl.scan_lines(content, name=_TEXT, row_index_name=_LINE, row_index_offset=1)
     filled = pl.col(_TEXT).str.strip_chars(" \t\r").str.len_bytes() > 0
@@ -114,7 +118,7 @@ def _triples(lines: pl.LazyFrame) -> Iterator[tuple[int, int, str]]:
         yield from batch.iter_rows()
 
 
-def _named(content: Path | bytes, name: str, error: Exception) -> list[Fault]:
+def _named(content: str | bytes, name: str, error: Exception) -> list[Fault]:
     """The faults behind an error of Polars, each with its line."""
     if faults := exact_faults(_triples(_lines(content)), name):
         return faults
@@ -122,7 +126,7 @@ def _named(content: Path | bytes, name: str, error: Exception) -> list[Fault]:
     return [Fault("the file cannot be read as JSON lines", "write one object per line", why, name)]
 
 
-def _lines_of(content: Path | bytes, rows: frozenset[int]) -> dict[int, int]:
+def _lines_of(content: str | bytes, rows: frozenset[int]) -> dict[int, int]:
     found = _lines(content).filter(pl.col(ROW).is_in(list(rows))).select(ROW, _LINE)
     return dict(found.collect(engine="streaming").iter_rows())
 
@@ -178,7 +182,7 @@ def _not_text(fields: frozenset[str]) -> str:
     """A pattern for a key of a text field that has another value than a text or null."""
     plain = _any_key({path.rpartition(".")[2] for path in fields if not path.endswith("[]")})
     lists = _any_key({path.rstrip("[]").rpartition(".")[2] for path in fields if path.endswith("[]")})
-    return rf'{plain}\s*:\s*[-\[{{0-9tf]|{lists}\s*:\s*\[\s*[^\s"\]]'
+    return rf'{plain}\s*:\s*[-\[{{0-9tf]|{lists}\s*:\s*\[(?:\s*{_TEXTS},)*\s*[^\s"\]]'
 
 
 def _any_key(names: set[str]) -> str:

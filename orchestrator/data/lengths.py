@@ -21,6 +21,7 @@ from orchestrator.spec.models import Spec
 
 TOKENS, TRAINED, CUT, REASON = "tokens", "trained", "cut", "reason"
 BATCH = 1024
+SAY_ROWS = 50_000
 
 TOO_LONG, TOO_SHORT, UNTRAINED, REFUSED = "too_long", "too_short", "no_trained_token", "template_refused"
 
@@ -39,15 +40,16 @@ def with_counts(
 ) -> Judged:
     """The rows with `tokens`, `trained`, `cut` and `reason` (why a row is left out, null where it is not);
     the report with what that found. A row that the chat template refuses becomes red."""
-    counts = _Counts()
+    counts, said = _Counts(), 0
     rows = pl.concat(
         [pl.scan_parquet(judged.mapped, glob=False), judged.index.lazy().select(RED)], how="horizontal"
     )
     plan = rows.filter(~pl.col(RED)).select(ROW, MESSAGES)
     for batch in plan.collect_batches(chunk_size=BATCH, maintain_order=True):
         counts.add(batch, tokenizer, rules)
-        if len(counts.rows) % (BATCH * 50) < BATCH:
-            say(f"counted tokens of {len(counts.rows):,} rows")
+        if len(counts.rows) - said >= SAY_ROWS:
+            said = len(counts.rows)
+            say(f"counted the tokens of {said:,} rows")
     index = judged.index.join(counts.frame(), on=ROW, how="left", maintain_order="left")
     index = index.with_columns(_reason(rules).alias(REASON))
     index = index.with_columns(pl.col(RED) | (pl.col(REASON) == REFUSED).fill_null(False))

@@ -27,7 +27,6 @@ from orchestrator.data.checks import (
     template_checks,
 )
 from orchestrator.data.rows import ROW
-from orchestrator.data.shapes import MESSAGE
 from orchestrator.data.template import Template, TemplateFault, compile_condition, compile_template
 from orchestrator.errors import Fault, SpecError
 from orchestrator.spec.faults import suggestion
@@ -45,6 +44,8 @@ ROLES = {
     "function_response": "tool",
 }
 _FORMS = (("role", "content"), ("from", "value"))
+_OTHERS = "other fields"
+_PARSED = pl.List(pl.Struct({"role": pl.String(), "content": pl.String(), _OTHERS: pl.String()}))
 
 
 @dataclass(frozen=True)
@@ -208,30 +209,36 @@ def _as_list(conversation: Conversation, dtype: pl.DataType) -> tuple[pl.Expr, p
         return column, dtype
     forms = _forms(conversation)
     parsed = column.map_batches(
-        lambda texts: _parsed(texts, forms), return_dtype=pl.List(MESSAGE), is_elementwise=True
+        lambda texts: _parsed(texts, forms), return_dtype=_PARSED, is_elementwise=True
     )
-    return parsed, pl.List(MESSAGE)
+    return parsed, _PARSED
 
 
 def _parsed(texts: pl.Series, forms: Sequence[tuple[str, str]]) -> pl.Series:
-    return pl.Series([_messages_in(text, forms) for text in texts], dtype=pl.List(MESSAGE))
+    return pl.Series([_messages_in(text, forms) for text in texts], dtype=_PARSED)
 
 
 def _messages_in(text: str | None, forms: Sequence[tuple[str, str]]) -> list[dict[str, str | None]] | None:
-    """The messages of a JSON text; None where it is broken or no list of objects."""
+    """The messages of a JSON text; None where it is broken, or no list of objects with text in them."""
     try:
         value = json.loads(text) if text else None
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         return None
-    return [_message(message, forms) for message in value]
+    messages = [_message(message, forms) for message in value]
+    return None if None in messages else [message for message in messages if message is not None]
 
 
-def _message(message: MappingOf[str, object], forms: Sequence[tuple[str, str]]) -> dict[str, str | None]:
-    role, content = next((form for form in forms if form[0] in message), forms[0])
-    found = {"role": message.get(role), "content": message.get(content)}
-    return {name: value if isinstance(value, str) else None for name, value in found.items()}
+def _message(
+    message: MappingOf[str, object], forms: Sequence[tuple[str, str]]
+) -> dict[str, str | None] | None:
+    names = next((form for form in forms if form[0] in message), forms[0])
+    role, content = (message.get(name) for name in names)
+    if not isinstance(role, str | None) or not isinstance(content, str | None):
+        return None
+    others = [name for name, value in message.items() if name not in names and value is not None]
+    return {"role": role, "content": content, _OTHERS: ", ".join(others) or None}
 
 
 def _forms(conversation: Conversation) -> list[tuple[str, str]]:
@@ -249,9 +256,9 @@ def _role_and_text(
         fix = "name the column with the messages, or map single columns with `messages`"
         faults.append(Fault(f"the column holds {dtype}, not a list of messages", fix, path=path))
         return None
-    if dtype == pl.List(MESSAGE) and inner == MESSAGE:
-        return "role", "content"
     types = {field.name: field.dtype for field in inner.fields}
+    if dtype == _PARSED:
+        return "role", "content"
     names = next((form for form in _forms(conversation) if all(name in types for name in form)), None)
     if names is None:
         what = "the messages have no fields that are known as role and text"

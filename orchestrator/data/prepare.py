@@ -252,7 +252,9 @@ def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
     files = {split: folder / f"{split}.parquet" for split in analysis.splits}
     for split, path in files.items():
         rows = analysis.rows(split)
-        rows.sink_parquet(path, compression="zstd", row_group_size=ROW_GROUP_ROWS, maintain_order=True)
+        rows.sink_parquet(
+            path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS, maintain_order=True
+        )
     description = _description(analysis, content_digest(files))
     (folder / DESCRIPTION).write_bytes(_json(description))
     return description

@@ -22,7 +22,7 @@ from polars.exceptions import PolarsError
 
 from orchestrator.data.csv_rows import read_csv
 from orchestrator.data.json_rows import read_json, read_jsonl
-from orchestrator.data.rows import ROW, Rows
+from orchestrator.data.rows import ROW, Rows, refuse_own_column
 from orchestrator.data.survey import Survey, survey
 from orchestrator.errors import DataError, Fault
 
@@ -68,13 +68,7 @@ def read_source(file: SourceFile) -> Source:
 
     Raises DataError naming the file, and line, row and column of what is wrong.
     """
-    rows = _READERS[file.path.suffix.lower()](file)
-    if ROW in rows.schema:
-        fault = Fault(
-            "the name of this column is kept for row numbers", "rename it", file=file.name, path=ROW
-        )
-        raise DataError([fault])
-    return Source(file.name, file, rows)
+    return Source(file.name, file, _READERS[file.path.suffix.lower()](file))
 
 
 def _jsonl(file: SourceFile) -> Rows:
@@ -96,6 +90,7 @@ def _parquet(file: SourceFile) -> Rows:
     try:
         frame = pl.scan_parquet(file.path, glob=False)
         schema = frame.collect_schema()
+        refuse_own_column(schema, file.name)
         count = frame.select(pl.len()).collect().item()
     except (PolarsError, OSError) as error:
         why = str(error).strip().splitlines()[0]

@@ -19,21 +19,35 @@ SPLIT, TRAIN, VALIDATION = "split", "train", "validation"
 def drawn(index: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
     """The index with a column `split`; rows that are left out have none.
 
-    The rows that are kept are ordered by the SHA-256 of `<seed>/<row number>`, and the first of them,
-    `share` of all but one at least, are held out: the same on every machine and in every version.
+    The rows that are kept are ordered by the SHA-256 of `<seed>/<row number>`, a row that repeats an earlier
+    one by that one's number, and the first of them, `share` of all but one at least, are held out: the same
+    on every machine and in every version. Rows that are the same word for word stay on one side.
 
     Raises DataError where fewer than two rows are left.
     """
-    kept = index.filter(pl.col(REASON).is_null())[ROW].to_list()
-    if len(kept) < 2:
+    kept = index.filter(pl.col(REASON).is_null()).select(ROW, first=pl.col(ROW).first().over(WHOLE))
+    firsts = kept.get_column("first").to_list()
+    if kept.n_unique("first") < 2:
         fix = "give more rows, or leave validation out"
-        what = f"{counted(len(kept), 'row')} cannot be split into training and validation"
+        what = f"{counted(kept.n_unique('first'), 'row')} cannot be split into training and validation"
         raise DataError([Fault(what, fix, path="dataset.validation")])
-    count = min(max(1, round(share * len(kept))), len(kept) - 1)
-    held_out = heapq.nsmallest(count, kept, key=lambda row: sha256(f"{seed}/{row}".encode()).digest())
-    chosen = pl.col(ROW).is_in(pl.Series(held_out, dtype=pl.UInt32).implode())
+    count = max(1, round(share * len(firsts)))
+    held_out = _first_groups(
+        heapq.nsmallest(count, firsts, key=lambda row: _rank(row, seed)), len(set(firsts))
+    )
+    rows = kept.filter(pl.col("first").is_in(pl.Series(held_out, dtype=pl.UInt32).implode()))
+    chosen = pl.col(ROW).is_in(rows.get_column(ROW).implode())
     split = pl.when(pl.col(REASON).is_not_null()).then(None).when(chosen).then(pl.lit(VALIDATION))
     return index.with_columns(split.otherwise(pl.lit(TRAIN)).alias(SPLIT))
+
+
+def _rank(row: int, seed: int) -> bytes:
+    return sha256(f"{seed}/{row}".encode()).digest()
+
+
+def _first_groups(ranked: list[int], groups: int) -> list[int]:
+    """The groups of ranked rows, in order; one at least stays for training."""
+    return list(dict.fromkeys(ranked))[: groups - 1]
 
 
 def whole(index: pl.DataFrame, split: str) -> pl.DataFrame:
