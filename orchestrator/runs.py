@@ -24,7 +24,7 @@ from typing import Literal
 from orchestrator.contract import Cause, Outcome, Result, StepKind
 
 MAX_FAILURES = 2
-MAX_LOST_WITHOUT_PROGRESS = 5
+MAX_LOST_WITHOUT_PROGRESS = 10
 
 
 class Status(StrEnum):

@@ -61,8 +61,7 @@ def gather_adapter(output: Path, staged: Path, base_model: str | None) -> None:
             _link(path, staged / path.name)
     if not any(staged.glob("*.safetensors")):
         raise FileNotFoundError(f"Axolotl saved no weights in {output.name}")
-    if base_model:
-        _name_base_model(staged / "adapter_config.json", base_model)
+    _settle_config(staged / "adapter_config.json", base_model)
 
 
 def _commit_checkpoint(session: Session, trainer: Any, evaluation_due: bool) -> None:
@@ -105,11 +104,15 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _name_base_model(path: Path, base_model: str) -> None:
-    """Axolotl wrote the scratch folder's `model`, which says nothing to whoever loads the adapter."""
-    if not path.is_file():
+def _settle_config(path: Path, base_model: str | None) -> None:
+    """Name the base model as the spec does, and put PEFT's sets in order: the same training gives
+    the same bytes."""
+    if not path.exists():
         return
-    config = json.loads(path.read_bytes())
-    config["base_model_name_or_path"] = base_model
-    path.unlink()  # it is a link to Axolotl's own file
+    config = json.loads(path.read_text())
+    if base_model:
+        config["base_model_name_or_path"] = base_model
+    for name in ("target_modules", "modules_to_save", "exclude_modules"):
+        if isinstance(config.get(name), list):
+            config[name] = sorted(config[name])
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

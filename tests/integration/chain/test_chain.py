@@ -1,0 +1,105 @@
+"""From a spec to a published adapter, undisturbed: what MLflow, storage and the registry then hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from readings import counts_of, history_of, open_mlflow
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def desk(make_desk: Make) -> Any:
+    return make_desk("undisturbed")
+
+
+@pytest.fixture(scope="module")
+def run(desk: Any) -> dict[str, Any]:
+    return desk.run()
+
+
+def test_it_succeeds_and_says_where_everything_is(run: dict[str, Any]) -> None:
+    assert (run["status"], run["attempts"], run["lost_steps"]) == ("succeeded", 1, 0)
+    assert run["progress"] == "12/12"
+    (published,) = run["published"]
+    assert published["reference"].startswith("models:/desk/")
+
+
+def test_the_forecast_is_what_axolotl_counted(desk: Any, run: dict[str, Any]) -> None:
+    counted = counts_of(desk.home, run["id"])
+    dataset = json.loads((desk.home / "storage" / "datasets" / run["dataset"] / "dataset.json").read_text())
+    train, held_out = dataset["splits"]["train"], dataset["splits"]["validation"]
+    assert counted["rows"] == train["rows"] == 96
+    assert counted["validation_rows"] == held_out["rows"] == 24
+    assert counted["total_num_tokens"] == train["tokens"]
+    assert counted["total_supervised_tokens"] == train["trained_tokens"]
+
+
+def test_mlflow_holds_one_finished_run_with_every_point_once(desk: Any, run: dict[str, Any]) -> None:
+    client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
+    (tracked,) = client.search_runs(["1"], f"tags.`axo.run_id` = '{run['id']}'")
+    assert tracked.info.status == "FINISHED"
+    assert run["mlflow"].endswith(tracked.info.run_id)
+    for key in ("loss", "learning_rate", "grad_norm"):
+        assert [step for step, _ in history_of(client, tracked.info.run_id, key)] == list(range(1, 13))
+    assert {step for step, _ in history_of(client, tracked.info.run_id, "eval_loss")} >= {4, 8, 12}
+    assert tracked.data.params["base_model"] == "base"
+    assert tracked.data.params["adapter.r"] == "4"
+    assert tracked.data.metrics["run/attempts"] == 1
+    assert tracked.data.metrics["run/lost_steps"] == 0
+    assert tracked.data.metrics["run/queue_wait_seconds"] > 0
+    assert {i.dataset.digest for i in tracked.inputs.dataset_inputs} == {run["dataset"][:36]}
+    names = {info.path for info in client.list_artifacts(tracked.info.run_id)}
+    assert names >= {"spec.yaml", "axolotl.yaml", "dataset.json"}
+
+
+def test_the_registry_holds_one_version_that_verifies(desk: Any, run: dict[str, Any]) -> None:
+    client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
+    (version,) = client.search_model_versions("name = 'desk'")
+    assert client.get_model_version_by_alias("desk", "candidate").version == version.version
+    assert version.tags["axo.run_id"] == run["id"]
+    assert version.tags["axo.digest"] == run["published"][0]["digest"]
+    assert "as published" in desk.axo("verify", run["id"])
+
+
+def test_what_travels_with_the_adapter(desk: Any, run: dict[str, Any], tmp_path: Path) -> None:
+    client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
+    version = client.get_model_version_by_alias("desk", "candidate")
+    folder = Path(client.download_artifacts(version.run_id, version.source.split("/", 2)[2], str(tmp_path)))
+    origin = json.loads((folder / "provenance.json").read_text())
+    assert origin["adapter"]["digest"] == run["published"][0]["digest"]
+    assert origin["dataset"]["digest"] == run["dataset"]
+    assert origin["spec"]["text"] == (desk.folder / "spec.yaml").read_text()
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "base"
+    assert "base_model: base" in (folder / "README.md").read_text()
+
+
+def test_running_it_again_is_a_new_run_and_the_same_adapter(desk: Any, run: dict[str, Any]) -> None:
+    again = desk.run()
+    assert again["id"] != run["id"]
+    assert again["published"][0]["digest"] == run["published"][0]["digest"]
+
+
+def test_publishing_again_publishes_nothing_new(desk: Any, run: dict[str, Any]) -> None:
+    references = desk.axo("publish", run["id"], "-o", "name").split()
+    assert references == [run["published"][0]["reference"]]
+
+
+def test_logs_stay_after_the_end(desk: Any, run: dict[str, Any]) -> None:
+    text = desk.axo("logs", run["id"])
+    assert "attempt 2 of run" in text
+    assert "success: Trained 12 steps" in text
+
+
+def test_get_lists_and_shows_it(desk: Any, run: dict[str, Any]) -> None:
+    assert run["id"] in desk.axo("get", "-o", "name").split()
+    assert max(len(line) for line in desk.axo("get").splitlines()) < 80
+    picture = desk.folder / "loss.svg"
+    shown = desk.axo("get", run["id"], "--curve", str(picture))
+    assert "succeeded" in shown
+    assert "training loss" in picture.read_text()
