@@ -105,14 +105,15 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _settle_config(path: Path, base_model: str | None) -> None:
-    """Name the base model as the spec does, and put PEFT's sets in order: the same training gives
-    the same bytes."""
-    if not path.exists():
+    """Axolotl wrote the scratch folder's `model`, which says nothing to whoever loads the adapter; PEFT
+    wrote its sets in any order, and the same training shall give the same bytes."""
+    if not path.is_file():
         return
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_bytes())
     if base_model:
         config["base_model_name_or_path"] = base_model
     for name in ("target_modules", "modules_to_save", "exclude_modules"):
         if isinstance(config.get(name), list):
             config[name] = sorted(config[name])
+    path.unlink()  # it is a link to Axolotl's own file
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
