@@ -220,13 +220,19 @@ def _download(repo: str, revision: str | None) -> Path:
     except errors.RepositoryNotFoundError as error:
         fix = "check the spelling; for a private model, let HF_TOKEN hold a token that may read it"
         raise _refused("there is no such folder, and no such model on the hub", fix, named) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        fix = "download it where there is a network, and give the folder as base_model"
-        what = "there is no such folder, and the hub cannot be reached"
-        raise _refused(what, fix, named, why=_first_line(error)) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise _out_of_reach(named, error) from error
     except (errors.HfHubHTTPError, errors.HFValidationError) as error:
-        raise _refused("the hub refuses", "read its answer", named, why=_first_line(error)) from error
+        why = _first_line(error)
+        raise _refused("the hub refuses to give this model", "read its answer", named, why) from error
+    except OSError as error:
+        raise _out_of_reach(named, error) from error
     return Path(found)
+
+
+def _out_of_reach(named: str, error: Exception) -> SpecError:
+    fix = "download it where there is a network, and give the folder as base_model"
+    return _refused("there is no such folder, and the hub cannot be reached", fix, named, _first_line(error))
 
 
 def _refused(what: str, fix: str, named: str, why: str | None = None) -> SpecError:

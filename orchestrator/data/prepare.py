@@ -255,8 +255,9 @@ def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
         rows.sink_parquet(
             path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS, maintain_order=True
         )
-    description = _description(analysis, content_digest(files))
-    (folder / DESCRIPTION).write_bytes(_json(description))
+    text = _json(_description(analysis, content_digest(files)))
+    (folder / DESCRIPTION).write_bytes(text)
+    description: dict[str, Any] = json.loads(text)
     return description
 
 
