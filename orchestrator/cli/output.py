@@ -75,15 +75,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
-def size(number: float) -> str:
-    """Bytes in binary units: 3.2 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"
-
-
 def sparkline(values: Sequence[float], width: int = 20) -> str:
     """The values as bars, thinned to `width` by means."""
     if not values:

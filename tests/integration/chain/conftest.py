@@ -45,15 +45,24 @@ class Desk:
         assert "Traceback" not in done.stderr
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [AXO, *arguments],
-            env=self.environment,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "stderr.txt").open("ab"),
-            start_new_session=True,
+    def refused(self, *arguments: str, code: int) -> str:
+        """Run a command that must fail with this exit code; what it says."""
+        done = subprocess.run(
+            [AXO, *arguments], env=self.environment, cwd=self.folder, capture_output=True, text=True
         )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        return done.stderr
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "stderr.txt").open("ab") as errors:
+            return subprocess.Popen(
+                [AXO, *arguments],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
 
     def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         shown: dict[str, Any] = json.loads(self.axo("run", "spec.yaml", "-o", "json", *arguments, code=code))

@@ -125,12 +125,13 @@ def test_the_overlay_adds_plugins_and_names_the_checkpoint() -> None:
 
 
 def test_the_child_is_offline_and_writes_into_the_scratch_folder(tmp_path: Path) -> None:
-    given = {"OMP_NUM_THREADS": "3", "HF_HUB_OFFLINE": "0", "CUDA_VISIBLE_DEVICES": "0"}
+    given = {"OMP_NUM_THREADS": "3", "HF_HUB_OFFLINE": "0", "CUDA_VISIBLE_DEVICES": "2,3"}
     child = child_environment(tmp_path, "cpu", given)
     assert (child["HF_HUB_OFFLINE"], child["AXOLOTL_DO_NOT_TRACK"], child["DO_NOT_TRACK"]) == ("1", "1", "1")
     assert (child["OMP_NUM_THREADS"], child["CUDA_VISIBLE_DEVICES"]) == ("3", "")
     assert child["HF_HOME"].startswith(str(tmp_path))
-    assert child_environment(tmp_path, "gpu", given)["CUDA_VISIBLE_DEVICES"] == "0"
+    assert child_environment(tmp_path, "gpu", given)["CUDA_VISIBLE_DEVICES"] == "2"
+    assert child_environment(tmp_path, "gpu", {})["CUDA_VISIBLE_DEVICES"] == "0"
 
 
 def test_temporary_files_stay_in_the_scratch_folder_where_a_socket_name_fits() -> None:

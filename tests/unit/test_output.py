@@ -1,0 +1,58 @@
+"""How commands print."""
+
+from __future__ import annotations
+
+import math
+import re
+from xml.dom import minidom
+
+import pytest
+
+from orchestrator.cli.curve import curve_svg
+from orchestrator.cli.output import age, duration, fields, sparkline, table
+
+
+def test_a_table_is_aligned_and_shows_blanks() -> None:
+    text = table([{"NAME": "a", "STATUS": "succeeded"}, {"NAME": "long-name", "STATUS": ""}])
+    assert text.splitlines() == ["NAME        STATUS", "a           succeeded", "long-name   -"]
+
+
+def test_fields_leave_out_what_is_unknown() -> None:
+    assert fields({"name": "x", "message": None, "base model": "y"}) == "name:       x\nbase model: y"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59, "59s"), (61, "1m"), (7300, "2h"), (200_000, "2d")]
+)
+def test_age(seconds: float, text: str) -> None:
+    assert age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "0:05"), (725, "12:05"), (10_869, "3:01:09"), (-3, "0:00")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_sparkline_shows_the_course_at_its_width() -> None:
+    assert sparkline([3, 2, 1, 0]) == "█▅▃▁"
+    assert sparkline([1.0] * 100, 10) == "▁" * 10
+    assert sparkline([]) == ""
+    assert len(sparkline(range(1000), 16)) == 16
+
+
+def test_a_curve_is_well_formed_and_inside_its_sheet() -> None:
+    noisy = [(step, 5 / step + (step % 3) / 10) for step in range(1, 200)]
+    picture = curve_svg(
+        "a <run> & more", {"training loss": noisy, "validation loss": [(50, 1.0), (100, 0.5)]}
+    )
+    document = minidom.parseString(picture)
+    assert document.documentElement.tagName == "svg"
+    places = re.findall(r"(-?[\d.]+) (-?[\d.]+)(?=[L\"])", picture)
+    assert len(places) > 300
+    assert all(0 <= float(x) <= 760 and 0 <= float(y) <= 360 for x, y in places)
+
+
+def test_a_curve_of_nothing_says_so() -> None:
+    assert "nothing was logged yet" in curve_svg("x", {"loss": [(1, math.nan)]})
