@@ -37,7 +37,12 @@ def commit_adapter(session: Session, output: Path) -> Manifest:
     """
     staged = Path(session.order.scratch) / ADAPTER
     gather_adapter(output, staged, session.plan.base_model)
-    facts = {**session.facts, **session.counts, "base_model": session.plan.base_model}
+    facts = {
+        **session.facts,
+        **session.counts,
+        "base_model": session.plan.base_model,
+        "total_steps": session.total_steps,
+    }
     manifest = Manifest(
         "adapter",
         (),
@@ -89,8 +94,16 @@ def _checkpoint_facts(trainer: Any, evaluation_due: bool) -> dict[str, Any]:
         "best_metric": state.best_metric if best else None,
         "epoch": state.epoch,
         "total_steps": state.max_steps,
+        "patience_used": _patience_used(state),
         "tokens": None if tokens is None else int(tokens),
     }
+
+
+def _patience_used(state: Any) -> int | None:
+    """Evaluations without improvement so far, where early stopping is on."""
+    saved = state.stateful_callbacks.get("EarlyStoppingCallback")
+    saved = saved[0] if isinstance(saved, list) else saved
+    return None if saved is None else int(saved["attributes"]["early_stopping_patience_counter"])
 
 
 def _allowed(name: str) -> bool:

@@ -28,6 +28,7 @@ class Log:
 
     def __init__(self, run: Store, attempt: int) -> None:
         self._writer = StreamWriter(run, attempt, "log")
+        self._lock = threading.Lock()  # a pump that outlives its child may still be writing
         self._flushed = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -37,14 +38,15 @@ class Log:
         with contextlib.suppress(OSError, ValueError):  # nobody reads our output any more
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        self._writer.append(data)
+        with self._lock:
+            self._writer.append(data)
 
     def flush(self, *, due: bool = False) -> None:
         """Write what is new; with `due`, only a second or more after the last time."""
         if due and time.monotonic() - self._flushed < FLUSH_SECONDS:
             return
         self._flushed = time.monotonic()
-        with contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
             self._writer.flush()
 
 

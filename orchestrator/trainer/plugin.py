@@ -23,6 +23,7 @@ from orchestrator.trainer.record import numbers
 from orchestrator.trainer.resume import RandomState, finished, guard_epochs, prepare_resume
 from orchestrator.trainer.session import Session
 
+DEFAULT_SEED = 42  # what transformers takes for its own seeding where none is given
 NO_ROWS = "Axolotl dropped every row of the dataset: raise the sequence length, or look at what is trained."
 
 
@@ -40,13 +41,13 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
         """Packing draws its order while data is loaded, and nothing has seeded by then."""
         self.session.phase = Phase.DATA
-        set_seed(cfg.seed)
+        _seed(cfg)
 
     def pre_model_load(self, cfg: Any) -> None:
         """LoRA's first weights are drawn before the trainer's own seeding; also called for a
         reference model."""
         self.session.phase = Phase.MODEL
-        set_seed(cfg.seed)
+        _seed(cfg)
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         self.trainer = trainer
@@ -185,6 +186,10 @@ def _carry_epochs_into_skipped_batches() -> None:
             self.batch_sampler.set_epoch(epoch)
 
     accelerate.data_loader.SkipBatchSampler.set_epoch = set_epoch
+
+
+def _seed(cfg: Any) -> None:
+    set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
 
 
 def _counts(cfg: Any, trainer: Any) -> dict[str, float]:

@@ -97,8 +97,10 @@ def child_environment(scratch: Path, device: str, environment: Mapping[str, str]
     }
     if len(str(scratch / "tmp")) <= _TEMPORARY_LENGTH:
         child["TMPDIR"] = str(scratch / "tmp")
-    if device == "cpu":
-        child["CUDA_VISIBLE_DEVICES"] = ""
+    # One child, one device: with more in sight, transformers would spread each batch over all of
+    # them and so train on another batch size.
+    devices = environment.get("CUDA_VISIBLE_DEVICES") or "0"
+    child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else devices.split(",")[0]
     return child
 
 
