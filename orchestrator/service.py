@@ -18,7 +18,7 @@ from orchestrator.controller.publish import publish, verify
 from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Database, Publication, Run, open_database
-from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError
+from orchestrator.errors import ConflictError, Fault, NotFoundError, SettingsError, SpecError
 from orchestrator.runs import Intent, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
@@ -52,6 +52,7 @@ class Service:
         if not new and (unfinished := self.database.unfinished(loaded.digest)):
             return self._resumed(unfinished), True
         check_ready(loaded, self.settings)
+        check_trainer(self.settings)
         now = self.clock()
         run = Run(
             id=f"{loaded.spec.name}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}",
@@ -189,6 +190,15 @@ def check_ready(loaded: Loaded, settings: Settings) -> None:
         )
     if faults:
         raise SpecError(with_places(loaded, faults))
+
+
+def check_trainer(settings: Settings) -> None:
+    """Raises SettingsError where the trainer's environment is not to be found."""
+    if not settings.trainer_python.exists():
+        raise SettingsError(
+            f"there is no trainer environment: {settings.trainer_python} does not exist",
+            hint="make it with `scripts/setup trainer`, or point AXO_TRAINER_PYTHON at one that has Axolotl",
+        )
 
 
 def _unknown_machine(name: str, known: list[str]) -> Fault:
