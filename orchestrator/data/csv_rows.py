@@ -9,8 +9,9 @@ a blank line is no row.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -24,19 +25,14 @@ MAX_FAULTS = 20
 _WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
 _DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,6}[1-9])$"
 _SMALL = r"^-?0\.000"  # the number would be written with an exponent
+_RECORD = re.compile(r'(?:"(?:[^"]|"")*"|[^",\r\n]*)(?:,(?:"(?:[^"]|"")*"|[^",\r\n]*))*')
 _CELL_CHARACTERS = 2**31 - 1
 
 
-def read_csv(path: Path, name: str, *, quotes: int) -> Rows:
-    """Rows of a comma-separated file with a header.
-
-    `quotes` is the number of `"` in it: odd where one is never closed. Raises DataError with the line of
-    what is wrong.
-    """
+def read_csv(path: Path, name: str) -> Rows:
+    """Rows of a comma-separated file with a header; raises DataError with the line of what is wrong."""
     header = _header(path, name)
     refuse_own_column(header, name)
-    if quotes % 2:
-        raise DataError(_row_faults(path, name) or [_unclosed(name)])
     try:
         texts = pl.scan_csv(path, glob=False, infer_schema=False, row_index_name=ROW, row_index_offset=1)
         columns = [column for column in texts.collect_schema().names() if column != ROW]
@@ -93,7 +89,7 @@ def _decimals(column: str) -> pl.Expr:
 
 def _header(path: Path, name: str) -> list[str]:
     try:
-        _, header = next(_records(path))
+        _, header, _ = next(_records(path))
     except _BrokenQuotes as broken:
         raise DataError([_broken(name, broken, None)]) from broken
     if faults := _header_faults(header, name):
@@ -123,17 +119,23 @@ def _header_faults(header: list[str], name: str) -> list[Fault]:
 
 
 def _row_faults(path: Path, name: str) -> list[Fault]:
-    """Rows with too few or too many fields and broken quotes, each with its line; the slow, exact pass."""
+    """Rows with too few or too many fields or with stray quotes, each with its line: the slow, exact pass."""
     faults: list[Fault] = []
     records, row = _records(path), 0
     wanted = len(next(records)[1])
     try:
-        for line, record in records:
+        for line, record, raw in records:
             row += 1
-            if record and len(record) != wanted and len(faults) < MAX_FAULTS:
+            if len(faults) >= MAX_FAULTS:
+                break
+            if record and len(record) != wanted:
                 what = f"the row has {counted(len(record), 'field')}, the header {wanted}"
                 fix = "quote fields that hold commas or line ends"
-                faults.append(Fault(what, fix, None, name, line, None, None, row, cut(",".join(record))))
+                faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
+            elif '"' in raw and not _RECORD.fullmatch(raw):
+                what = "a quote stands in a field that is not quoted"
+                fix = 'quote the whole field, and write the quote inside it twice: ""'
+                faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
     except _BrokenQuotes as broken:
         faults.append(_broken(name, broken, row + 1))
     return faults
@@ -153,31 +155,36 @@ class _BrokenQuotes(Exception):
         self.line = line
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The header and the records, each with the line it begins in."""
+def _records(path: Path) -> Iterator[tuple[int, list[str], str]]:
+    """The header and the records, each with the line it begins in and its text."""
     csv.field_size_limit(_CELL_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        taken: list[str] = []
+        reader = csv.reader(_taking(file, taken), strict=True)
         while True:
             line = reader.line_num + 1
+            taken.clear()
             try:
                 record = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
                 raise _BrokenQuotes(line) from error
-            yield line, record
+            yield line, record, "".join(taken).rstrip("\r\n")
+
+
+def _taking(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    """The lines, each put into `taken` as it goes by."""
+    for line in lines:
+        taken.append(line)
+        yield line
 
 
 def _lines_of(path: Path, rows: frozenset[int]) -> dict[int, int]:
     last, found = max(rows, default=0), {}
-    for row, (line, _) in enumerate(_records(path)):
+    for row, (line, _, _) in enumerate(_records(path)):
         if row > last:
             break
         if row in rows:
             found[row] = line
     return found
-
-
-def _unclosed(name: str) -> Fault:
-    return Fault("the file has an odd number of quotes", "close every quoted field", file=name)

@@ -83,7 +83,7 @@ def _json(file: SourceFile) -> Rows:
 
 
 def _csv(file: SourceFile) -> Rows:
-    return read_csv(file.path, file.name, quotes=file.survey.quotes)
+    return read_csv(file.path, file.name)
 
 
 def _parquet(file: SourceFile) -> Rows:

@@ -16,12 +16,11 @@ _MARKS = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF16_LE, "UTF-16"), (cod
 @dataclass(frozen=True)
 class Survey:
     """`sha256` and `size` of the file as it lies there; `bom` where it begins with UTF-8's mark;
-    `quotes` counts its `"`; `start` is its first byte that is no white space."""
+    `start` is its first byte that is no white space."""
 
     sha256: str
     size: int
     bom: bool
-    quotes: int
     start: bytes
 
 
@@ -30,7 +29,7 @@ def survey(path: Path, name: str, *, text: bool) -> Survey:
 
     Raises DataError where it is empty, or no UTF-8 although it must be, with line and column.
     """
-    digest, size, quotes, start = hashlib.sha256(), 0, 0, b""
+    digest, size, start = hashlib.sha256(), 0, b""
     check = _Utf8(name) if text else None
     bom = False
     with path.open("rb") as file:
@@ -41,14 +40,13 @@ def survey(path: Path, name: str, *, text: bool) -> Survey:
             start = start or block.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
             digest.update(block)
             size += len(block)
-            quotes += block.count(b'"')
             if check:
                 check.feed(block)
     if check:
         check.end()
     if not start:
         raise DataError([Fault("the file is empty", fix="give a file that holds rows", file=name)])
-    return Survey(digest.hexdigest(), size, bom, quotes, start)
+    return Survey(digest.hexdigest(), size, bom, start)
 
 
 def _refuse_wide(block: bytes, name: str, text: bool) -> None:
@@ -59,23 +57,21 @@ def _refuse_wide(block: bytes, name: str, text: bool) -> None:
 
 
 class _Utf8:
-    """Decodes block by block, and counts lines so that a bad byte has its place."""
+    """Decodes block by block, and counts so that a bad byte has its line and column."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._rest = b""
-        self._line, self._line_bytes = 1, 0
+        self._line, self._column = 1, 1
 
     def feed(self, block: bytes) -> None:
         data = self._rest + block
         try:
-            _, used = codecs.utf_8_decode(data, "strict", False)
+            text, used = codecs.utf_8_decode(data, "strict", False)
         except UnicodeDecodeError as error:
             raise self._fault(data, error) from error
+        self._move_over(text)
         self._rest = data[used:]
-        self._line += data.count(b"\n", 0, used)
-        last = data.rfind(b"\n", 0, used)
-        self._line_bytes = used - last - 1 if last >= 0 else self._line_bytes + used
 
     def end(self) -> None:
         try:
@@ -83,20 +79,13 @@ class _Utf8:
         except UnicodeDecodeError as error:
             raise self._fault(self._rest, error) from error
 
+    def _move_over(self, text: str) -> None:
+        self._line += text.count("\n")
+        last = text.rfind("\n")
+        self._column = len(text) - last if last >= 0 else self._column + len(text)
+
     def _fault(self, data: bytes, error: UnicodeDecodeError) -> DataError:
-        line = self._line + data.count(b"\n", 0, error.start)
-        last = data.rfind(b"\n", 0, error.start)
-        before = data[last + 1 : error.start] if last >= 0 else data[: error.start]
-        column = len(before.decode("utf-8", "replace")) + (self._line_bytes if last < 0 else 0) + 1
-        return DataError(
-            [
-                Fault(
-                    "this byte is not UTF-8",
-                    fix="save the file as UTF-8; it may be Latin-1 or Windows-1252",
-                    file=self._name,
-                    line=line,
-                    column=column,
-                    value=f"0x{data[error.start]:02x}",
-                )
-            ]
-        )
+        self._move_over(data[: error.start].decode())
+        what, fix = "this byte is not UTF-8", "save the file as UTF-8; it may be Latin-1 or Windows-1252"
+        value = f"0x{data[error.start]:02x}"
+        return DataError([Fault(what, fix, None, self._name, self._line, self._column, value=value)])

@@ -152,12 +152,12 @@ def test_whatever_decides_rows_or_counts_is_in_the_input_key(
 
 
 def test_counts_are_those_of_the_tokenizer(bench: Bench) -> None:
-    rows = [*numbered(20), {"q": "long", "a": "word " * 200}, {"q": "red", "a": ""}]
-    write(bench.folder, rows)
+    kept = [*numbered(19), {"q": "a question longer than all the others", "a": "x"}]
+    write(bench.folder, [*kept, {"q": "long", "a": "word " * 200}, {"q": "red", "a": ""}])
     wanted = spec(training={"sequence_len": 64})
     dataset = bench.prepare(wanted)
     rules = Inputs.open(wanted, bench.folder, bench.tokenizer).rules
-    examples = [{"messages": [{"role": r, "content": c} for r, c in talk(row)]} for row in numbered(20)]
+    examples = [{"messages": [{"role": r, "content": c} for r, c in talk(row)]} for row in kept]
     counts = bench.tokenizer.count(examples, rules)
     lengths = sorted(one.tokens for one in counts)
     assert dataset.facts == {
@@ -172,7 +172,10 @@ def test_counts_are_those_of_the_tokenizer(bench: Bench) -> None:
     assert train["lengths"]["shortest"] == lengths[0]
     assert train["lengths"]["p95"] == lengths[18]
     assert dataset.description["dropped"] == {"red": 1, "too_long": 1}
-    assert bench.rows(dataset) == [talk(row) for row in numbered(20)]
+    exact = bench.prepare(spec(training={"sequence_len": lengths[-1]}))
+    below = bench.prepare(spec(training={"sequence_len": lengths[-1] - 1}))
+    assert (exact.facts["rows"], below.facts["rows"]) == (20, 19)
+    assert bench.rows(dataset) == [talk(row) for row in kept]
     assert found(dataset, "too_long").examples[0].row == 21
 
 

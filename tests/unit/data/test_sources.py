@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.data import survey
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source, open_source, read_source
 from orchestrator.errors import DataError, Fault
@@ -201,6 +202,7 @@ def test_csv_texts_come_back_as_written(
         ("a,b\n1,2,3\n", "3 fields, the header 2", 2, 1),
         ('a,b\n"x\ny",1\n1,"2\n3,4\n', "not closed", 4, 2),
         ('a,b\n1,"x"y\n', "not closed", 2, 1),
+        ('a,b\n1,x\n2,5" pipe\n3,6 pipe\n', "a quote stands in a field", 3, 2),
         ('a,"b\n1,2\n', "not closed", 1, None),
         ("\na,b\n1,2\n", "first line is blank", 1, None),
         ("a,a\n1,2\n", "two columns", 1, None),
@@ -220,6 +222,17 @@ def test_csv_names_the_line(
     assert [(fault.file, fault.line, fault.row) for fault in found if what in fault.what] == [
         ("rows.csv", line, row)
     ]
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 1000])
+def test_a_byte_that_is_not_utf8_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(survey, "BLOCK_BYTES", block)
+    for data, line, column in ((b"a\n\xc3\xa9,\xe9\n", 2, 3), (b"\xff", 1, 1), (b"a,b\n1,\xe2\x82", 2, 3)):
+        (fault,) = faults(tmp_path, "rows.csv", data)
+        assert (fault.line, fault.column) == (line, column)
+    assert rows(read(tmp_path, "rows.csv", "a,b\né,😀\n")) == [{"a": "é", "b": "😀"}]
 
 
 def test_csv_with_a_mark_and_blank_lines(tmp_path: Path) -> None:
