@@ -61,9 +61,12 @@ def gather_adapter(output: Path, staged: Path, base_model: str | None) -> None:
     """
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    for path in sorted(output.iterdir()):
-        if path.is_file() and _allowed(path.name):
-            _link(path, staged / path.name)
+    names = {path.name for path in output.iterdir() if path.is_file() and _allowed(path.name)}
+    if any(name.startswith("adapter_model") for name in names):
+        # After preference training Axolotl saves the base model's weights beside the adapter.
+        names = {name for name in names if not name.startswith("model")}
+    for name in sorted(names):
+        _link(output / name, staged / name)
     if not any(staged.glob("*.safetensors")):
         raise FileNotFoundError(f"Axolotl saved no weights in {output.name}")
     _settle_config(staged / "adapter_config.json", base_model)

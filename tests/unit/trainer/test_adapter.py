@@ -43,6 +43,23 @@ def test_gathers_what_is_allowed(tmp_path: Path) -> None:
     assert untouched["base_model_name_or_path"] == "model"
 
 
+def test_the_base_models_weights_stay_where_there_is_an_adapter(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    for name in (
+        "adapter_model.safetensors",
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+    ):
+        (output / name).write_text(name)
+    gather_adapter(output, tmp_path / "adapter", None)
+    assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["adapter_model.safetensors"]
+
+    (output / "adapter_model.safetensors").unlink()
+    gather_adapter(output, tmp_path / "full", None)
+    assert len(list((tmp_path / "full").iterdir())) == 2
+
+
 def test_no_weights_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     (tmp_path / "output/adapter_config.json").write_text("{}")
