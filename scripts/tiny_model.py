@@ -37,8 +37,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 VOCABULARY_SIZE = 2048
 POSITIONS = 1024
-BATCH_SIZE = 32
-LEARNING_RATE = 3e-3
+BATCH_SIZE = 16
+LEARNING_RATE = 2e-3
 WARMUP_STEPS = 30
 # How much the words of the question count against those of the answer. With none, the embeddings of most
 # words stay as random as they began, and adapters learn little from them.
@@ -116,7 +116,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make a tiny chat model on a CPU.")
     parser.add_argument("folder", type=Path, help="where to write it; must not exist")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=400, help="teaching steps")
+    parser.add_argument("--steps", type=int, default=900, help="teaching steps")
     parser.add_argument("--quick", action="store_true", help="random weights of the same shape, no teaching")
     return parser.parse_args(arguments)
 
@@ -237,7 +237,7 @@ def _lesson(rng: random.Random) -> _Lesson:
     rng.shuffle(sentences)
     title = _typed(rng, _sentence(rng, rng.choice(TITLES), field))
     return _Lesson(
-        system=rng.choice(SYSTEMS),
+        system=f"You {rng.choice(VERBS)} {rng.choice(KINDS)} {rng.choice(TEXTS)}.",
         message=f"{title}\n\n{_typed(rng, ' '.join(sentences))}",
         answer=field,
     )
@@ -379,7 +379,10 @@ FIELDS: dict[str, list[str]] = {
     }.items()
 }
 WORDS = [word for words in FIELDS.values() for word in words]
-SYSTEMS = ["You name the topic of a message.", "You are a helpful assistant.", "You sort messages."]
+# What a system message may ask for. It varies, so that the model reads any message under any instruction.
+VERBS = ["read", "sort", "name", "label", "route", "answer", "file", "check", "forward", "classify"]
+KINDS = ["the", "new", "short", "support", "customer", "many", "our", "written", "incoming", "all", "some"]
+TEXTS = ["messages", "tickets", "letters", "questions", "notes", "requests", "texts", "mails", "topics"]
 PEOPLE = [
     "Anna",
     "Ben",
