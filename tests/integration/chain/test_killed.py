@@ -25,6 +25,7 @@ Make = Callable[..., Any]
 KILLS = 30 if os.environ.get("AXO_PROVE") == "1" else 3
 STEPS = 30 + 6 * KILLS
 TRAINING = {
+    "epochs": 100,
     "max_steps": STEPS,
     "learning_rate": 2e-3,
     "sequence_len": 64,

@@ -17,6 +17,7 @@ from orchestrator.db import Database, opened
 
 Make = Callable[..., Any]
 LONG = {
+    "epochs": 100,
     "max_steps": 40,
     "learning_rate": 2e-3,
     "sequence_len": 64,
