@@ -44,6 +44,7 @@ ROLES = {
     "function_response": "tool",
 }
 _FORMS = (("role", "content"), ("from", "value"))
+_TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 _OTHERS = "other fields"
 _PARSED = pl.List(pl.Struct({"role": pl.String(), "content": pl.String(), _OTHERS: pl.String()}))
 
@@ -152,7 +153,7 @@ def _from_conversation(
     for field, name in given:
         if name is not None and name not in schema:
             faults.append(_no_column(f"mapping.conversation.{field}", name, schema))
-    if conversation.system is not None and schema.get(conversation.system, pl.String()) != pl.String:
+    if not isinstance(schema.get(conversation.system or "", pl.String()), _TEXTS):
         what = "the column holds no text"
         faults.append(Fault(what, path="mapping.conversation.system", value=conversation.system))
     if faults:
@@ -178,7 +179,11 @@ def _conversation(
         unknown.alias(UNKNOWN_ROLES),
         *(_somewhere(source, name).alias(flag) for name, flag in ignored),
     ]
-    steps = [tuple(first)] if system is None else [(*first, pl.col(system).alias("system")), _opened()]
+    steps = (
+        [tuple(first)]
+        if system is None
+        else [(*first, pl.col(system).cast(pl.String).alias("system")), _opened()]
+    )
     return CompiledMapping(
         checks=conversation_checks(column, with_system=system is not None, ignored=ignored),
         columns=frozenset({column} if system is None else {column, system}),
@@ -266,7 +271,7 @@ def _role_and_text(
         faults.append(Fault(what, fix, path=path))
         return None
     for name in names:
-        if types[name] not in (pl.String, pl.Null):
+        if not isinstance(types[name], _TEXTS):
             what = f"the field `{name}` of the messages holds {types[name]}, not text"
             faults.append(Fault(what, "give plain text; lists of parts are not read", path=path))
     return names
@@ -285,6 +290,7 @@ def _no_column(path: str, name: str, schema: pl.Schema) -> Fault:
 
 def _at(path: str, fault: Fault) -> Fault:
     """A template's fault at its path in the spec; its place inside the template goes into the words."""
-    inside = f"line {fault.line}, column {fault.column} of the template" if fault.line else None
+    column = f", column {fault.column}" if fault.column else ""
+    inside = f"line {fault.line}{column} of the template" if fault.line else None
     why = "; ".join(part for part in (fault.why, inside) if part) or None
     return replace(fault, path=path, line=None, column=None, why=why)

@@ -37,7 +37,7 @@ from orchestrator.data.shapes import CONVERSATION
 from orchestrator.data.sources import SourceFile, open_source, read_source
 from orchestrator.data.split import SPLIT, TRAIN, VALIDATION, drawn, duplicates, overlaps, whole
 from orchestrator.data.tokens import ChatTokenizer
-from orchestrator.data.verdicts import Judged, judge
+from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
 from orchestrator.errors import DataError, Fault
 from orchestrator.spec.models import Spec
 
@@ -45,7 +45,6 @@ from orchestrator.spec.models import Spec
 DATA_VERSION = 1
 MAX_RED_SHARE = 0.05
 DESCRIPTION = "dataset.json"
-ROW_GROUP_ROWS = 16_384
 
 Say = Callable[[str], None]
 
@@ -271,11 +270,11 @@ def content_digest(files: Mapping[str, Path]) -> str:
     text = pl.format("{}:{}:{},", message.field("role"), content.str.len_bytes(), content)
     for split, path in files.items():
         rows = pl.scan_parquet(path, glob=False)
-        digest.update(f"{split} {rows.select(pl.len()).collect().item()}\n".encode())
-        lines = rows.select(pl.col("messages").list.eval(text).list.join("") + "\n").collect_batches(
-            chunk_size=ROW_GROUP_ROWS, maintain_order=True
-        )
-        for batch in lines:
+        count = rows.select(pl.len()).collect().item()
+        digest.update(f"{split} {count}\n".encode())
+        lines = rows.select(pl.col("messages").list.eval(text).list.join("") + "\n")
+        for start in range(0, count, ROW_GROUP_ROWS):
+            batch = lines.slice(start, ROW_GROUP_ROWS).collect(engine="streaming")
             digest.update("".join(batch.to_series().to_list()).encode())
     return digest.hexdigest()
 

@@ -14,6 +14,8 @@ from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, Report, cut
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source
 
+# Larger row groups are held in memory whole while they are written.
+ROW_GROUP_ROWS = 16_384
 RED, YELLOW, WHOLE, PROMPT = "red", "yellow", "whole", "prompt"
 
 
@@ -35,7 +37,7 @@ class Judged:
 def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
     """Map every row into the file `mapped` and judge it there."""
     plan = mapping.apply(source.rows.frame)
-    plan.sink_parquet(mapped, compression="zstd", compression_level=1, maintain_order=True)
+    plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
     rows = pl.scan_parquet(mapped, glob=False)
     index = _index(rows, mapping.checks)
     return Judged(source, mapped, index, verdicts(index, _findings(rows, mapping.checks, source)))

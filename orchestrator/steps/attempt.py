@@ -7,21 +7,16 @@ The same contract as the trainer's: exit codes of `contract.ExitCode`, and `outc
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import resource
-import shutil
-import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from orchestrator.contract import (
@@ -35,23 +30,19 @@ from orchestrator.contract import (
     Outcome,
     Result,
     Store,
-    StreamWriter,
     attempt_key,
     claim_attempt,
     launch_key,
     open_store,
 )
+from orchestrator.contract.program import Log, scratch_folder
 from orchestrator.errors import DataError, FaultsError, OrchestratorError
+from orchestrator.signals import Signals, Stopped
 
 _USAGE = "usage: python -m orchestrator.steps <run folder or URL> <launch>"
 _MESSAGE_CHARACTERS = 2000
-FLUSH_SECONDS = 1.0
 
 Facts = Mapping[str, Any]
-
-
-class Stopped(BaseException):
-    """SIGTERM or SIGINT came."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +72,9 @@ class Ending:
         return Result.INTERRUPTED if self.exit_code is ExitCode.INTERRUPTED else Result.FAILED
 
 
-class Log:
-    """The attempt's log: to our own output at once, to storage about each second.
-
-    Storage that is away delays the log and never stops the attempt.
-    """
-
-    def __init__(self, run: Store, attempt: int) -> None:
-        self._writer = StreamWriter(run, attempt, "log")
-        self._flushed = 0.0
-
-    def say(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads our output any more
-            print(text, flush=True)
-        self._writer.append(f"{text}\n".encode(errors="replace"))
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        self._flushed = time.monotonic()
-        with contextlib.suppress(OSError):
-            self._writer.flush()
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run one attempt of a launch; its exit code."""
-    signals = _Signals()
+    signals = Signals()
     signals.listen()
     if len(arguments) != 2 or not arguments[1].isdigit():
         print(_USAGE, file=sys.stderr)
@@ -124,38 +92,11 @@ def main(arguments: Sequence[str]) -> int:
     return _run(run, plan, claim, signals)
 
 
-class _Signals:
-    """Turns SIGTERM and SIGINT into Stopped while a step runs; one that came before counts too."""
-
-    def __init__(self) -> None:
-        self._stopping = self._raising = False
-
-    def listen(self) -> None:
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
-
-    @contextlib.contextmanager
-    def raising(self) -> Iterator[None]:
-        self._raising = True
-        try:
-            if self._stopping:
-                raise Stopped
-            yield
-        finally:
-            self._raising = False
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        self._stopping = True
-        if self._raising:
-            self._raising = False  # once: a second signal must not break the leaving
-            raise Stopped
-
-
-def _run(run: Store, plan: LaunchPlan, claim: Claim, signals: _Signals) -> int:
-    log = Log(run, claim.attempt)
+def _run(run: Store, plan: LaunchPlan, claim: Claim, signals: Signals) -> int:
+    log = Log(run, claim.attempt, plan.step)
     log.say(f"attempt {claim.attempt} of run {plan.run}, launch {plan.launch}: {plan.step}")
     try:
-        with signals.raising(), _scratch_folder(plan.run, claim.attempt) as scratch:
+        with signals.raising(), scratch_folder(plan.run, claim.attempt, os.environ) as scratch:
             storage = open_store(run.url.rstrip("/").rsplit("/", 2)[0])
             work = Work(plan, storage, scratch, Fence(run, claim.attempt), log.say)
             ending = Ending(ExitCode.SUCCESS, "The step is done.", facts=_step(plan)(work))
@@ -220,15 +161,3 @@ def _conclude(run: Store, plan: LaunchPlan, claim: Claim, ending: Ending, log: L
         print(f"the outcome cannot be written: {error}", file=sys.stderr)
         return ExitCode.STORAGE
     return int(ending.exit_code)
-
-
-@contextlib.contextmanager
-def _scratch_folder(run: str, attempt: int) -> Iterator[Path]:
-    """A folder of this attempt's own below `AXO_SCRATCH`, gone at the end."""
-    top = os.environ.get("AXO_SCRATCH") or tempfile.gettempdir()
-    os.makedirs(top, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"axo-{run[:40]}-{attempt}-", dir=top))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -166,6 +166,12 @@ def test_the_system_column_opens_conversations_without_one(tmp_path: Path) -> No
     assert codes(judged) == {"missing_messages_list": [5], "two_systems": [2]}
 
 
+def test_a_system_column_without_a_value(tmp_path: Path) -> None:
+    rows = [{"m": openai(("user", "a"), ("assistant", "b")), "s": None}]
+    judged = mapped(tmp_path, rows, conversation(system="s"))
+    assert messages(judged) == [[("user", "a"), ("assistant", "b")]]
+
+
 def test_conversations_that_teach_nothing_are_red(tmp_path: Path) -> None:
     good = openai(("user", "a"), ("assistant", "b"))
     rows: list[dict[str, Any]] = [
