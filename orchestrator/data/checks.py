@@ -53,8 +53,9 @@ def template_checks(
         field = f"mapping.messages[{number}].content"
         if role == "assistant":
             checks.append(_missing_content(blank(pl.col(text)), field))
-        if empty is not None:
-            checks.append(_empty_field(pl.col(empty), field))
+        if empty is not None:  # of an answer that is blank, red says all there is to say
+            partly = pl.col(empty) & ~blank(pl.col(text)) if role == "assistant" else pl.col(empty)
+            checks.append(_empty_field(partly, field))
         if role in ("user", "tool"):
             resolved = ~pl.col(empty) if empty is not None else pl.lit(True)
             checks.append(_empty_message(blank(pl.col(text)) & resolved, role, field))

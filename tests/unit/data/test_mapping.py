@@ -61,17 +61,18 @@ def test_templates(tmp_path: Path) -> None:
         {"system": "Be brief.", "subject": "Login", "body": "It fails", "queue": "tech"},
         {"system": " \u2003\n", "subject": "Bill", "body": "", "queue": "billing"},
         {"subject": "", "body": None, "queue": "tech"},
-        {"system": "Be brief.", "subject": "Hi", "queue": " \u00a0 "},
+        {"system": "Be brief.", "subject": "Hi", "queue": None},
     ]
     judged = mapped(tmp_path, rows, TEMPLATES)
     assert messages(judged) == [
         [("system", "Be brief."), ("user", "Login: It fails"), ("assistant", "tech")],
         [("user", "Bill"), ("assistant", "billing")],
         [("user", ""), ("assistant", "tech")],
-        [("system", "Be brief."), ("user", "Hi"), ("assistant", " \u00a0 ")],
+        [("system", "Be brief."), ("user", "Hi"), ("assistant", "")],
     ]
     assert verdicts(judged) == (1, 2, 1)
     assert judged.index.get_column("red").to_list() == [False, False, False, True]
+    assert codes(judged) == {"empty_field": [3], "missing_content": [4]}
     red = finding(judged, "missing_content")
     assert (red.severity, red.count, red.examples[0].line) == ("error", 1, 4)
     assert red.examples[0].field == "mapping.messages[2].content"
