@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -11,12 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.errors import TrackingError
+from orchestrator.locks import try_lock
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
@@ -55,7 +55,7 @@ def start(folder: Path, port: int | None = None) -> Server:
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + START_SECONDS
-    with _try_lock(folder) as lock:
+    with try_lock(folder / _LOCK) as lock:
         if lock is not None:
             wanted = _port(folder, port)
             (folder / _STATE).unlink(missing_ok=True)
@@ -151,28 +151,10 @@ def _joined(folder: Path, port: int | None, deadline: float) -> Server:
     return start(folder, port)
 
 
-@contextmanager
-def _try_lock(folder: Path) -> Iterator[int | None]:
-    """An open, locked file to hand on to the server, or None where a server holds it already."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield handle if _lock(handle) else None
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _is_held(folder: Path) -> bool:
     if not (folder / _LOCK).exists():
         return False
-    with _try_lock(folder) as lock:
+    with try_lock(folder / _LOCK) as lock:
         return lock is None
 
 

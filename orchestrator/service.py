@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fcntl
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +17,7 @@ from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Database, Publication, Run, open_database
 from orchestrator.errors import ConflictError, Fault, NotFoundError, SettingsError, SpecError
+from orchestrator.locks import try_lock
 from orchestrator.runs import Intent, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
@@ -158,16 +157,8 @@ class Service:
         """Whether this process may act on the run now: one at a time, freed when it dies."""
         folder = self.settings.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"{run_id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+        with try_lock(folder / f"{run_id}.lock") as lock:
+            yield lock is not None
 
 
 def check_ready(loaded: Loaded, settings: Settings) -> None:

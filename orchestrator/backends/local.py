@@ -9,11 +9,10 @@ needs nothing but the file: locked means running, free and marked means ended.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import orchestrator
 from orchestrator.backends import LaunchRequest
 from orchestrator.contract import run_key
 from orchestrator.errors import BackendError
+from orchestrator.locks import try_lock
 from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
 
@@ -52,7 +52,7 @@ class LocalBackend:
     def launch(self, launch: LaunchRequest) -> None:
         self._check(launch)
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._locked(launch.name) as lock:
+        with try_lock(self._path(launch.name, "lock")) as lock:
             if lock is None or os.pread(lock, 1, 0):
                 return  # running, or has been
             os.write(lock, _LAUNCHED)
@@ -64,7 +64,7 @@ class LocalBackend:
         path = self._path(name, "lock")
         if not path.exists():
             return Observation(Phase.MISSING)
-        with self._locked(name) as lock:
+        with try_lock(path) as lock:
             if lock is None:
                 return Observation(Phase.RUNNING)
             if not os.pread(lock, 1, 0):
@@ -135,20 +135,6 @@ class LocalBackend:
             fresh.symlink_to(package)
             fresh.replace(link)
         return folder
-
-    @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[int | None]:
-        """The launch's lock file, open and locked; None where a living launch holds it."""
-        handle = os.open(self._path(name, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-            else:
-                yield handle
-        finally:
-            os.close(handle)
 
     def _reap(self, name: str) -> int | None:
         """The exit code of a launch that this very process started, once it has ended."""

@@ -5,7 +5,7 @@ Guarded, since a spawned worker of a data library imports this module again.
 
 import sys
 
-from orchestrator.trainer.signals import Signals
+from orchestrator.signals import Signals
 
 if __name__ == "__main__":
     signals = Signals()

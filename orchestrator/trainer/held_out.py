@@ -91,7 +91,7 @@ def read_rows(path: Path, rows: int, seed: int) -> list[dict[str, Any]]:
     Raises:
         ContractError: there is no such file, so the dataset was prepared without validation rows.
     """
-    import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet as parquet
 
     if not path.is_file():
         raise ContractError("the dataset has no validation rows to evaluate on")

@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.contract import Store, StreamWriter
-from orchestrator.trainer.signals import Signals
+from orchestrator.contract.program import LOG_SECONDS, Log
+from orchestrator.signals import Signals
 
-FLUSH_SECONDS = 1.0
 _READ_BYTES = 64 * 1024
 _DRAIN_SECONDS = 5.0
-
-
-class Log:
-    """The attempt's log: to our own output at once, to storage about each second.
-
-    Storage that is away delays the log and never stops the attempt.
-    """
-
-    def __init__(self, run: Store, attempt: int) -> None:
-        self._writer = StreamWriter(run, attempt, "log")
-        self._lock = threading.Lock()  # a pump that outlives its child may still be writing
-        self._flushed = time.monotonic()
-
-    def say(self, text: str) -> None:
-        self.write(f"[trainer] {text}\n".encode())
-
-    def write(self, data: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads our output any more
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        with self._lock:
-            self._writer.append(data)
-
-    def flush(self, *, due: bool = False) -> None:
-        """Write what is new; with `due`, only a second or more after the last time."""
-        if due and time.monotonic() - self._flushed < FLUSH_SECONDS:
-            return
-        self._flushed = time.monotonic()
-        with self._lock, contextlib.suppress(OSError):
-            self._writer.flush()
 
 
 def run_child(
@@ -86,7 +52,7 @@ def _wait(child: int) -> int:
 
 def _pump(pipe: int, log: Log) -> None:
     while True:
-        readable, _, _ = select.select([pipe], [], [], FLUSH_SECONDS)
+        readable, _, _ = select.select([pipe], [], [], LOG_SECONDS)
         if readable:
             data = os.read(pipe, _READ_BYTES)
             if not data:

@@ -36,13 +36,14 @@ from orchestrator.contract import (
     read_stream,
     verify_folder,
 )
+from orchestrator.contract.program import Log, scratch_folder
+from orchestrator.signals import Signals, Stopped
 from orchestrator.trainer import oom
 from orchestrator.trainer.checkpoints import choose
 from orchestrator.trainer.endings import Ending, Phase, failed, from_exception, from_exit, stopped, success
 from orchestrator.trainer.handover import Order, read_plan
-from orchestrator.trainer.launcher import Log, run_child
-from orchestrator.trainer.signals import Signals, Stopped
-from orchestrator.trainer.work import child_environment, lay_out, overlay, scratch_folder
+from orchestrator.trainer.launcher import run_child
+from orchestrator.trainer.work import child_environment, lay_out, overlay
 
 _USAGE = "usage: python -m orchestrator.trainer <run folder or URL> <launch>"
 
@@ -72,7 +73,7 @@ class _Attempt:
 
     def __init__(self, run: Store, plan: LaunchPlan, claim: Claim, signals: Signals) -> None:
         self.run, self.plan, self.claim, self.signals = run, plan, claim, signals
-        self.log = Log(run, claim.attempt)
+        self.log = Log(run, claim.attempt, "trainer")
 
     def execute(self) -> int:
         self.log.say(f"attempt {self.claim.attempt} of run {self.plan.run}, launch {self.plan.launch}")

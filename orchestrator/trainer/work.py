@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.contract import (
@@ -40,31 +36,14 @@ OFFLINE = {
 _TEMPORARY_LENGTH = 70
 
 
-@contextlib.contextmanager
-def scratch_folder(run: str, attempt: int, environment: Mapping[str, str]) -> Iterator[Path]:
-    """A folder of this attempt's own below `AXO_SCRATCH`, gone at the end: nothing an earlier start
-    left can be taken for this one's (Axolotl accepts any non-empty folder of prepared data)."""
-    top = Path(environment.get("AXO_SCRATCH") or tempfile.gettempdir())
-    top.mkdir(parents=True, exist_ok=True)
-    name = f"axo-{hashlib.sha256(run.encode()).hexdigest()[:8]}"  # short, for the sockets below it
-    _clear_dead(top, name, attempt)
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-{attempt}-", dir=top))
-    with _opened(folder) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # held for as long as this process lives
-        try:
-            for name in ("work/output", "home", "tmp"):
-                (folder / name).mkdir(parents=True)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def lay_out(storage: Store, run: Store, plan: LaunchPlan, work: Path) -> None:
     """Put model, dataset, the launch's config and, to evaluate, the adapter into the work folder.
 
     Raises:
         ContractError: one of them is not in storage, or not whole.
     """
+    for folder in (work / "output", work.parent / "home", work.parent / "tmp"):
+        folder.mkdir(parents=True)
     for name, key in (("model", plan.model), ("dataset", plan.dataset)):
         if key is not None:
             _place(storage, key, work / name)
@@ -102,25 +81,6 @@ def child_environment(scratch: Path, device: str, environment: Mapping[str, str]
     devices = environment.get("CUDA_VISIBLE_DEVICES") or "0"
     child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else devices.split(",")[0]
     return child
-
-
-def _clear_dead(top: Path, name: str, attempt: int) -> None:
-    """Remove what killed attempts of this run left here: nobody holds their locks any more."""
-    for folder in top.glob(f"{name}-*"):
-        if int(folder.name.split("-")[2]) >= attempt:
-            continue
-        with contextlib.suppress(OSError), _opened(folder) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _place(storage: Store, key: str, target: Path) -> None:

@@ -18,12 +18,13 @@ PARENT = """
 import os, sys
 from pathlib import Path
 from orchestrator.contract import FileStore
-from orchestrator.trainer.launcher import Log, run_child
-from orchestrator.trainer.signals import Signals
+from orchestrator.contract.program import Log
+from orchestrator.trainer.launcher import run_child
+from orchestrator.signals import Signals
 
 signals = Signals()
 signals.listen()
-log = Log(FileStore(Path(sys.argv[1])), 1)
+log = Log(FileStore(Path(sys.argv[1])), 1, "trainer")
 command = [sys.executable, "-u", "-c", sys.argv[2]]
 code = run_child(command, folder=Path("/"), environment=os.environ, signals=signals, log=log)
 log.say(f"code {code}, stopping {signals.stopping}")

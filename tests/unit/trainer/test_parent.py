@@ -22,8 +22,9 @@ from orchestrator.contract import (
     commit_folder,
     read_outcome,
 )
+from orchestrator.contract.program import scratch_folder
 from orchestrator.trainer.train import merged_config
-from orchestrator.trainer.work import child_environment, overlay, scratch_folder
+from orchestrator.trainer.work import child_environment, overlay
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT in the parent: kept for later, forwarded to the child, or raised."""
+"""SIGTERM and SIGINT of a step's program: kept for later, forwarded to a child, or raised.
+
+Imports next to nothing, so that its handlers stand before anything else is done.
+"""
 
 from __future__ import annotations
 
