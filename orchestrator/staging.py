@@ -17,12 +17,12 @@ from orchestrator.contract import (
     File,
     Manifest,
     Store,
-    commit_folder,
     content_digest,
     hash_file,
     local_files,
     model_key,
     read_manifest,
+    share_folder,
 )
 from orchestrator.errors import Fault, SpecError
 
@@ -94,7 +94,7 @@ def stage_model(storage: Store, model: ResolvedModel) -> str:
             for file in files:
                 (Path(folder) / file.path).symlink_to(model.folder / file.path)
             facts = {"reference": model.reference, "revision": model.revision}
-            stored = commit_folder(
+            stored = share_folder(
                 storage, Path(folder), model_key(digest), Manifest("model", (), facts=facts)
             )
         if stored.digest != digest:

@@ -54,6 +54,7 @@ from orchestrator.contract.manifest import (
     local_files,
     read_manifest,
     remove_folder,
+    share_folder,
     verify_folder,
 )
 from orchestrator.contract.store import ContractError, Fenced, File, FileStore, Store, hash_file, open_store
@@ -111,5 +112,6 @@ __all__ = [
     "read_stream",
     "remove_folder",
     "run_key",
+    "share_folder",
     "verify_folder",
 ]

@@ -93,16 +93,16 @@ def commit_folder(
     if guard:
         guard.check()
     remove_folder(store, prefix)
-    files = tuple(
-        File(name, stored.size, stored.sha256)
-        for name in local_files(source)
-        for stored in [store.put(source / name, f"{prefix}/{name}")]
-    )
-    if guard:
-        guard.check()
-    whole = replace(manifest, files=files)
-    store.write(f"{prefix}/{MANIFEST}", whole.to_json())
-    return whole
+    return _commit(store, source, prefix, manifest, guard, keep=False)
+
+
+def share_folder(store: Store, source: Path, prefix: str, manifest: Manifest) -> Manifest:
+    """Commit a folder whose name is the digest of its content, as several writers may at once.
+
+    Nothing is removed, and a file that is there stays: whoever reads the folder already is not
+    disturbed, and every writer ends with the same true manifest.
+    """
+    return _commit(store, source, prefix, manifest, None, keep=True)
 
 
 def fetch_folder(store: Store, prefix: str, target: Path) -> Manifest:
@@ -141,6 +141,20 @@ def local_files(folder: Path) -> list[str]:
     """Relative paths of the files below a local folder, sorted, its own manifest left out."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in found if name != MANIFEST)
+
+
+def _commit(
+    store: Store, source: Path, prefix: str, manifest: Manifest, guard: Guard | None, *, keep: bool
+) -> Manifest:
+    files = tuple(
+        replace(store.put(source / name, f"{prefix}/{name}", keep=keep), path=name)
+        for name in local_files(source)
+    )
+    if guard:
+        guard.check()
+    whole = replace(manifest, files=files)
+    store.write(f"{prefix}/{MANIFEST}", whole.to_json())
+    return whole
 
 
 def _fetch_file(store: Store, prefix: str, file: File, target: Path) -> None:

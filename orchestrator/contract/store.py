@@ -51,8 +51,11 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; a missing one is fine."""
 
-    def put(self, source: Path, key: str) -> File:
-        """Copy a local file in; its size and SHA-256 as they were read, `path` being the key."""
+    def put(self, source: Path, key: str, *, keep: bool = False) -> File:
+        """Copy a local file in, whole or not at all; size and SHA-256 of what then lies at `key`.
+
+        With `keep`, an object that is there already stays.
+        """
 
     def get(self, key: str, target: Path) -> File:
         """Copy an object out to a local file; its size and SHA-256 as they were read."""
@@ -113,10 +116,16 @@ class FileStore:
         with contextlib.suppress(OSError):  # not empty, or somebody else removed it
             path.parent.rmdir()
 
-    def put(self, source: Path, key: str) -> File:
+    def put(self, source: Path, key: str, *, keep: bool = False) -> File:
         target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copied = _copy(source, target, key)
+        if keep and target.exists():
+            return hash_file(target, key)
+        with _beside(target) as temporary:
+            copied = _copy(source, temporary, key)
+            try:
+                (os.link if keep else os.replace)(temporary, target)
+            except FileExistsError:  # somebody else was first
+                copied = hash_file(target, key)
         _sync_folder(target.parent)
         return copied
 
@@ -138,17 +147,24 @@ class FileStore:
 
 
 @contextlib.contextmanager
-def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to first; what is still there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{time.monotonic_ns()}-{path.name}")
     try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    with _beside(path) as temporary:
         with open(temporary, "wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
         yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path, path: str) -> File:

@@ -99,9 +99,7 @@ class Tracking:
         config = newest_config(contract.open_store(run.storage).below(contract.run_key(run.id)))
         if config is None or run.mlflow_run is None:
             return run
-        dataset = contract.open_store(run.storage).read(
-            f"{contract.dataset_key(run.facts['dataset'])}/dataset.json"
-        )
+        dataset = contract.open_store(run.storage).read(f"inputs/{run.facts['input_key']}.json")
         texts = {"axolotl.yaml": config, "dataset.json": dataset.decode()}
         self._server.log_artifact_texts(run.mlflow_run, texts)
         self._server.log_inputs(run.mlflow_run, _inputs(run, json.loads(dataset)))

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from orchestrator import __version__
-from orchestrator.contract import Manifest, Store, commit_folder, dataset_key, read_manifest
+from orchestrator.contract import Manifest, Store, dataset_key, read_manifest, share_folder
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.lengths import (
     CUT,
@@ -202,9 +202,7 @@ def prepare(
     description = write(analysis, folder)
     digest = description["digest"]
     if read_manifest(storage, dataset_key(digest)) is None:
-        commit_folder(
-            storage, folder, dataset_key(digest), Manifest("dataset", (), facts={"content": digest})
-        )
+        share_folder(storage, folder, dataset_key(digest), Manifest("dataset", (), facts={"content": digest}))
     storage.write(_record_key(key), _json(description))
     say(f"dataset {digest}: {_counted_splits(description)}")
     return Dataset(digest, description, reused=False)

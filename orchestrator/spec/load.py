@@ -72,8 +72,8 @@ def locate(loaded: Loaded, path: str) -> Place:
 
 
 def with_places(loaded: Loaded, faults: Iterable[Fault]) -> list[Fault]:
-    """Faults found later, each with the place of its `path` where it has none."""
-    return [fault if fault.line else _placed(loaded, fault) for fault in faults]
+    """Faults found later, each with the place of its `path` where it has none of its own."""
+    return [fault if fault.line or fault.file else _placed(loaded, fault) for fault in faults]
 
 
 def spec_schema() -> dict[str, Any]:

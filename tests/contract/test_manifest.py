@@ -21,6 +21,7 @@ from orchestrator.contract import (
     commit_folder,
     fetch_folder,
     read_manifest,
+    share_folder,
     verify_folder,
 )
 
@@ -122,3 +123,22 @@ def test_checkpoints_are_listed_newest_first_whole_or_not(store: Store, folder: 
         commit_folder(store, folder, checkpoint_key(step), CHECKPOINT)
     store.delete(f"{checkpoint_key(100)}/{MANIFEST}")
     assert checkpoint_steps(store) == [100, 20, 9]
+
+
+def test_writers_of_one_content_do_not_disturb_each_other(store: Store, folder: Path, tmp_path: Path) -> None:
+    """Two runs stage the same model: the second keeps what the first may be reading."""
+    model = Manifest(kind="model", files=())
+    first = share_folder(store, folder, "models/x", model)
+    opened = (store.local("models/x") / "sub" / "state.json").stat().st_ino  # type: ignore[operator]
+    (folder / "sub" / "state.json").write_text('{"told": "otherwise"}')
+    assert share_folder(store, folder, "models/x", model) == first
+    assert (store.local("models/x") / "sub" / "state.json").stat().st_ino == opened  # type: ignore[operator]
+    assert verify_folder(store, "models/x") == []
+
+
+def test_a_shared_commit_that_was_cut_off_is_finished_by_the_next(store: Store, folder: Path) -> None:
+    share_folder(store, folder, "models/x", Manifest(kind="model", files=()))
+    store.delete(f"models/x/{MANIFEST}")
+    store.delete("models/x/sub/state.json")
+    share_folder(store, folder, "models/x", Manifest(kind="model", files=()))
+    assert verify_folder(store, "models/x") == []
