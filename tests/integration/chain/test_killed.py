@@ -23,7 +23,7 @@ from orchestrator.db import Database, Run, opened
 Make = Callable[..., Any]
 
 KILLS = 30 if os.environ.get("AXO_PROVE") == "1" else 3
-STEPS = 30 + 6 * KILLS
+STEPS = 30 + 20 * KILLS
 TRAINING = {
     "epochs": 100,
     "max_steps": STEPS,
