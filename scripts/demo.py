@@ -36,8 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = mlflow_server.start(folder / "mlflow")
         _say(f"MLflow answers at {server.url}")
     spec = lay_out(folder, base, options.seed)
-    environment = {**os.environ, "AXO_HOME": str(folder / "home"), "AXO_MLFLOW_URI": server.url}
-    environment.pop("AXO_STORAGE", None)
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "AXO_STORAGE"},
+        "AXO_HOME": str(folder / "home"),
+        "AXO_MLFLOW_URI": server.url,
+        # Several threads take longer than one to share out matrices this small.
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
     with _phase("check", times):
         _axo(["check", str(spec)], environment)
     with _phase("run", times):
