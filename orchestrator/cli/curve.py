@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 WIDTH, HEIGHT = 760, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 48
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
-SMOOTHING = 0.9
+SMOOTHING = 0.8
 
 Series = Sequence[tuple[int, float]]
 
@@ -65,8 +65,9 @@ def _grid(scale: _Scale, ticks: Sequence[float], last: int) -> list[str]:
         y = scale.y(tick)
         lines.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#e5e7eb"/>')
         lines.append(_text(LEFT - 8, y + 4, f"{tick:g}", anchor="end"))
-    for step in sorted({round(last * share) for share in (0, 0.25, 0.5, 0.75, 1)}):
-        lines.append(_text(scale.x(step), HEIGHT - BOTTOM + 20, str(step), anchor="middle"))
+    for step in _ticks(0.0, float(last)):
+        if step <= last:
+            lines.append(_text(scale.x(step), HEIGHT - BOTTOM + 20, f"{step:g}", anchor="middle"))
     lines.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "optimizer step", anchor="middle"))
     return lines
 
