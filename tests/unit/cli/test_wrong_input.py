@@ -87,7 +87,10 @@ def test_a_wrong_column_names_those_there_are(folder: Path) -> None:
         (("training:", "axolotl: {learning_rte: 1.0}\ntraining:"), "learning_rate"),
         (("training:", "method: dpo\ntraining:"), "sft"),
         (("training:", "name: again\ntraining:"), "name"),
-        (("training:", "description: hf_abcdefghijklmnopqrstuvwxyzABCDEFGH\ntraining:"), "Hugging Face token"),
+        (
+            ("training:", "description: hf_abcdefghijklmnopqrstuvwxyzABCDEFGH\ntraining:"),
+            "Hugging Face token",
+        ),
         (("sequence_len: 256", "sequence_len: long"), "sequence_len"),
     ],
     ids=lambda value: value[1][-24:] if isinstance(value, tuple) else "",
