@@ -39,6 +39,8 @@ class Controller:
         run, views = self._observe(self.database.run(run_id), store)
         for action in runs.decide(self._run_view(run), views):
             run = self._act(run, action, store)
+            if run.status.final:
+                break  # an act that could not be done has ended the run
         return self.tracking.catch_up(run, self.clock())
 
     def _observe(self, run: Run, store: contract.Store) -> tuple[Run, list[LaunchView]]:

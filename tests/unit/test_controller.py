@@ -1,0 +1,245 @@
+"""Passes over a run with a backend in memory: cut off anywhere, repeated, and out of memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator import contract
+from orchestrator.backends import LaunchRequest
+from orchestrator.contract import Cause, Outcome, Record, Result, StreamWriter
+from orchestrator.controller.reconcile import Controller, run_store
+from orchestrator.controller.track import Tracking
+from orchestrator.db import Database, Run, open_database
+from orchestrator.errors import BackendError
+from orchestrator.runs import Intent, Observation, Phase, Reason, Status
+from orchestrator.settings import Settings
+from orchestrator.spec.models import Spec
+
+SPEC = {
+    "name": "triage",
+    "base_model": "base",
+    "dataset": {"source": "tickets.jsonl"},
+    "mapping": {"messages": [{"role": "assistant", "content": "{{ queue }}"}]},
+    "training": {"batch_size": 8, "micro_batch_size": 8, "epochs": 2},
+}
+PREPARED = {
+    "model": "m" * 64,
+    "dataset": "d" * 64,
+    "dataset_facts": {
+        "rows": 100,
+        "validation_rows": 0,
+        "tokens": 5000,
+        "trained_tokens": 500,
+        "longest": 60,
+        "digest": "d" * 64,
+    },
+}
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class MemoryBackend:
+    """Launches that end when the test says so; `fault` is raised at the next launch."""
+
+    phases: dict[str, Observation] = field(default_factory=dict)
+    fault: BaseException | None = None
+    stopped: list[str] = field(default_factory=list)
+
+    def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
+        return {"name": launch.name}
+
+    def launch(self, launch: LaunchRequest) -> None:
+        if self.fault:
+            fault, self.fault = self.fault, None
+            raise fault
+        self.phases.setdefault(launch.name, Observation(Phase.RUNNING))
+
+    def observe(self, name: str) -> Observation:
+        return self.phases.get(name, Observation(Phase.MISSING))
+
+    def stop(self, name: str, now: float) -> None:
+        self.stopped.append(name)
+
+    def logs(self, name: str) -> str:
+        return ""
+
+
+@dataclass
+class World:
+    """One run, its controller, and a way to let launches do things."""
+
+    database: Database
+    backend: MemoryBackend
+    controller: Controller
+    run_id: str
+
+    @property
+    def run(self) -> Run:
+        return self.database.run(self.run_id)
+
+    def passes(self, count: int = 1) -> Run:
+        for _ in range(count):
+            self.controller.reconcile(self.run_id)
+        return self.run
+
+    def record(self, launch: int, *records: Record) -> None:
+        store = run_store(self.run)
+        claim = contract.claim_attempt(store, launch, host="h", pid=1, now=0.0)
+        writer = StreamWriter(store, claim.attempt, "metrics")
+        for record in records:
+            writer.append(record.to_line())
+        writer.flush()
+
+    def end(self, launch: int, result: Result, cause: Cause | None = None, **facts: Any) -> None:
+        store = run_store(self.run)
+        newest = contract.owner(store)
+        claims = [claim for claim in contract.attempts(store) if claim.launch == launch]
+        attempt = claims[-1].attempt if claims else newest + 1
+        if not claims:
+            contract.claim_attempt(store, launch, host="h", pid=1, now=0.0)
+        outcome = Outcome(attempt, launch, "train", result, 0, cause, "words", facts=facts)
+        store.create(f"attempts/{attempt}/outcome.json", outcome.to_json())
+        self.backend.phases[f"{self.run_id}-{launch}"] = Observation(Phase.ENDED, 0)
+
+    def config(self, launch: int) -> dict[str, Any]:
+        text = run_store(self.run).read(f"launches/{launch}/axolotl.yaml")
+        keys: dict[str, Any] = yaml.safe_load(text)
+        return keys
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    settings = Settings(tmp_path, (tmp_path / "storage").as_uri(), None, Path("/no/python"))
+    database = open_database(f"sqlite:///{tmp_path / 'axo.db'}")
+    backend, clock = MemoryBackend(), iter(range(1, 100_000))
+    controller = Controller(
+        settings, database, backend, Tracking(settings, database), lambda: float(next(clock))
+    )
+    spec = Spec.model_validate(SPEC).model_dump(mode="json")
+    run = Run(
+        "triage-1", "triage", "d", spec, "text", str(tmp_path), settings.storage, Status.QUEUED, 0.0, 0.0
+    )
+    database.add_run(run)
+    yield World(database, backend, controller, run.id)
+    database.close()
+
+
+def loss(step: int, value: float = 1.0) -> Record:
+    return Record("metrics", step, float(step), {"loss": value})
+
+
+def test_an_ordinary_life(world: World) -> None:
+    assert world.passes().status is Status.PREPARING
+    world.end(1, Result.SUCCESS, **PREPARED)
+    assert world.passes().status is Status.WAITING
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}), loss(1))
+    assert world.passes().status is Status.TRAINING
+    world.end(2, Result.SUCCESS, peak_memory_bytes=5)
+    assert world.passes(2).status is Status.SUCCEEDED
+    assert world.run.facts["train"] == {"peak_memory_bytes": 5}
+    statuses = [event.status for event in world.database.events(world.run_id)]
+    assert list(dict.fromkeys(statuses)) == ["queued", "preparing", "waiting", "training", "succeeded"]
+
+
+def test_a_pass_without_news_changes_nothing(world: World) -> None:
+    before = world.passes(2)
+    events = world.database.events(before.id)
+    assert world.passes(3) == before
+    assert world.database.events(before.id) == events
+    assert len(world.database.launches(before.id)) == 1
+
+
+def test_a_launch_cut_off_before_it_was_made_is_made_under_its_number(world: World) -> None:
+    world.backend.fault = Crash()
+    with pytest.raises(Crash):
+        world.passes()
+    assert world.backend.phases == {}
+    assert world.passes().status is Status.PREPARING
+    assert list(world.backend.phases) == ["triage-1-1"]
+    assert [launch.number for launch in world.database.launches("triage-1")] == [1]
+
+
+def test_a_backend_that_refuses_ends_the_run_with_its_words(world: World) -> None:
+    world.backend.fault = BackendError("no such queue", hint="name another")
+    run = world.passes(2)
+    assert (run.status, run.reason) == (Status.FAILED, Reason.BACKEND)
+    assert run.message == "no such queue; name another"
+
+
+def test_out_of_memory_keeps_the_effective_batch(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.end(2, Result.FAILED, Cause.OUT_OF_MEMORY)
+    assert world.passes().reason is Reason.OUT_OF_MEMORY
+    first, second = world.config(2), world.config(3)
+    assert (first["micro_batch_size"], first["gradient_accumulation_steps"]) == (8, 1)
+    assert (second["micro_batch_size"], second["gradient_accumulation_steps"]) == (4, 2)
+    world.end(3, Result.FAILED, Cause.OUT_OF_MEMORY)
+    assert world.passes().status is Status.FAILED
+
+
+def test_points_and_lost_steps_over_two_attempts(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}), loss(1, 3.0), loss(2, 2.0))
+    world.backend.phases["triage-1-2"] = Observation(Phase.ENDED, -9)
+    world.passes()
+    assert world.run.reason is Reason.RESUMING
+    world.record(3, Record("start", 1, 9.0, {"total_steps": 25}), loss(2, 2.0), loss(3, math.nan))
+    run = world.passes()
+    assert [point.step for point in world.database.points(run.id, "loss")] == [1, 2, 3]
+    assert run.lost_steps == 1
+
+
+def test_cancelling_asks_the_launch_to_leave_and_waits_for_it(world: World) -> None:
+    world.passes()
+    world.database.set_intent(world.run_id, Intent.CANCEL, 5.0)
+    assert world.passes().reason is Reason.STOPPING
+    assert world.backend.stopped == ["triage-1-1"]
+    world.end(1, Result.INTERRUPTED, Cause.STOPPED)
+    assert world.passes().status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("moment", range(1, 8))
+def test_a_pass_that_dies_at_any_write_is_repeated_to_the_same_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """The controller is cut off at the n-th write of its life, then a fresh one goes on."""
+    writes = iter(range(1, 1000))
+
+    def dying(write: Callable[..., Any]) -> Callable[..., Any]:
+        def cut_off(*arguments: Any, **named: Any) -> Any:
+            if next(writes) == moment:
+                raise Crash
+            return write(*arguments, **named)
+
+        return cut_off
+
+    for name in ("move", "update", "add_launch", "take_in"):
+        monkeypatch.setattr(Database, name, dying(getattr(Database, name)))
+    done: set[int] = set()
+    for _ in range(20):
+        try:
+            world.passes()
+        except Crash:
+            world.controller = replace(world.controller)
+        for launch in world.database.launches(world.run_id):
+            if f"triage-1-{launch.number}" in world.backend.phases and launch.number not in done:
+                done.add(launch.number)
+                world.end(launch.number, Result.SUCCESS, **(PREPARED if launch.step == "prepare" else {}))
+        if world.run.status.final:
+            break
+    assert world.run.status is Status.SUCCEEDED
+    assert [launch.step for launch in world.database.launches(world.run_id)] == ["prepare", "train"]
