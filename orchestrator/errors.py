@@ -13,7 +13,7 @@
     └── RegistryError          a registry cannot be reached or refuses
 
 A class's docstring is its default message. `hint` says what to try next. `exit_code` is what the
-command line leaves with (docs/reference/exit-codes.md).
+command line leaves with (`axo --help` lists them).
 """
 
 from __future__ import annotations

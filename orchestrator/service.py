@@ -50,7 +50,8 @@ class Service:
         """A run of this spec: the unfinished one there is (True), or a fresh one (False)."""
         if not new and (unfinished := self.database.unfinished(loaded.digest)):
             return self._resumed(unfinished), True
-        check_ready(loaded, self.settings)
+        check_machine(loaded, self.settings)
+        check_registries(loaded, self.settings)
         check_trainer(self.settings)
         now = self.clock()
         run = Run(
@@ -161,26 +162,30 @@ class Service:
             yield lock is not None
 
 
-def check_ready(loaded: Loaded, settings: Settings) -> None:
-    """Refuse what this installation cannot run: unknown machines, registries that are not configured.
+def check_machine(loaded: Loaded, settings: Settings) -> None:
+    """Refuse a machine that the catalogue does not have.
 
     Raises:
-        SpecError: with every such fault, at its place in the spec.
+        SpecError: with the machines there are.
     """
-    faults = []
     machine = loaded.spec.compute.machine
     if machine not in settings.machines:
-        faults.append(_unknown_machine(machine, list(settings.machines)))
+        raise SpecError(with_places(loaded, [_unknown_machine(machine, list(settings.machines))]))
+
+
+def check_registries(loaded: Loaded, settings: Settings) -> None:
+    """Refuse to start what could not be published in the end.
+
+    Raises:
+        SpecError: the spec publishes to MLflow, and no server is configured.
+    """
     if loaded.spec.publish and not settings.mlflow_uri:
-        faults.append(
-            Fault(
-                "it publishes to MLflow, but no MLflow server is configured",
-                fix="set AXO_MLFLOW_URI, such as http://localhost:5000, or remove `publish`",
-                path="publish",
-            )
+        fault = Fault(
+            "it publishes to MLflow, but no MLflow server is configured",
+            fix="set AXO_MLFLOW_URI, such as http://localhost:5000, or remove `publish`",
+            path="publish",
         )
-    if faults:
-        raise SpecError(with_places(loaded, faults))
+        raise SpecError(with_places(loaded, [fault]))
 
 
 def check_trainer(settings: Settings) -> None:

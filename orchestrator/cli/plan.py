@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 @output_option("table", "json", "yaml")
 def command(spec: Path, only_config: bool, form: str) -> None:
     """Show what a run of SPEC would do: its Axolotl config, steps, tokens, what will be published."""
-    from orchestrator.service import check_ready
+    from orchestrator.service import check_machine
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
 
     settings = Settings.from_environment()
     loaded = load_spec(spec)
-    check_ready(loaded, settings)
+    check_machine(loaded, settings)
     planned = _planned(loaded, settings)
     if only_config:
         click.echo(planned.config.text, nl=False)

@@ -82,7 +82,6 @@ def test_a_wrong_column_names_those_there_are(folder: Path) -> None:
         (("queue }}", "queue | shout }}"), "shout"),
         (("queue }}", "queue"), "spec.yaml:7"),
         (("training:", "compute: {machine: gpuu}\ntraining:"), "gpu"),
-        (("training:", "publish: [{mlflow: {model: x}}]\ntraining:"), "AXO_MLFLOW_URI"),
         (("training:", "axolotl: {plugins: [evil.Plugin]}\ntraining:"), "plugins"),
         (("training:", "axolotl: {learning_rte: 1.0}\ntraining:"), "learning_rate"),
         (("training:", "method: dpo\ntraining:"), "sft"),
@@ -147,6 +146,15 @@ def test_a_trainer_that_is_not_there_is_told_before_anything_starts(folder: Path
     assert done.returncode == 3
     assert "/no/such/python" in done.stderr
     assert axo(folder, "get", "-o", "name").stdout == ""
+
+
+def test_what_could_not_be_published_is_not_started(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(f"{SPEC}publish: [{{mlflow: {{model: x}}}}]\n")
+    assert axo(folder, "plan", "spec.yaml").returncode == 0
+    done = axo(folder, "run", "spec.yaml")
+    assert done.returncode == 3
+    assert "spec.yaml:9" in done.stderr
+    assert "AXO_MLFLOW_URI" in done.stderr
 
 
 def test_a_plan_is_the_same_bytes_each_time(folder: Path) -> None:
