@@ -115,7 +115,7 @@ class Tracking:
     def _tell_end(self, run: Run) -> Run:
         assert run.mlflow_run is not None
         self._server.log_summary(run.mlflow_run, _summary(run, self.database))
-        tags = {"axo.status": run.status.value, "axo.reason": run.reason.value if run.reason else ""}
+        tags = {"axo.status": run.status.value} | ({"axo.reason": run.reason.value} if run.reason else {})
         self._server.set_tags(run.mlflow_run, tags)
         self._server.finish(
             run.mlflow_run, _MLFLOW_STATUS[run.status], int((run.ended or run.updated) * 1000)
