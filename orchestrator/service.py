@@ -48,7 +48,8 @@ class Service:
 
     def submit(self, loaded: Loaded, *, new: bool = False) -> tuple[Run, bool]:
         """A run of this spec: the unfinished one there is (True), or a fresh one (False)."""
-        if not new and (unfinished := self.database.unfinished(loaded.digest)):
+        base = str(loaded.path.parent.absolute())
+        if not new and (unfinished := self.database.unfinished(loaded.digest, base)):
             return self._resumed(unfinished), True
         check_machine(loaded, self.settings)
         check_registries(loaded, self.settings)
@@ -60,7 +61,7 @@ class Service:
             spec_digest=loaded.digest,
             spec=loaded.spec.model_dump(mode="json"),
             spec_text=loaded.text,
-            base=str(loaded.path.parent.absolute()),
+            base=base,
             storage=self.settings.storage,
             status=Status.QUEUED,
             created=now,

@@ -162,11 +162,12 @@ class Database:
         with self.engine.connect() as connection:
             return [_to_run(row) for row in connection.execute(query)]
 
-    def unfinished(self, spec_digest: str) -> Run | None:
-        """The newest run of the same spec that has not ended."""
+    def unfinished(self, spec_digest: str, base: str) -> Run | None:
+        """The newest run of the same spec, its paths starting from the same folder, that has not ended."""
         query = (
             sa.select(t.runs)
-            .where(t.runs.c.spec_digest == spec_digest, t.runs.c.status.not_in(_FINAL))
+            .where(t.runs.c.spec_digest == spec_digest, t.runs.c.base == base)
+            .where(t.runs.c.status.not_in(_FINAL))
             .order_by(t.runs.c.created.desc())
         )
         with self.engine.connect() as connection:

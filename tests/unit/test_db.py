@@ -72,10 +72,11 @@ def test_a_move_is_an_event_and_the_same_again_is_none(database: Database) -> No
 
 def test_only_an_unfinished_run_of_the_same_spec_is_gone_on_with(database: Database) -> None:
     database.add_run(a_run())
-    assert database.unfinished("d" * 64) == database.run("triage")
-    assert database.unfinished("e" * 64) is None
+    assert database.unfinished("d" * 64, "/data") == database.run("triage")
+    assert database.unfinished("e" * 64, "/data") is None
+    assert database.unfinished("d" * 64, "/elsewhere") is None
     database.move(database.run("triage"), Status.SUCCEEDED, None, "", 130.0)
-    assert database.unfinished("d" * 64) is None
+    assert database.unfinished("d" * 64, "/data") is None
 
 
 def test_the_first_value_of_a_point_wins_and_retrained_steps_are_counted(database: Database) -> None:
