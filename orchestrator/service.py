@@ -23,7 +23,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
 
 PASS_SECONDS = 0.5
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -51,6 +51,7 @@ class Service:
         base = str(loaded.path.parent.absolute())
         if not new and (unfinished := self.database.unfinished(loaded.digest, base)):
             return self._resumed(unfinished), True
+        self._tell_missed()
         check_machine(loaded, self.settings)
         check_registries(loaded, self.settings)
         check_trainer(self.settings)
@@ -76,8 +77,8 @@ class Service:
     ) -> Run:
         """Reconcile a run until it has ended and MLflow knows; only watch while another process does.
 
-        A server that stays away for a minute after the end is given up on; the next command that
-        drives a run of this home tells it the rest.
+        A server that stays away for long after the end is given up on; the next run that is
+        submitted from this home tells it the rest.
         """
         patience: float | None = None
         while True:
@@ -91,13 +92,6 @@ class Service:
                 if self.clock() > patience:
                     return run
             sleep(PASS_SECONDS)
-
-    def catch_up(self) -> list[Run]:
-        """Tell MLflow what it missed of runs that have ended; those it still lacks something of."""
-        behind = [run for run in self.database.runs() if self.tracking.behind(run)]
-        for run in behind:
-            self.tracking.catch_up(run, self.clock())
-        return [run for run in self.database.runs() if self.tracking.behind(run)]
 
     def ask(self, name: str, intent: Intent) -> Run:
         """Record what the user wants of a run; whoever drives it acts on it."""
@@ -148,6 +142,12 @@ class Service:
         if run.status is Status.PUBLISHING or run.reason is Reason.REGISTRY_REFUSED:
             run = self.database.move(run, Status.SUCCEEDED, None, "", now)
             self.tracking.catch_up(run, now)
+
+    def _tell_missed(self) -> None:
+        """Tell MLflow what it missed of runs that ended while it was away, if it is back."""
+        for run in self.database.runs():
+            if self.tracking.behind(run):
+                self.tracking.catch_up(run, self.clock())
 
     def _resumed(self, run: Run) -> Run:
         if run.intent is Intent.PAUSE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from orchestrator.contract import Cause, Outcome, Record, Result, StreamWriter
 from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Database, Run, open_database
-from orchestrator.errors import BackendError
+from orchestrator.errors import BackendError, TrackingError
 from orchestrator.runs import Intent, Observation, Phase, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
+from orchestrator.tracking import MetricPoint, TrackedRun
 
 SPEC = {
     "name": "triage",
@@ -243,3 +244,76 @@ def test_a_pass_that_dies_at_any_write_is_repeated_to_the_same_end(
             break
     assert world.run.status is Status.SUCCEEDED
     assert [launch.step for launch in world.database.launches(world.run_id)] == ["prepare", "train"]
+
+
+@dataclass
+class MemoryTracker:
+    """An MLflow server in memory that can be away."""
+
+    away: bool = False
+    made: int = 0
+    points: list[tuple[str, int, float]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, float] = field(default_factory=dict)
+    status: str = "RUNNING"
+
+    def ensure_run(self, *_: object) -> TrackedRun:
+        self._answer()
+        self.made += 1
+        return TrackedRun("m1", "1", "http://mlflow/#/runs/m1")
+
+    def log_params(self, _: str, params: Mapping[str, object]) -> None:
+        self._answer()
+
+    def log_artifact_texts(self, _: str, texts: Mapping[str, str]) -> None:
+        self._answer()
+
+    def log_points(self, _: str, points: Sequence[MetricPoint]) -> None:
+        self._answer()
+        self.points += [(point.key, point.step, point.value) for point in points]
+
+    def log_summary(self, _: str, values: Mapping[str, float]) -> None:
+        self._answer()
+        self.summary.update(values)
+
+    def set_tags(self, _: str, tags: Mapping[str, str]) -> None:
+        self._answer()
+        self.tags.update(tags)
+
+    def finish(self, _: str, status: str, ended_ms: int) -> None:
+        self._answer()
+        self.status = status
+
+    def _answer(self) -> None:
+        if self.away:
+            raise TrackingError("MLflow cannot be reached")
+
+
+def test_mlflow_may_be_away_at_any_time_and_catches_up(world: World) -> None:
+    server = MemoryTracker(away=True)
+    settings = replace(world.controller.settings, mlflow_uri="http://mlflow")
+    clock = iter(range(0, 1_000_000, 60))
+    tracking = Tracking(settings, world.database, _tracker=server)  # type: ignore[arg-type]
+    world.controller = replace(
+        world.controller, settings=settings, tracking=tracking, clock=lambda: float(next(clock))
+    )
+    world.passes()
+    assert (world.run.mlflow_run, server.made) == (None, 0)
+    assert tracking.away == "MLflow cannot be reached"
+    world.database.set_intent(world.run_id, Intent.RUN, 1.0)
+    world.backend.phases["triage-1-1"] = Observation(Phase.RUNNING)
+    world.record(1, loss(1), loss(2))
+    world.passes()
+    server.away = False
+    world.passes()
+    assert server.points == [("loss", 1, 1.0), ("loss", 2, 1.0)]
+    server.away = True
+    world.end(1, Result.FAILED, Cause.DATA)
+    run = world.passes()
+    assert (run.status, tracking.behind(run), server.status) == (Status.FAILED, True, "RUNNING")
+    server.away = False
+    run = world.passes()
+    assert (tracking.behind(run), server.status, server.made) == (False, "FAILED", 1)
+    assert server.tags == {"axo.status": "failed", "axo.reason": "data"}
+    assert server.summary["run/lost_steps"] == 0.0
+    assert len(server.points) == 2
