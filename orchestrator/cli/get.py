@@ -70,13 +70,13 @@ def _list(service: Service, limit: int, form: str) -> None:
 def _row(service: Service, run: Run) -> dict[str, str]:
     attempts = service.database.attempts(run.id)
     total = max((a.total_steps or 0 for a in attempts), default=0)
-    losses = service.database.points(run.id, "loss")
+    newest = service.database.newest_point(run.id, "loss")
     return {
         "NAME": run.id,
         "STATUS": run.status.value,
         "REASON": run.reason.value if run.reason else "",
-        "STEP": f"{losses[-1].step}/{total}" if losses else "",
-        "LOSS": f"{losses[-1].value:.4f}" if losses else "",
+        "STEP": f"{newest.step}/{total}" if newest else "",
+        "LOSS": f"{newest.value:.4f}" if newest else "",
         "AGE": age(time.time() - run.created),
     }
 
@@ -152,7 +152,7 @@ def summary(service: Service, run: Run) -> dict[str, Any]:
 
     attempts = service.database.attempts(run.id)
     total = max((a.total_steps or 0 for a in attempts), default=0)
-    losses = service.database.points(run.id, "loss")
+    newest = service.database.newest_point(run.id, "loss")
     return {
         "id": run.id,
         "name": run.name,
@@ -164,8 +164,8 @@ def summary(service: Service, run: Run) -> dict[str, Any]:
         "created": run.created,
         "ended": run.ended,
         "base_model": run.spec["base_model"],
-        "progress": f"{losses[-1].step}/{total}" if losses else None,
-        "loss": losses[-1].value if losses else None,
+        "progress": f"{newest.step}/{total}" if newest else None,
+        "loss": newest.value if newest else None,
         "attempts": sum(1 for a in attempts if a.started is not None),
         "lost_steps": run.lost_steps,
         "model": run.facts.get("model"),

@@ -254,6 +254,13 @@ class Database:
         with self.engine.connect() as connection:
             return [_to_point(row) for row in connection.execute(query)]
 
+    def newest_point(self, run: str, key: str) -> Point | None:
+        """The point of a metric with the highest step."""
+        query = sa.select(t.points).where(t.points.c.run == run, t.points.c.key == key)
+        with self.engine.connect() as connection:
+            row = connection.execute(query.order_by(t.points.c.step.desc()).limit(1)).one_or_none()
+        return _to_point(row) if row else None
+
     def points_to_ship(self, run: str, limit: int) -> list[Point]:
         """The oldest points the tracking server has not confirmed."""
         query = (

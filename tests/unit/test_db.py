@@ -92,6 +92,10 @@ def test_the_first_value_of_a_point_wins_and_retrained_steps_are_counted(databas
         (3, 1.0),
         (4, 1.5),
     ]
+    newest = database.newest_point("triage-1", "loss")
+    assert newest is not None
+    assert (newest.step, newest.value) == (4, 1.5)
+    assert database.newest_point("triage-1", "eval_loss") is None
     assert database.run("triage").lost_steps == 1
     assert database.attempts("triage-1") == [Attempt(1, 1, 90, checkpoint=2), Attempt(2, 2, 60)]
 
