@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.optimizer_steps import unpacked_steps
 from orchestrator.spec.models import Training
 
 MachineClass = Literal["cpu", "gpu"]
@@ -47,7 +48,8 @@ class Schedule:
 def schedule(training: Training, machine_class: MachineClass, facts: DatasetFacts) -> Schedule:
     """The figures of a run on one device."""
     micro = training.micro_batch_size or _micro_batch_size(training, machine_class, facts)
-    whole = None if training.packing else steps_of_epochs(facts.rows, training)
+    batch = training.batch_size
+    whole = None if training.packing else unpacked_steps(facts.rows, training.epochs, batch, 1)
     ends_sooner = training.max_steps is not None and (whole is None or training.max_steps < whole)
     steps = training.max_steps if ends_sooner else whole
     save_steps, eval_steps = _cadence(training, steps or _packed_estimate(facts, training))
@@ -56,19 +58,10 @@ def schedule(training: Training, machine_class: MachineClass, facts: DatasetFact
         max_steps=training.max_steps if ends_sooner else None,
         warmup_steps=int(training.warmup_ratio * steps) if ends_sooner and steps else None,
         micro_batch_size=micro,
-        accumulation=training.batch_size // micro,
+        accumulation=batch // micro,
         save_steps=save_steps,
         eval_steps=eval_steps if facts.validation_rows else None,
     )
-
-
-def steps_of_epochs(rows: int, training: Training) -> int:
-    """Steps of unpacked training on one device: Axolotl hands this sum to the trainer as max_steps.
-
-    `calculate_total_num_steps` in axolotl/utils/trainer.py and `max_steps` in core/builders/base.py: over all
-    epochs at once, so the trainer's own count of whole epochs does not matter.
-    """
-    return math.ceil(rows * training.epochs / training.batch_size)
 
 
 def _micro_batch_size(training: Training, machine_class: MachineClass, facts: DatasetFacts) -> int:

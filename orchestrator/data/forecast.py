@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.data.steps import packed_steps, unpacked_steps
+from orchestrator.optimizer_steps import packed_steps, unpacked_steps
 from orchestrator.spec.models import Training
 
 

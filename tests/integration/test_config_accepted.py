@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from rendered import configs
 
-from orchestrator.axolotl.schedule import steps_of_epochs
 from orchestrator.axolotl.schema import axolotl_schema
-from orchestrator.spec.models import Training
+from orchestrator.optimizer_steps import unpacked_steps
 
 TRAINER = Path(os.environ.get("AXO_TRAINER_PYTHON", "~/.cache/axo/trainer/bin/python")).expanduser()
 REPOSITORY = Path(__file__).parents[2]
@@ -70,9 +69,7 @@ def test_axolotl_refuses_what_is_wrong(answer: dict[str, Any]) -> None:
 
 
 def test_the_steps_are_axolotls(answer: dict[str, Any]) -> None:
-    ours = [
-        steps_of_epochs(rows, Training(epochs=epochs, batch_size=batch)) for rows, epochs, batch in sums()
-    ]
+    ours = [unpacked_steps(rows, epochs, batch, 1) for rows, epochs, batch in sums()]
     assert answer["steps"] == ours
 
 

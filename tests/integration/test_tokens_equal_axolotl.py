@@ -13,10 +13,10 @@ import pytest
 from toy_models import MODELS
 
 from orchestrator.data.conversation import TrainingRules
-from orchestrator.data.steps import unpacked_steps
 from orchestrator.data.tokenizer_classes import OVERRULED, PLAIN, REGISTERED
 from orchestrator.data.tokens import ChatTokenizer, summarise
 from orchestrator.errors import DataError
+from orchestrator.optimizer_steps import unpacked_steps
 
 TRAINER = Path(os.environ.get("AXO_TRAINER_PYTHON", "~/.cache/axo/trainer/bin/python")).expanduser()
 REPOSITORY = Path(__file__).parents[2]

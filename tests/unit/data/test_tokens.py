@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from toy_models import MODELS
 
 from orchestrator.data.conversation import TrainingRules, turns
-from orchestrator.data.steps import packed_steps, unpacked_steps
 from orchestrator.data.tokens import ChatTokenizer, Counts, summarise
 from orchestrator.data.trained_tokens import PLACEHOLDERS, Encoded, Ends, difference, trained_mask
 from orchestrator.errors import DataError
+from orchestrator.optimizer_steps import packed_steps, unpacked_steps
 
 RULES = TrainingRules(sequence_len=2048)
 HELLO = {
