@@ -161,7 +161,9 @@ def _is_held(folder: Path) -> bool:
 def _is_alive(folder: Path, server: Server) -> bool:
     """Whether any process of the server is left."""
     child = _children.get(server.pid)
-    if child is not None and child.poll() is not None:
+    if child is not None:
+        if child.poll() is None:
+            return True
         del _children[server.pid]
     return _is_held(folder) or _is_listening(server.port)
 
