@@ -70,6 +70,8 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
             short = f"Training ended at step {state.global_step} of {state.max_steps}; nothing is saved."
             session.leave(session.stop_ending() if session.stopping else failed(Cause.CRASHED, short))
         session.facts.update(_result_facts(self.trainer))
+        if self.callback:
+            session.facts["callback_ms_per_step"] = self.callback.milliseconds_per_step
 
 
 class ServiceCallback(TrainerCallback):  # type: ignore[misc]
@@ -83,6 +85,7 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         self._tokens: float | None = None
         self._step_ended = time.perf_counter()
         self._step_seconds = 0.0
+        self._spent, self._steps = 0.0, 0  # seconds that steps waited for our callbacks
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         session = self.session
@@ -104,7 +107,9 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         now = time.perf_counter()
         self._step_seconds, self._step_ended = now - self._step_ended, now
         self.session.step = state.global_step
+        self._steps += 1
         self._decide(control)
+        self._spend(now)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.ran_out = (
@@ -117,10 +122,12 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if not logs or "train_runtime" in logs:  # the closing summary counts this attempt only
             return
+        now = time.perf_counter()
         values = numbers(logs)
         if "loss" in values:
             values.update(self._speed(state))
         self.session.record.metrics(state.global_step, values)
+        self._spend(now)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not self.session.stopping:
@@ -149,6 +156,14 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         session.phase = Phase.SAVING
         if session.stopping and session.committed == state.global_step:
             session.leave(session.stop_ending())
+
+    @property
+    def milliseconds_per_step(self) -> float:
+        """What our callbacks cost a step, saving apart."""
+        return round(1000 * self._spent / max(1, self._steps), 3)
+
+    def _spend(self, since: float) -> None:
+        self._spent += time.perf_counter() - since
 
     def _decide(self, control: Any) -> None:
         """Told to stop: save now, evaluate at the next start; leaving is up to `on_save`."""
