@@ -135,7 +135,7 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         True,
     ),
     Reason.STORAGE: ReasonFacts(
-        "Storage is full or cannot be written.", "Make room, then run again: it goes on.", False, True
+        "Storage is full or cannot be written.", "Make room, then run it again.", False, True
     ),
     Reason.CRASHED: ReasonFacts(
         "The step's program crashed.", "Read `axo logs` for its last words.", True, True

@@ -48,11 +48,16 @@ class Service:
 
     def submit(self, loaded: Loaded, *, new: bool = False) -> tuple[Run, bool]:
         """A run of this spec: the unfinished one there is (True), or a fresh one (False)."""
+        with self._alone(f"submit-{loaded.digest[:16]}"):
+            return self._submit(loaded, new=new)
+
+    def _submit(self, loaded: Loaded, *, new: bool) -> tuple[Run, bool]:
         base = str(loaded.path.parent.absolute())
         if not new and (unfinished := self.database.unfinished(loaded.digest, base)):
             return self._resumed(unfinished), True
         self._tell_missed()
         check_machine(loaded, self.settings)
+        check_keys(loaded)
         check_registries(loaded, self.settings)
         check_trainer(self.settings)
         now = self.clock()
@@ -109,7 +114,8 @@ class Service:
             RegistryError: a registry is away or refuses.
         """
         run = self.database.run(name)
-        if contract.read_manifest(run_store(run), contract.ADAPTER) is None:
+        unfinished = not run.status.final and run.status is not Status.PUBLISHING
+        if unfinished or contract.read_manifest(run_store(run), contract.ADAPTER) is None:
             raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
         with self._held(run.id) as held:
             if not held:
@@ -155,6 +161,18 @@ class Service:
         return self.database.run(run.id)
 
     @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Wait until no other process is inside the same name."""
+        folder = self.settings.home / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            with try_lock(folder / f"{name}.lock") as lock:
+                if lock is not None:
+                    yield
+                    return
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
     def _held(self, run_id: str) -> Iterator[bool]:
         """Whether this process may act on the run now: one at a time, freed when it dies."""
         folder = self.settings.home / "locks"
@@ -172,6 +190,18 @@ def check_machine(loaded: Loaded, settings: Settings) -> None:
     machine = loaded.spec.compute.machine
     if machine not in settings.machines:
         raise SpecError(with_places(loaded, [_unknown_machine(machine, list(settings.machines))]))
+
+
+def check_keys(loaded: Loaded) -> None:
+    """Refuse keys under `axolotl` that may not stand there.
+
+    Raises:
+        SpecError: with each of them, why, and what to write instead.
+    """
+    from orchestrator.axolotl.keys import pass_through_faults
+
+    if faults := pass_through_faults(loaded.spec.axolotl):
+        raise SpecError(with_places(loaded, faults))
 
 
 def check_registries(loaded: Loaded, settings: Settings) -> None:

@@ -59,10 +59,15 @@ class Settings:
         cache = Path(values.get("AXO_CACHE") or Path.home() / ".cache" / "axo")
         return cls(
             home=_writable(home),
-            storage=values.get("AXO_STORAGE") or (home / "storage").as_uri(),
+            storage=_storage_url(values.get("AXO_STORAGE") or str(home / "storage")),
             mlflow_uri=values.get("AXO_MLFLOW_URI") or values.get("MLFLOW_TRACKING_URI") or None,
-            trainer_python=Path(values.get("AXO_TRAINER_PYTHON") or cache / "trainer" / "bin" / "python"),
+            trainer_python=Path(values.get("AXO_TRAINER_PYTHON") or cache / "trainer/bin/python").absolute(),
         )
+
+
+def _storage_url(place: str) -> str:
+    """A URL as it is; a path made absolute, since launches run in folders of their own."""
+    return place if "://" in place else Path(place).absolute().as_uri()
 
 
 def _writable(home: Path) -> Path:

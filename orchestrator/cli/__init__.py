@@ -8,7 +8,7 @@ import sys
 import click
 
 from orchestrator import __version__
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StorageError
 
 COMMANDS = ("check", "plan", "run", "get", "logs", "cancel", "publish", "verify")
 
@@ -69,6 +69,9 @@ def main() -> None:
     except OrchestratorError as error:
         _explain(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _explain(StorageError(f"{error.filename or 'storage'}: {error.strerror or error}"))
+        sys.exit(StorageError.exit_code)
     except Exception as error:
         _explain_bug(error)
         sys.exit(1)

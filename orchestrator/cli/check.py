@@ -26,13 +26,14 @@ _COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
 @output_option("table", "json", "yaml")
 def command(spec: Path, strict: bool, samples: int, form: str) -> None:
     """Prove SPEC and its data: verdicts for all rows, tokens, every fault at once."""
-    from orchestrator.service import check_machine
+    from orchestrator.service import check_keys, check_machine
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec, with_places
     from orchestrator.steps.prepare import inspect
 
     loaded = load_spec(spec)
     check_machine(loaded, Settings.from_environment())
+    check_keys(loaded)
     found = inspect(loaded.spec, loaded.path.parent, strict=strict)
     faults = with_places(loaded, found.faults)
     if form == "table":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -77,6 +78,7 @@ def duration(seconds: float) -> str:
 
 def sparkline(values: Sequence[float], width: int = 20) -> str:
     """The values as bars, thinned to `width` by means."""
+    values = [value for value in values if math.isfinite(value)]
     if not values:
         return ""
     cells = [_mean(values[start:stop]) for start, stop in _cuts(len(values), min(width, len(values)))]

@@ -9,7 +9,7 @@ from orchestrator import contract
 from orchestrator.controller.package import make_package
 from orchestrator.db import Database, Publication, Run
 from orchestrator.errors import RegistryError
-from orchestrator.registries import Published, Registry, RegistryAway
+from orchestrator.registries import Package, Published, Registry, RegistryAway
 from orchestrator.registries.mlflow import MlflowRegistry
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec, Target
@@ -29,12 +29,16 @@ def publish(settings: Settings, database: Database, run: Run, store: contract.St
         return
     with tempfile.TemporaryDirectory(prefix="axo-publish-") as scratch:
         package = make_package(run, spec, store, database, Path(scratch) / "adapter")
+        errors: list[RegistryError] = []
         for index in missing:
-            registry = open_registry(settings, spec.publish[index], run)
-            published = registry.push(package)
-            if faults := registry.verify(published):
-                raise RegistryError(f"{published.reference} is not what was pushed: {faults[0]}")
-            database.add_publication(run.id, _publication(index, published, now))
+            try:
+                published = _push(open_registry(settings, spec.publish[index], run), package)
+            except RegistryError as error:  # the others are not held back by it
+                errors.append(error)
+            else:
+                database.add_publication(run.id, _publication(index, published, now))
+    if errors:  # a refusal says more than a registry that is away
+        raise min(errors, key=lambda each: isinstance(each, RegistryAway))
 
 
 def verify(settings: Settings, run: Run, publication: Publication) -> list[str]:
@@ -59,6 +63,13 @@ def open_registry(settings: Settings, target: Target, run: Run) -> Registry:
     if run.mlflow_run is None:
         raise RegistryAway(f"MLflow at {settings.mlflow_uri} does not answer", hint="is the server up?")
     return MlflowRegistry(settings.mlflow_uri, target.mlflow.model, target.mlflow.alias, run.mlflow_run)
+
+
+def _push(registry: Registry, package: Package) -> Published:
+    published = registry.push(package)
+    if faults := registry.verify(published):
+        raise RegistryError(f"{published.reference} is not what was pushed: {faults[0]}")
+    return published
 
 
 def _publication(index: int, published: Published, now: float) -> Publication:

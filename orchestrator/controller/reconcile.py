@@ -11,7 +11,7 @@ from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Attempt, Database, Launch, Run
-from orchestrator.errors import BackendError, RegistryError
+from orchestrator.errors import BackendError, RegistryError, SpecError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
 from orchestrator.runs import LaunchView, Reason, RunView, Status
@@ -37,6 +37,9 @@ class Controller:
         store = run_store(run)
         take_in_records(self.database, run.id, store)
         run, views = self._observe(self.database.run(run_id), store)
+        take_in_records(
+            self.database, run.id, store
+        )  # an outcome seen just now had its last points before it
         for action in runs.decide(self._run_view(run), views):
             run = self._act(run, action, store)
             if run.status.final:
@@ -106,11 +109,13 @@ class Controller:
     def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
         """Decide in the database, write the plan, then start: each may be cut off and done again."""
         machine = machine_of(self.settings, spec_of(run), action.step)
-        micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step, machine)
-        number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
-        make_plan(run, number, action.step, machine, micro_batch_size).write(store)
         try:
+            micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step, machine)
+            number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
+            make_plan(run, number, action.step, machine, micro_batch_size).write(store)
             self.backend.launch(LaunchRequest(run.id, number, action.step, run.storage, machine))
+        except SpecError as error:
+            return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
         except BackendError as error:
             return self.database.move(run, Status.FAILED, Reason.BACKEND, _with_hint(error), now)
         return run

@@ -177,6 +177,15 @@ def test_a_backend_that_refuses_ends_the_run_with_its_words(world: World) -> Non
     assert run.message == "no such queue; name another"
 
 
+def test_a_config_that_cannot_be_rendered_ends_the_run(world: World) -> None:
+    world.passes()
+    nothing = {**PREPARED, "dataset_facts": {**PREPARED["dataset_facts"], "rows": 0}}  # type: ignore[dict-item]
+    world.end(1, Result.SUCCESS, **nothing)
+    run = world.passes()
+    assert (run.status, run.reason) == (Status.FAILED, Reason.CONFIG)
+    assert "no row is left" in run.message
+
+
 def test_out_of_memory_keeps_the_effective_batch(world: World) -> None:
     world.passes()
     world.end(1, Result.SUCCESS, **PREPARED)

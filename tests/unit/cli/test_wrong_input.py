@@ -103,6 +103,13 @@ def test_what_is_wrong_is_told_with_its_fix(folder: Path, change: tuple[str, str
     assert done.stdout == ""
 
 
+def test_a_key_that_axolotl_does_not_know_is_told_by_check(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(f"{SPEC}axolotl: {{learning_rte: 1.0}}\n")
+    done = axo(folder, "check", "spec.yaml")
+    assert done.returncode == 3
+    assert "spec.yaml:9" in done.stderr
+
+
 def test_rows_that_cannot_be_trained_on_are_named(folder: Path) -> None:
     rows = [{"text": "x", "queue": None if number % 4 == 0 else "billing"} for number in range(40)]
     (folder / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
