@@ -163,21 +163,19 @@ class Service:
     @contextlib.contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         """Wait until no other process is inside the same name."""
-        folder = self.settings.home / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
         while True:
-            with try_lock(folder / f"{name}.lock") as lock:
-                if lock is not None:
+            with self._held(name) as held:
+                if held:
                     yield
                     return
             time.sleep(0.05)
 
     @contextlib.contextmanager
-    def _held(self, run_id: str) -> Iterator[bool]:
-        """Whether this process may act on the run now: one at a time, freed when it dies."""
+    def _held(self, name: str) -> Iterator[bool]:
+        """Whether this process may act on what has this name now: one at a time, freed when it dies."""
         folder = self.settings.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with try_lock(folder / f"{run_id}.lock") as lock:
+        with try_lock(folder / f"{name}.lock") as lock:
             yield lock is not None
 
 

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.output import age, duration, fields, note, output_option, print_data, sparkline, table
 
 if TYPE_CHECKING:
-    from orchestrator.db import Event, Run
+    from orchestrator.db import Event, Point, Run
     from orchestrator.service import Service
 
 
@@ -68,17 +68,22 @@ def _list(service: Service, limit: int, form: str) -> None:
 
 
 def _row(service: Service, run: Run) -> dict[str, str]:
-    attempts = service.database.attempts(run.id)
-    total = max((a.total_steps or 0 for a in attempts), default=0)
-    newest = service.database.newest_point(run.id, "loss")
+    newest, progress = _progress(service, run)
     return {
         "NAME": run.id,
         "STATUS": run.status.value,
         "REASON": run.reason.value if run.reason else "",
-        "STEP": f"{newest.step}/{total}" if newest else "",
+        "STEP": progress or "",
         "LOSS": f"{newest.value:.4f}" if newest else "",
         "AGE": age(time.time() - run.created),
     }
+
+
+def _progress(service: Service, run: Run) -> tuple[Point | None, str | None]:
+    """The newest loss, and `step/total`; None before the first step."""
+    newest = service.database.newest_point(run.id, "loss")
+    total = max((a.total_steps or 0 for a in service.database.attempts(run.id)), default=0)
+    return newest, f"{newest.step}/{total}" if newest else None
 
 
 def _show(service: Service, name: str, form: str) -> None:
@@ -151,8 +156,7 @@ def summary(service: Service, run: Run) -> dict[str, Any]:
     from orchestrator.runs import REASONS
 
     attempts = service.database.attempts(run.id)
-    total = max((a.total_steps or 0 for a in attempts), default=0)
-    newest = service.database.newest_point(run.id, "loss")
+    newest, progress = _progress(service, run)
     return {
         "id": run.id,
         "name": run.name,
@@ -164,7 +168,7 @@ def summary(service: Service, run: Run) -> dict[str, Any]:
         "created": run.created,
         "ended": run.ended,
         "base_model": run.spec["base_model"],
-        "progress": f"{newest.step}/{total}" if newest else None,
+        "progress": progress,
         "loss": newest.value if newest else None,
         "attempts": sum(1 for a in attempts if a.started is not None),
         "lost_steps": run.lost_steps,
