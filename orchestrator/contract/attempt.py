@@ -55,16 +55,20 @@ class LaunchPlan:
     """Everything a step's program is told: `launches/<k>/plan.json`.
 
     `model` and `dataset` are keys in storage (None while not known); `device` is the class of
-    machine. `task` holds what belongs to one kind of step only, such as the evaluate step's rows.
+    machine, `devices` how many of them train together. `adapter` is the key of an earlier adapter, laid
+    out as `adapter-in`. `task` holds what belongs to one kind of step only, such as the evaluate step's
+    rows, or `checkpoint_seconds`, the time from one checkpoint of the train step to the next.
     """
 
     run: str
     launch: int
     step: StepKind
     device: Literal["cpu", "gpu"] = "cpu"
+    devices: int = 1
     model: str | None = None
     dataset: str | None = None
     base_model: str | None = None
+    adapter: str | None = None
     keep_checkpoints: int = 3
     task: Mapping[str, Any] = field(default_factory=dict)
 

@@ -18,6 +18,7 @@ from orchestrator.contract import (
     read_manifest,
 )
 
+ADAPTER_IN = "adapter-in"  # what a config's `lora_model_dir` names
 PLUGIN = "orchestrator.trainer.plugin.ServicePlugin"
 
 # No connection attempt in a whole run (sockets trapped), no telemetry, no tracker of Axolotl's own.
@@ -37,7 +38,8 @@ _TEMPORARY_LENGTH = 70
 
 
 def lay_out(storage: Store, run: Store, plan: LaunchPlan, work: Path) -> None:
-    """Put model, dataset, the launch's config and, to evaluate, the adapter into the work folder.
+    """Put model, dataset, the launch's config, an earlier adapter to go on from and, to evaluate, this
+    run's into the work folder.
 
     Raises:
         ContractError: one of them is not in storage, or not whole.
@@ -47,6 +49,8 @@ def lay_out(storage: Store, run: Store, plan: LaunchPlan, work: Path) -> None:
     for name, key in (("model", plan.model), ("dataset", plan.dataset)):
         if key is not None:
             _place(storage, key, work / name)
+    if plan.adapter is not None:
+        fetch_folder(storage, plan.adapter, work / ADAPTER_IN)
     if plan.step == "evaluate":
         fetch_folder(run, ADAPTER, work / ADAPTER)
     with contextlib.suppress(FileNotFoundError):

@@ -24,7 +24,7 @@ from orchestrator.contract import (
 )
 from orchestrator.contract.program import scratch_folder
 from orchestrator.trainer.train import merged_config
-from orchestrator.trainer.work import child_environment, overlay
+from orchestrator.trainer.work import child_environment, lay_out, overlay
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,6 +76,23 @@ def test_a_model_file_of_another_size_is_a_config_failure(storage: FileStore) ->
     run = write_plan(storage)
     assert execute(run) == ExitCode.CONFIG
     assert "models/one/file" in outcome(run).message
+
+
+def test_an_earlier_adapter_is_laid_out_only_when_every_byte_of_it_is_true(
+    storage: FileStore, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "adapter_model.safetensors").write_bytes(b"weights")
+    commit_folder(storage, earlier, "runs/first/adapter", Manifest("adapter", ()))
+    plan = LaunchPlan("r", 1, "train", adapter="runs/first/adapter")
+    lay_out(storage, storage.below("runs/r"), plan, tmp_path / "one/work")
+    assert (tmp_path / "one/work/adapter-in/adapter_model.safetensors").read_bytes() == b"weights"
+
+    (storage.root / "runs/first/adapter/adapter_model.safetensors").write_bytes(b"weightz")
+    run = write_plan(storage, adapter="runs/first/adapter")
+    assert execute(run) == ExitCode.CONFIG
+    assert "runs/first/adapter" in outcome(run).message
 
 
 def test_a_step_it_does_not_run_is_refused(storage: FileStore) -> None:
