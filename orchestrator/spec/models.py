@@ -72,14 +72,18 @@ class Mapping(Closed):
         default=None, min_length=1, max_length=100, description="Messages from templates over columns."
     )
     conversation: Conversation | None = Field(default=None, description="Messages from a column of messages.")
+    text: Text | None = Field(
+        default=None, description="A Jinja template of plain text to go on with pre-training on."
+    )
     where: Text | None = Field(
         default=None, description="A Jinja condition over the columns; rows that fail it are left out."
     )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.messages is None) == (self.conversation is None):
-            raise broken_rule("a mapping has exactly one kind", "give either `messages` or `conversation`")
+        kinds = ("messages", "conversation", "text")
+        if sum(getattr(self, kind) is not None for kind in kinds) != 1:
+            raise broken_rule("a mapping has exactly one kind", f"give one of {', '.join(kinds)}")
         if self.messages is not None and not any(message.role == "assistant" for message in self.messages):
             raise broken_rule(
                 "no message has the role assistant, so there is nothing to train on",
@@ -258,6 +262,13 @@ class Spec(Closed):
     evaluate: Evaluate | None = Field(default=None, description="Base against adapter on held-out rows.")
     tracking: Tracking = Field(default=Tracking(), description="Where the run shows in MLflow.")
     publish: list[Target] = Field(default=[], max_length=10, description="Where the adapter is published.")
+
+    @model_validator(mode="after")
+    def _mapping_fits_the_method(self) -> Self:
+        if self.mapping.text is not None:
+            what = "a mapping of text is for pre-training, and this method trains on conversations"
+            raise broken_rule(what, "map to `messages` or a `conversation`", "mapping", "text")
+        return self
 
     @model_validator(mode="after")
     def _held_out_rows_where_needed(self) -> Self:

@@ -1,0 +1,263 @@
+"""Recognise what kind of rows a file holds, and the mapping that makes examples of them.
+
+    form                recognised by                                     becomes
+    openai              a list of messages with role and content          conversation
+    sharegpt            a list of messages with from and value            conversation
+    conversation        a list of messages with other names               conversation, fields and roles named
+    preference          prompt, chosen and rejected                       the chosen answer
+    alpaca              instruction and output                            messages
+    prompt_completion   a column asked and a column answered, by name     messages
+    labels              texts, and a column of few values                 messages, the value being the answer
+    text                one column of text                                text, for pre-training
+    unknown             none of these                                     a first guess to edit
+
+The names are those under which public data sets are published; where names do not tell, values do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from orchestrator.data.recognise_columns import Columns, listed, printed
+from orchestrator.data.recognise_messages import Talk, find_talk
+from orchestrator.spec.models import Conversation, Mapping, MessageTemplate
+
+Form = Literal[
+    "openai",
+    "sharegpt",
+    "conversation",
+    "preference",
+    "alpaca",
+    "prompt_completion",
+    "labels",
+    "text",
+    "unknown",
+]
+Confidence = Literal["sure", "likely", "guess"]
+Method = Literal["sft", "pretrain"]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What rows were taken for. `why` is a sentence; `notes` are further ones, on what to look at."""
+
+    form: Form
+    mapping: Mapping
+    method: Method
+    confidence: Confidence
+    why: str
+    notes: tuple[str, ...] = ()
+
+
+QUESTIONS = ("prompt", "question", "query", "instruction", "input", "user", "request", "problem", "source")
+ANSWERS = (
+    *("completion", "response", "answer", "answers", "output", "assistant", "reply", "solution"),
+    *("target", "summary", "highlights", "chosen"),
+)
+CONTEXTS = ("context", "passage", "background", "documents", "schema", "code")
+SYSTEMS = ("system", "systemprompt", "systemmessage")
+INPUTS = (
+    *("subject", "title", "headline", "body", "text", "message", "description", "content", "sentence"),
+    *("sentence1", "sentence2", "premise", "hypothesis", "comment", "review", "utterance", "tweet"),
+    *("email", "document", "article", "dialogue", "conversation", "abstract"),
+)
+LABELS = (
+    *("label", "labels", "labeltext", "category", "class", "intent", "sentiment", "queue", "topic"),
+    *("department", "team", "priority", "emotion", "tag", "genre", "stance", "severity", "type"),
+)
+TEXTS = ("text", "content", "document", "article", "body", "raw", "code", "story", "passage")
+_KNOWN_FIELDS: MappingOf[tuple[str, str], Form] = {
+    ("role", "content"): "openai",
+    ("from", "value"): "sharegpt",
+}
+_CHAT_MARKS = ("<|im_start|>", "[INST]", "### Human:", "### Instruction:", "<|start_header_id|>")
+_MOST_LABELS = 50
+
+
+def recognise(schema: pl.Schema, rows: Sequence[MappingOf[str, Any]]) -> Recognition:
+    """What rows of a schema are, from their columns and some of them (a hundred are plenty).
+
+    The mapping always compiles for the schema, but where it reads messages with typed parts.
+    """
+    columns = Columns(schema, rows)
+    found = (form(columns) for form in _FORMS)
+    return next((one for one in found if one is not None), None) or _unknown(columns)
+
+
+def _talk(columns: Columns) -> Recognition | None:
+    """A column of messages."""
+    talk = find_talk(columns)
+    if talk is None:
+        return None
+    if columns.named(("rejected", "rejectedresponse")) and columns.named(("chosen",)):
+        why = f"`{talk.column}` and `rejected` are rated answers; the chosen ones are learned"
+        return Recognition("preference", _conversation(talk, None), "sft", "likely", why)
+    system = columns.named(SYSTEMS, columns.texts)
+    form = _KNOWN_FIELDS.get((talk.role, talk.content), "conversation")
+    why = f"`{talk.column}` holds messages with `{talk.role}` and `{talk.content}`"
+    return Recognition(
+        form,
+        _conversation(talk, system),
+        "sft",
+        "likely" if talk.guessed or form == "conversation" else "sure",
+        why + (f"; `{system}` opens them" if system else ""),
+        (*talk.notes, *_rating(columns)),
+    )
+
+
+def _conversation(talk: Talk, system: str | None) -> Mapping:
+    known = (talk.role, talk.content) in _KNOWN_FIELDS
+    return Mapping(
+        conversation=Conversation(
+            column=talk.column,
+            role=None if known else talk.role,
+            content=None if known else talk.content,
+            roles=dict(talk.roles) or None,
+            system=system,
+        )
+    )
+
+
+def _rating(columns: Columns) -> tuple[str, ...]:
+    """A column that says which rows are good ones, as KTO's data has it."""
+    ratings = [name for name, dtype in columns.schema.items() if dtype == pl.Boolean]
+    if not ratings:
+        return ()
+    name = columns.named(("label", "rating"), ratings) or ratings[0]
+    condition = f"where: {printed(name, columns.schema[name], bare=True)}"
+    return (f"`{name}` is true or false: if true marks the good answers, train on them with `{condition}`",)
+
+
+def _preference(columns: Columns) -> Recognition | None:
+    chosen, rejected = columns.named(("chosen",)), columns.named(("rejected",))
+    asked = columns.named(QUESTIONS, columns.texts)
+    if not chosen or not rejected or chosen not in columns.texts or not asked:
+        return None
+    why = f"`{chosen}` and `{rejected}` are rated answers to `{asked}`; the chosen ones are learned"
+    return Recognition("preference", _asked(columns, [asked], chosen), "sft", "likely", why)
+
+
+def _alpaca(columns: Columns) -> Recognition | None:
+    asked = columns.named(("instruction",), columns.texts)
+    answer = columns.named(("output", "response", "completion"), columns.texts)
+    if not asked or not answer:
+        return None
+    more = columns.named(("input", *CONTEXTS), columns.texts)
+    named = [name for name in (asked, more, answer) if name]
+    history = columns.named(("history",))
+    return Recognition(
+        "alpaca",
+        _asked(columns, [asked], answer, optional=[more] if more else []),
+        "sft",
+        "sure",
+        f"the columns {listed(named)} are those of Alpaca",
+        (f"`{history}`, the turns before, is not used",) if history else (),
+    )
+
+
+def _pair(columns: Columns) -> Recognition | None:
+    """A column asked and a column answered, known by their names."""
+    answer = columns.named(ANSWERS, columns.answerable)
+    texts = [name for name in columns.texts if name != answer]
+    asked = columns.named(QUESTIONS, texts)
+    inputs = [asked] if asked else columns.all_named(INPUTS, texts)
+    if not answer or not inputs:
+        return None
+    context = columns.named(CONTEXTS, [name for name in texts if name not in inputs])
+    both = (columns.plain(inputs[0]), columns.plain(answer)) == ("prompt", "completion")
+    mapping = _asked(columns, inputs, answer, before=[context] if context else [])
+    why = f"{listed(inputs)} reads as what is asked, `{answer}` as the answer"
+    return Recognition("prompt_completion", mapping, "sft", "sure" if both else "likely", why)
+
+
+def _labelled(columns: Columns) -> Recognition | None:
+    """Texts and a column of few values."""
+    label = columns.named(LABELS, columns.few_valued(_MOST_LABELS)) or columns.only_few_valued(_MOST_LABELS)
+    if label is None:
+        return None
+    texts = [name for name in columns.texts if name != label and columns.plain(name) not in LABELS]
+    inputs = columns.all_named(INPUTS, texts) or columns.longest(texts, 3)
+    if not inputs:
+        return None
+    values = columns.distinct(label)
+    why = f"`{label}` has few values ({listed(values[:4], len(values))}), so it reads as the label"
+    notes: tuple[str, ...] = ()
+    if columns.schema[label].is_integer():
+        notes = (f"`{label}` holds numbers: write names in their place, with {{% if {label} == 0 %}}..",)
+    confidence: Confidence = "likely" if columns.plain(label) in LABELS else "guess"
+    return Recognition("labels", _asked(columns, inputs, label), "sft", confidence, why, notes)
+
+
+def _text(columns: Columns) -> Recognition | None:
+    """A column of text to go on with pre-training on."""
+    alone = columns.texts if len(columns.schema) == 1 else []
+    name = columns.named(TEXTS, columns.texts) or (alone[0] if alone else None)
+    if name is None:
+        return None
+    marks = [mark for mark in _CHAT_MARKS if any(mark in value for value in columns.values(name))]
+    notes = tuple(f"the texts hold `{mark}`: messages already written out for a model" for mark in marks[:1])
+    why = f"`{name}` is the only text" if alone else f"`{name}` reads as plain text"
+    return Recognition(
+        "text",
+        Mapping(text=printed(name, columns.schema[name])),
+        "pretrain",
+        "likely" if columns.named(TEXTS, [name]) else "guess",
+        why,
+        notes,
+    )
+
+
+def _unknown(columns: Columns) -> Recognition:
+    """The last column of text as the answer to the others; whatever columns there are, where none is."""
+    texts = columns.texts or list(columns.schema)
+    if len(texts) < 2:
+        why = f"{listed(texts)} is the only text, and there is no column that reads as its answer"
+        mapping = Mapping(text=printed(texts[0], columns.schema[texts[0]]))
+        return Recognition("unknown", mapping, "pretrain", "guess", why)
+    *inputs, answer = texts
+    why = "no known columns; the last text is taken for the answer to the others"
+    return Recognition("unknown", _asked(columns, inputs[:6], answer), "sft", "guess", why)
+
+
+def _asked(
+    columns: Columns,
+    inputs: Sequence[str],
+    answer: str,
+    *,
+    before: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> Mapping:
+    """Messages: a system column if there is one, the inputs one below the other, the answer.
+
+    `before` and `optional` may be empty on some rows, so the template asks for them first.
+    """
+    schema = columns.schema
+    parts = [_if_there(name, schema, after="\n\n") for name in before]
+    parts.append("\n\n".join(printed(name, schema[name]) for name in inputs))
+    parts += [_if_there(name, schema, before="\n\n") for name in optional]
+    system = columns.named(SYSTEMS, [name for name in columns.texts if name not in (*inputs, answer)])
+    opening = [MessageTemplate(role="system", content=_if_there(system, schema))] if system else []
+    question = MessageTemplate(role="user", content="".join(parts))
+    learned = MessageTemplate(role="assistant", content=printed(answer, schema[answer]))
+    return Mapping(messages=[*opening, question, learned])
+
+
+def _if_there(name: str, schema: pl.Schema, *, before: str = "", after: str = "") -> str:
+    field = printed(name, schema[name])
+    bare = printed(name, schema[name], bare=True)
+    return f"{{% if {bare} %}}{before}{field}{after}{{% endif %}}"
+
+
+_FORMS: tuple[Callable[[Columns], Recognition | None], ...] = (
+    _talk,
+    _preference,
+    _alpaca,
+    _pair,
+    _labelled,
+    _text,
+)

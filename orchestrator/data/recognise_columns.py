@@ -1,0 +1,117 @@
+"""What can be told of columns from their names, types and some of their values; for recognition."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
+# Columns that say something about a row, not what is in it.
+_ABOUT = re.compile(
+    r"(id|uuid|guid|index|url|link|date|time|timestamp|created|updated|language|lang|source|split|hash|sha"
+    r"|file|filename|path|version|license|dump|score|model|author|name|email)$"
+)
+_JINJA_WORDS = frozenset({"true", "false", "none", "row"})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of rows, some of which are at hand."""
+
+    schema: pl.Schema
+    rows: Sequence[Mapping[str, Any]]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Columns of text, those left out that only say something about a row."""
+        found = [name for name, dtype in self.schema.items() if isinstance(dtype, _TEXT_TYPES)]
+        return [name for name in found if not _ABOUT.search(self.plain(name))] or found
+
+    @cached_property
+    def answerable(self) -> list[str]:
+        """Columns of text, of lists of texts, and of what SQuAD's answers look like."""
+        return [name for name, dtype in self.schema.items() if name in self.texts or _first_of(dtype)]
+
+    def plain(self, name: str) -> str:
+        """A name as it is compared: `User Prompt` and `user_prompt` are one."""
+        return re.sub(r"[^a-z0-9]", "", name.lower())
+
+    def named(self, names: Sequence[str], among: Iterable[str] | None = None) -> str | None:
+        """The column with the first of some names, if one has any of them."""
+        found = self.all_named(names, among)
+        return min(found, key=lambda name: names.index(self.plain(name)), default=None)
+
+    def all_named(self, names: Sequence[str], among: Iterable[str] | None = None) -> list[str]:
+        """Columns with one of some names, in the order of the columns."""
+        return [name for name in (self.schema if among is None else among) if self.plain(name) in names]
+
+    def values(self, name: str) -> list[Any]:
+        return [value for row in self.rows if (value := row.get(name)) is not None]
+
+    def distinct(self, name: str) -> list[str]:
+        return sorted({str(value) for value in self.values(name)})
+
+    def longest(self, names: Sequence[str], count: int) -> list[str]:
+        """Those with the longest texts, in the order of the columns."""
+        by_length = sorted(names, key=lambda name: -sum(len(str(value)) for value in self.values(name)))
+        return [name for name in names if name in by_length[:count]]
+
+    def few_valued(self, most: int) -> list[str]:
+        """Columns of short texts, whole numbers or truths whose values come again and again."""
+        return [
+            name
+            for name, dtype in self.schema.items()
+            if (isinstance(dtype, _TEXT_TYPES) or dtype.is_integer() or dtype == pl.Boolean)
+            and self._repeats(name, most)
+        ]
+
+    def only_few_valued(self, most: int) -> str | None:
+        """The one column of text that repeats few values, where many rows show that it does."""
+        if len(self.rows) < 20 or len(self.texts) < 2:
+            return None
+        found = [name for name in self.few_valued(most) if name in self.texts]
+        return found[0] if len(found) == 1 else None
+
+    def _repeats(self, name: str, most: int) -> bool:
+        values = self.values(name)
+        few = len(set(map(str, values))) <= min(most, max(2, len(values) // 2))
+        return bool(values) and few and all(len(str(value)) <= 100 for value in values)
+
+
+def printed(name: str, dtype: pl.DataType, *, bare: bool = False) -> str:
+    """A column as a template prints it; `bare` is the expression alone, without braces and filters."""
+    usual = name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
+    field = name if usual and name not in _JINJA_WORDS else f"row[{_quoted(name)}]"
+    return field if bare else f"{{{{ {field}{_filter(dtype)} }}}}"
+
+
+def listed(names: Sequence[str], count: int | None = None) -> str:
+    """Names in a sentence; `count` is how many there are, where these are only the first."""
+    more = ", .." if count and count > len(names) else ""
+    return ", ".join(f"`{name}`" for name in names) + more
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _filter(dtype: pl.DataType) -> str:
+    if first := _first_of(dtype):
+        return first
+    plain = isinstance(dtype, _TEXT_TYPES) or dtype.is_integer() or dtype in (pl.Boolean, pl.Null)
+    return "" if plain or dtype.is_temporal() else " | tojson"
+
+
+def _first_of(dtype: pl.DataType | DataTypeClass) -> str | None:
+    """How the first text in a list, or in a struct's list `text`, is reached."""
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, _TEXT_TYPES):
+        return " | first"
+    texts = {field.name: field.dtype for field in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+    return f".text{first}" if "text" in texts and (first := _first_of(texts["text"])) else None
