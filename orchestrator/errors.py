@@ -3,7 +3,8 @@
     OrchestratorError
     ├── FaultsError            several faults in what the user wrote, reported together
     │   ├── SpecError          the spec or its mapping
-    │   └── DataError          the rows of a dataset
+    │   ├── DataError          the rows of a dataset
+    │   └── SettingsFileError  the operator's settings file
     ├── SettingsError          the operator's settings or environment
     ├── NotFoundError          a run, model or file that was asked for by name
     ├── ConflictError          somebody else holds what this command needs
@@ -84,6 +85,10 @@ class SpecError(FaultsError):
 
 class DataError(FaultsError):
     """The data has faults."""
+
+
+class SettingsFileError(FaultsError):
+    """The settings file has faults."""
 
 
 class SettingsError(OrchestratorError):

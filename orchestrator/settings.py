@@ -1,50 +1,42 @@
-"""The operator's settings: where things lie, and which machines there are."""
+"""The operator's settings: where things lie, which machines there are, what is allowed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from orchestrator.errors import SettingsError
+from orchestrator.machines import MACHINES, Machine, SlowTemplates
 
-
-@dataclass(frozen=True)
-class Machine:
-    """An entry of the catalogue: what a launch gets when a spec names it."""
-
-    name: str
-    device: Literal["cpu", "gpu"]
-    gpus: int = 0
-    sentence: str = ""
-
-
-MACHINES = {
-    machine.name: machine
-    for machine in (
-        Machine("cpu", "cpu", sentence="The processor of this machine, 32-bit floats."),
-        Machine("gpu", "gpu", 1, sentence="One GPU of this machine, bfloat16."),
-    )
-}
+__all__ = ["MACHINES", "Machine", "Settings"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment decides; `from_environment` documents each variable."""
+    """What environment and settings file decide; `from_environment` documents each variable.
+
+    `secrets` is the folder of named secrets: the secret `hub` is its folder `hub`, with one file for
+    each key (`token`, `AWS_ACCESS_KEY_ID`), as Kubernetes mounts them.
+    """
 
     home: Path
     storage: str
     mlflow_uri: str | None
     trainer_python: Path
+    secrets: Path
     machines: Mapping[str, Machine] = field(default_factory=lambda: MACHINES)
+    slow_templates: SlowTemplates = "allow"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
 
         - `AXO_HOME`: database, locks, scratch; default `~/.axo`.
+        - `AXO_SETTINGS`: the settings file (settings_file.py); default `$AXO_HOME/settings.yaml`, which
+          need not be there.
+        - `AXO_SECRETS`: the folder of named secrets; default `$AXO_HOME/secrets`.
         - `AXO_STORAGE`: datasets, models, checkpoints, adapters; default `$AXO_HOME/storage`.
         - `AXO_MLFLOW_URI`, else `MLFLOW_TRACKING_URI`: the tracking server; without one, runs are
           not tracked and publishing to MLflow is refused.
@@ -52,17 +44,34 @@ class Settings:
           `$AXO_CACHE/trainer/bin/python`, where `AXO_CACHE` is `~/.cache/axo` by default.
 
         Raises:
-            SettingsError: the home folder cannot be written.
+            SettingsError: the home folder cannot be written, or the named settings file is not there.
+            SettingsFileError: the settings file has faults.
         """
         values = os.environ if environment is None else environment
         home = Path(values.get("AXO_HOME") or Path.home() / ".axo").absolute()
         cache = Path(values.get("AXO_CACHE") or Path.home() / ".cache" / "axo")
-        return cls(
+        settings = cls(
             home=_writable(home),
             storage=_storage_url(values.get("AXO_STORAGE") or str(home / "storage")),
             mlflow_uri=values.get("AXO_MLFLOW_URI") or values.get("MLFLOW_TRACKING_URI") or None,
             trainer_python=Path(values.get("AXO_TRAINER_PYTHON") or cache / "trainer/bin/python").absolute(),
+            secrets=Path(values.get("AXO_SECRETS") or home / "secrets").absolute(),
         )
+        file = Path(values.get("AXO_SETTINGS") or home / "settings.yaml").absolute()
+        return _with_file(settings, file, required=bool(values.get("AXO_SETTINGS")))
+
+
+def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
+    """The settings with those of the file, where there is one."""
+    if file.is_file():
+        from orchestrator.settings_file import read_settings_file
+
+        found = read_settings_file(file)
+        return replace(settings, machines=found.catalogue, slow_templates=found.slow_templates)
+    if required:
+        hint = "let AXO_SETTINGS name a YAML file, or leave it out"
+        raise SettingsError(f"there is no settings file at {file}", hint=hint)
+    return settings
 
 
 def _storage_url(place: str) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Fault
 from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, dotted, fault_at
-from orchestrator.spec.models import Spec
+from orchestrator.spec.models import ALIAS_PATTERN, NAME_PATTERN, Spec
 from orchestrator.spec.names import AXOLOTL_NAMES
 from orchestrator.spec.secrets import redact
 from orchestrator.spec.yaml import plain_scalar
@@ -42,9 +42,8 @@ _RULES: Mapping[str, str] = {
     "too_short": "must have {min_length} entries or more",
 }
 _PATTERNS: Mapping[str, str] = {
-    "name": "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
-    "machine": "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
-    "alias": "must start with a letter and hold letters, digits, hyphens and underscores, 100 or fewer",
+    NAME_PATTERN: "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
+    ALIAS_PATTERN: "must start with a letter and hold letters, digits, hyphens and underscores, 100 or fewer",
 }
 _TRUTHS: Mapping[str, str] = {
     "yes": "true",
@@ -56,8 +55,8 @@ _TRUTHS: Mapping[str, str] = {
 }
 
 
-def spec_faults(error: ValidationError, document: Document) -> list[Fault]:
-    """Every error of pydantic as a fault, in the order of their places.
+def spec_faults(error: ValidationError, document: Document, root: type[BaseModel] = Spec) -> list[Fault]:
+    """Every error of pydantic as a fault, in the order of their places; `root` is the model of the document.
 
     Errors at values that could not be read (they have a fault already) are left out, and the
     several errors of a field that may be one of several types become one.
@@ -66,7 +65,7 @@ def spec_faults(error: ValidationError, document: Document) -> list[Fault]:
     for detail in error.errors(include_url=False)[:MAX_FAULTS]:
         at.setdefault(_path(detail, document), []).append(detail)
     faults = [
-        _fault(details, path, document)
+        _fault(details, path, document, root)
         for path, details in at.items()
         if not any(_touches(path, unreadable) for unreadable in document.unreadable)
     ]
@@ -110,17 +109,19 @@ def _touches(path: KeyPath, other: KeyPath) -> bool:
     return path[: len(other)] == other or other[: len(path)] == path
 
 
-def _fault(details: Sequence[ErrorDetails], path: KeyPath, document: Document) -> Fault:
+def _fault(
+    details: Sequence[ErrorDetails], path: KeyPath, document: Document, root: type[BaseModel]
+) -> Fault:
     detail = _telling(details)
     if detail["type"] == "extra_forbidden":
         place = document.place(path, key=True)
-        return fault_at(place, "unknown key", _unknown_key_fix(path), path=path)
+        return fault_at(place, "unknown key", _unknown_key_fix(path, root), path=path)
     if detail["type"] == "spec_rule":
         path = (*path, *detail["ctx"]["at"])
         return fault_at(
             document.place(path, key=True), detail["ctx"]["what"], detail["ctx"]["fix"], path=path
         )
-    value, known = _value(detail), _field(path)
+    value, known = _value(detail), _field(path, root)
     return fault_at(
         document.place(path, key=value is None),
         _rule(detail, details, path),
@@ -145,7 +146,7 @@ def _value(detail: ErrorDetails) -> str | int | float | None:
 def _rule(detail: ErrorDetails, details: Sequence[ErrorDetails], path: KeyPath) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(str(path[-1]), f"must match {context['pattern']}")
+        return _PATTERNS.get(context["pattern"], f"must match {context['pattern']}")
     if kind.endswith("_type"):
         return " or ".join(_RULES.get(each["type"], each["msg"]) for each in details).replace(
             " or must be", " or"
@@ -165,7 +166,7 @@ def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         near = suggestion(str(value).lower(), choices)
         return f"did you mean `{near}`?" if near else None
-    if kind == "string_pattern_mismatch" and path[-1] in ("name", "machine"):
+    if kind == "string_pattern_mismatch" and detail["ctx"]["pattern"] == NAME_PATTERN:
         slug = re.sub(r"[^a-z0-9]+", "-", redact(str(value)).lower()).strip("-")[:48].strip("-")
         return f"write `{slug}`" if slug else None
     return None
@@ -187,45 +188,48 @@ def _type_fix(kind: str, value: Any) -> str | None:
     return None
 
 
-def _unknown_key_fix(path: KeyPath) -> str:
+def _unknown_key_fix(path: KeyPath, root: type[BaseModel]) -> str:
     key = str(path[-1])
-    model = _model(path[:-1])
+    model = _model(path[:-1], root)
     near = suggestion(key, model.model_fields) if model else None
     if near:
         return f"did you mean `{near}`?"
-    if elsewhere := _elsewhere(key, path):
+    if elsewhere := _elsewhere(key, path, root):
         return f"did you mean {' or '.join(f'`{name}`' for name in elsewhere)}?"
     return f"the keys here are {', '.join(model.model_fields)}" if model else "remove it"
 
 
-def _elsewhere(key: str, path: KeyPath) -> list[str]:
+def _elsewhere(key: str, path: KeyPath, root: type[BaseModel]) -> list[str]:
     """Fields of other sections with this name, or that Axolotl calls by it."""
-    found = [name for name in _all_fields() if name.rpartition(".")[2] == key and name != dotted(path)]
-    return found or ([AXOLOTL_NAMES[key]] if key in AXOLOTL_NAMES else [])
+    found = [name for name in all_fields(root) if name.rpartition(".")[2] == key and name != dotted(path)]
+    return found or ([AXOLOTL_NAMES[key]] if root is Spec and key in AXOLOTL_NAMES else [])
 
 
-def _all_fields(model: type[BaseModel] = Spec, prefix: str = "") -> list[str]:
+def all_fields(model: type[BaseModel], prefix: str = "") -> list[str]:
     names: list[str] = []
     for name, field in model.model_fields.items():
         names.append(f"{prefix}{name}")
         inner = _inner_model(field.annotation)
-        names += _all_fields(inner, f"{prefix}{name}.") if inner else []
+        names += all_fields(inner, f"{prefix}{name}.") if inner else []
     return names
 
 
-def _field(path: KeyPath) -> FieldInfo | None:
+def _field(path: KeyPath, root: type[BaseModel]) -> FieldInfo | None:
     """The field of the models that a path names; list places are passed over."""
     names = [part for part in path if isinstance(part, str)]
-    model = _model(tuple(names[:-1])) if names else None
+    model = _model(tuple(names[:-1]), root) if names else None
     return model.model_fields.get(names[-1]) if model else None
 
 
-def _model(path: KeyPath) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Spec
-    for part in path:
-        if isinstance(part, str):
-            field = model.model_fields.get(part) if model else None
-            model = _inner_model(field.annotation) if field else None
+def _model(path: KeyPath, root: type[BaseModel]) -> type[BaseModel] | None:
+    """The model of the section at a path, if there is one."""
+    model: type[BaseModel] | None = root
+    names = iter(part for part in path if isinstance(part, str))
+    for name in names:
+        field = model.model_fields.get(name) if model else None
+        model = _inner_model(field.annotation) if field else None
+        if field and get_origin(field.annotation) is dict:
+            next(names, None)  # the name of an entry is the user's own
     return model
 
 

@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
     program.chmod(0o755)
     home = tmp_path / "home"
     home.mkdir()
-    return Settings(home, (tmp_path / "storage").as_uri(), None, program)
+    return Settings(home, (tmp_path / "storage").as_uri(), None, program, home / "secrets")
 
 
 @pytest.fixture

@@ -120,7 +120,9 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    settings = Settings(tmp_path, (tmp_path / "storage").as_uri(), None, Path("/no/python"))
+    settings = Settings(
+        tmp_path, (tmp_path / "storage").as_uri(), None, Path("/no/python"), tmp_path / "secrets"
+    )
     database = open_database(f"sqlite:///{tmp_path / 'axo.db'}")
     backend, clock = MemoryBackend(), iter(range(1, 100_000))
     controller = Controller(

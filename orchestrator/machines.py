@@ -1,0 +1,38 @@
+"""The catalogue of machines: what a launch gets when a spec names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+SlowTemplates = Literal["allow", "forbid"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An entry of the catalogue: what a launch gets when a spec names it.
+
+    `devices` counts the GPUs, or the processes that share a processor; `memory_gib` is that of one
+    device, `price_per_hour` that of the whole machine, in the operator's currency.
+    `tokens_per_second` is what the operator measured on the whole machine. None is not known.
+    """
+
+    name: str
+    device: Literal["cpu", "gpu"]
+    devices: int = 1
+    gpu: str | None = None
+    memory_gib: float | None = None
+    price_per_hour: float | None = None
+    tokens_per_second: float | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    sentence: str = ""
+
+
+MACHINES = {
+    machine.name: machine
+    for machine in (
+        Machine("cpu", "cpu", sentence="The processor of this machine, 32-bit floats."),
+        Machine("gpu", "gpu", sentence="One GPU of this machine, bfloat16."),
+    )
+}

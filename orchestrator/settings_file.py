@@ -1,0 +1,88 @@
+"""The operator's settings file: machines, and what is allowed; closed, every fault told at once.
+
+machines:
+  a100-4: {device: gpu, devices: 4, gpu: A100-80GB, memory_gib: 80, price_per_hour: 12.8}
+slow_templates: forbid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from orchestrator.errors import SettingsFileError
+from orchestrator.machines import MACHINES, Machine, SlowTemplates
+from orchestrator.spec.faults import spec_faults, without_secrets
+from orchestrator.spec.models import Closed, Label, Name, broken_rule
+from orchestrator.spec.yaml import MAX_BYTES, read_yaml
+
+_Selected = Annotated[str, StringConstraints(max_length=253)]
+
+
+class MachineEntry(Closed):
+    """A machine as the settings file describes it."""
+
+    device: Literal["cpu", "gpu"] = Field(description="What computes.")
+    devices: int = Field(
+        default=1, ge=1, le=64, description="GPUs of one node, or processes that share its processor."
+    )
+    gpu: Label | None = Field(default=None, description="Kind of the GPUs, such as A100-80GB.")
+    memory_gib: float | None = Field(default=None, gt=0, le=100_000, description="Memory of one device, GiB.")
+    price_per_hour: float | None = Field(
+        default=None, ge=0, le=1_000_000, description="Price of an hour of the whole machine."
+    )
+    tokens_per_second: float | None = Field(
+        default=None, gt=0, le=1e12, description="Tokens that the whole machine trains in a second."
+    )
+    node_selector: dict[Label, _Selected] = Field(
+        default={}, max_length=50, description="Labels of the Kubernetes nodes that have it."
+    )
+    sentence: Annotated[str, StringConstraints(max_length=200)] = Field(
+        default="", description="What people should know who choose it."
+    )
+
+    @model_validator(mode="after")
+    def _a_processor_is_no_gpu(self) -> Self:
+        if self.device == "cpu" and self.gpu:
+            raise broken_rule("a machine with device cpu has no gpu", "set device: gpu, or remove it", "gpu")
+        return self
+
+
+class SettingsFile(Closed):
+    """The settings that are too large for variables of the environment."""
+
+    machines: dict[Name, MachineEntry] = Field(
+        default={}, max_length=1000, description="Machines by name; `cpu` and `gpu` are there without it."
+    )
+    slow_templates: SlowTemplates = Field(
+        default="allow", description="Whether templates that run row by row may be used."
+    )
+
+    @property
+    def catalogue(self) -> Mapping[str, Machine]:
+        """The built-in machines and those of the file; one of a built-in name replaces it."""
+        return MACHINES | {name: Machine(name, **entry.model_dump()) for name, entry in self.machines.items()}
+
+
+def read_settings_file(file: Path) -> SettingsFile:
+    """Read the settings file.
+
+    Raises:
+        SettingsFileError: it has faults.
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as opened:
+        document = read_yaml(opened.read(MAX_BYTES + 1), str(file))
+    faults = list(document.faults)
+    if document.complete:
+        try:
+            read = SettingsFile.model_validate({} if document.value is None else document.value)
+        except ValidationError as error:
+            faults += spec_faults(error, document, SettingsFile)
+        else:
+            if not faults:
+                return read
+    raise SettingsFileError([without_secrets(fault) for fault in faults])

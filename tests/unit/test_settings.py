@@ -1,0 +1,114 @@
+"""The operator's settings: from the environment and from a file, each fault at its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import Fault, SettingsError, SettingsFileError
+from orchestrator.settings import Machine, Settings
+
+WHOLE = """
+machines:
+  a100-4:
+    device: gpu
+    devices: 4
+    gpu: A100-80GB
+    memory_gib: 80
+    price_per_hour: 12.8
+    tokens_per_second: 42000.0
+    node_selector: {gpu.example/class: a100}
+    sentence: Four GPUs of one node.
+  cpu: {device: cpu, memory_gib: 16}
+slow_templates: forbid
+"""
+
+
+def settings(home: Path, text: str | None = None, **variables: str) -> Settings:
+    if text is not None:
+        home.mkdir(exist_ok=True)
+        (home / "settings.yaml").write_text(text)
+    return Settings.from_environment({"AXO_HOME": str(home), **variables})
+
+
+def faults(home: Path, text: str) -> list[Fault]:
+    with pytest.raises(SettingsFileError) as caught:
+        settings(home, text)
+    assert caught.value.exit_code == 3
+    return list(caught.value.faults)
+
+
+def test_without_a_file_there_are_the_built_in_machines(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    assert sorted(found.machines) == ["cpu", "gpu"]
+    assert (found.slow_templates, found.secrets) == ("allow", tmp_path / "secrets")
+
+
+def test_a_file_adds_machines_and_replaces_built_in_ones(tmp_path: Path) -> None:
+    found = settings(tmp_path, WHOLE, AXO_SECRETS=str(tmp_path / "elsewhere"))
+    assert found.machines["a100-4"] == Machine(
+        "a100-4",
+        "gpu",
+        devices=4,
+        gpu="A100-80GB",
+        memory_gib=80,
+        price_per_hour=12.8,
+        tokens_per_second=42_000,
+        node_selector={"gpu.example/class": "a100"},
+        sentence="Four GPUs of one node.",
+    )
+    assert found.machines["cpu"].memory_gib == 16
+    assert found.machines["gpu"].devices == 1
+    assert (found.slow_templates, found.secrets) == ("forbid", tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "machines: {}\n"])
+def test_an_empty_file_settles_nothing(tmp_path: Path, text: str) -> None:
+    assert settings(tmp_path, text) == settings(tmp_path)
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no settings file"):
+        settings(tmp_path, AXO_SETTINGS=str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "path", "what", "fix"),
+    [
+        ("machine: {}", 1, "machine", "unknown key", "did you mean `machines`?"),
+        (
+            "machines:\n  a: {device: gpu, prise_per_hour: 4}",
+            2,
+            "machines.a.prise_per_hour",
+            "unknown key",
+            "did you mean `price_per_hour`?",
+        ),
+        (
+            "machines:\n  a: {device: tpu}",
+            2,
+            "machines.a.device",
+            "must be `cpu` or `gpu`",
+            "did you mean `gpu`?",
+        ),
+        ("machines:\n  a: {gpu: A100}", 2, "machines.a.device", "is missing", "add `device:`"),
+        ("machines:\n  a: {device: gpu, devices: 0}", 2, "machines.a.devices", "must be 1 or more", None),
+        ("machines:\n  A 1: {device: gpu}", 2, "machines.A 1", "must be lower case letters", "write `a-1`"),
+        ("machines:\n  a: {device: cpu, gpu: A100}", 2, "machines.a.gpu", "has no gpu", "set device: gpu"),
+        ("slow_templates: no", 1, "slow_templates", "must be `allow` or `forbid`", None),
+        ("machines: [\n", 2, None, "this is not YAML", "brackets"),
+        ("- cpu", 1, None, "must be a section", None),
+    ],
+)
+def test_a_fault_has_its_line_and_fix(
+    tmp_path: Path, text: str, line: int, path: str | None, what: str, fix: str | None
+) -> None:
+    (fault,) = faults(tmp_path, text)
+    assert (fault.line, fault.path) == (line, path)
+    assert what in fault.what
+    assert (fault.fix is None) if fix is None else (fix in (fault.fix or ""))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    text = "machines:\n  a: {device: gpu, price_per_hour: -1}\n  b: {devices: many, device: gpu}\nslow: 1\n"
+    assert [fault.line for fault in faults(tmp_path, text)] == [2, 3, 4]
