@@ -1,0 +1,1 @@
+"""Benchmarks, one part a module; `scripts/bench` runs them."""
