@@ -10,7 +10,12 @@ from orchestrator.cli.output import note
 @click.command("cancel")
 @click.argument("name")
 def command(name: str) -> None:
-    """Stop the run NAME and wait until its processes are gone; its newest checkpoint stays."""
+    """Stop the run NAME and wait until its processes are gone; its newest checkpoint stays.
+
+    \b
+    Example:
+      axo cancel support-triage-x7k2p
+    """
     from orchestrator.runs import Intent
     from orchestrator.service import Service
     from orchestrator.settings import Settings

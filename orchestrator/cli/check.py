@@ -25,7 +25,13 @@ _COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
 @click.option("--samples", type=click.IntRange(0, 3), default=1, show_default=True, help="Examples to show.")
 @output_option("table", "json", "yaml")
 def command(spec: Path, strict: bool, samples: int, form: str) -> None:
-    """Prove SPEC and its data: verdicts for all rows, tokens, every fault at once."""
+    """Prove SPEC and its data: verdicts for all rows, tokens, every fault at once.
+
+    \b
+    Examples:
+      axo check spec.yaml
+      axo check spec.yaml --strict -o json
+    """
     from orchestrator.service import check_keys, check_machine
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec, with_places

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 )
 @output_option("table", "json", "yaml", "name")
 def command(name: str | None, limit: int, curve: Path | None, form: str) -> None:
-    """List runs, or show the run NAME (its id, or the newest of a spec's name)."""
+    """List runs, or show the run NAME (its id, or the newest of a spec's name).
+
+    \b
+    Examples:
+      axo get
+      axo get support-triage -o json
+    """
     from orchestrator.service import Service
     from orchestrator.settings import Settings
 

@@ -13,7 +13,13 @@ import click
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @click.option("--attempt", type=click.IntRange(1), help="Only this attempt.")
 def command(name: str, follow: bool, attempt: int | None) -> None:
-    """Print the logs of the run NAME."""
+    """Print the logs of the run NAME.
+
+    \b
+    Examples:
+      axo logs support-triage -f
+      axo logs support-triage --attempt 2
+    """
     from orchestrator.service import Service
     from orchestrator.settings import Settings
 

@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-Format = Literal["table", "json", "yaml", "name"]
+from orchestrator.cli.frame import Frame
+
+Format = Literal["table", "wide", "json", "yaml", "name"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+VARIABLE = "AXO_OUTPUT"
+_FORMATS = get_args(Format)
 _BARS = "▁▂▃▄▅▆▇█"
+_NARROWEST_CELL = 4
+_NARROWEST_LINE = 40
 
 
 def output_option(*formats: Format) -> Callable[[Command], Command]:
-    """The `-o` option, with the formats a command has; the first is the default."""
+    """The `-o` option, with the formats a command has; the first is the default.
+
+    `AXO_OUTPUT` sets it for all commands that have the format it names.
+    """
     choices = formats or ("table", "json", "yaml", "name")
     return click.option(
         "-o",
         "--output",
         "form",
         type=click.Choice(choices),
-        default=choices[0],
-        envvar="AXO_OUTPUT",
-        help="How to print the result.",
+        default=lambda: _wanted(choices),
+        is_eager=True,
+        callback=_take_form,
+        metavar="FORM",
+        help=f"Print as {', '.join(choices[:-1])} or {choices[-1]}.",
     )
+
+
+def _wanted(choices: Sequence[Format]) -> str:
+    wanted = os.environ.get(VARIABLE) or choices[0]
+    if wanted not in _FORMATS:
+        raise click.UsageError(f"{VARIABLE} is {wanted!r}, which is not one of {', '.join(_FORMATS)}")
+    return wanted if wanted in choices else choices[0]
+
+
+def _take_form(context: click.Context, _: click.Parameter, form: str) -> str:
+    context.find_root().ensure_object(Frame).json_errors = form == "json"
+    return form
 
 
 def print_data(value: Any, form: str) -> None:
@@ -39,25 +65,72 @@ def print_data(value: Any, form: str) -> None:
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100), nl=False)
 
 
-def table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Aligned columns under upper-case heads, as kubectl prints them; a blank cell shows as `-`."""
+def columns() -> int:
+    """How many characters fit into a line: of the terminal, of COLUMNS, else 80."""
+    return max(_NARROWEST_LINE, shutil.get_terminal_size().columns)
+
+
+def table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> str:
+    """Aligned columns under upper-case heads, as kubectl prints them; a blank cell shows as `-`.
+
+    Cells are cut, widest column first, until a line fits `width` (by default the terminal's): a
+    name in its middle, since its end tells it apart, anything else at its end.
+    """
     if not rows:
         return ""
     heads = list(rows[0])
-    widths = [max(len(head), *(len(row[head] or "-") for row in rows)) for head in heads]
     lines = [heads, *([row[head] or "-" for head in heads] for row in rows)]
-    return "\n".join(_aligned(line, widths) for line in lines)
+    natural = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    limit = columns() - 1 if width is None else width
+    gap = "   " if sum(natural) + 3 * (len(heads) - 1) <= limit else "  "
+    widths = _narrowed(natural, limit - len(gap) * (len(heads) - 1))
+    return "\n".join(gap.join(_cells(line, widths)).rstrip() for line in lines)
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+def _narrowed(natural: Sequence[int], limit: int) -> list[int]:
+    """Widths that together are `limit` at most, as far as no column gets narrower than it can be read."""
+    widths = list(natural)
+    while sum(widths) > limit and max(widths) > _NARROWEST_CELL:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        (cut_inside(cell, width) if index == 0 else cut(cell, width)).ljust(width)
+        for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
+
+
+def cut(text: str, width: int) -> str:
+    """The text, its end left out where it is longer than `width`."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+
+
+def cut_inside(text: str, width: int) -> str:
+    """The text, its middle left out where it is longer than `width`."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def fields(pairs: Mapping[str, str | None]) -> str:
-    """One `name: value` line each, values aligned; None is left out."""
+    """One `name: value` line each, values aligned and wrapped; None is left out.
+
+    What has no space in it (an address, a digest) stays whole.
+    """
     shown = {name: value for name, value in pairs.items() if value is not None}
     width = max((len(name) for name in shown), default=0) + 2
-    return "\n".join(f"{name + ':':<{width}}{value}" for name, value in shown.items())
+    return "\n".join(f"{name + ':':<{width}}{wrapped(value, width)}" for name, value in shown.items())
+
+
+def wrapped(text: str, indent: int) -> str:
+    """The text in lines that fit the terminal, all but the first behind `indent` spaces."""
+    room = max(20, columns() - 1 - indent)
+    wrapper = textwrap.TextWrapper(room, break_long_words=False, break_on_hyphens=False)
+    lines = [wrapper.wrap(line) if len(line) > room else [line] for line in text.split("\n")]
+    return ("\n" + " " * indent).join(line for part in lines for line in part)
 
 
 def age(seconds: float) -> str:

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 @click.option("--config", "only_config", is_flag=True, help="Print the Axolotl YAML alone.")
 @output_option("table", "json", "yaml")
 def command(spec: Path, only_config: bool, form: str) -> None:
-    """Show what a run of SPEC would do: its Axolotl config, steps, tokens, what will be published."""
+    """Show what a run of SPEC would do: its Axolotl config, steps, tokens, what will be published.
+
+    \b
+    Examples:
+      axo plan spec.yaml
+      axo plan spec.yaml --config > axolotl.yaml
+    """
     from orchestrator.service import check_machine
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec

@@ -11,7 +11,12 @@ from orchestrator.cli.output import output_option, print_data, table
 @click.argument("name")
 @output_option("table", "json", "yaml", "name")
 def command(name: str, form: str) -> None:
-    """Push the adapter of the run NAME, now, to each registry of its spec that has not confirmed it."""
+    """Push the adapter of the run NAME, now, to each registry of its spec that has not confirmed it.
+
+    \b
+    Example:
+      axo publish support-triage
+    """
     from orchestrator.service import Service
     from orchestrator.settings import Settings
 

@@ -24,6 +24,11 @@ def command(spec: Path, new: bool, plain: bool, form: str) -> None:
     """Run SPEC to its published adapter, or go on with its unfinished run.
 
     Ctrl-C lets go of it: training goes on, and the same command comes back to it.
+
+    \b
+    Examples:
+      axo run spec.yaml
+      axo run spec.yaml --new -o name
     """
     from orchestrator.cli.progress import make_progress
     from orchestrator.service import Service

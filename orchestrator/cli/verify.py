@@ -13,7 +13,12 @@ from orchestrator.cli.output import output_option, print_data
 @click.argument("name")
 @output_option("table", "json", "yaml")
 def command(name: str, form: str) -> None:
-    """Download what was published of the run NAME and compare every file with its digest."""
+    """Download what was published of the run NAME and compare every file with its digest.
+
+    \b
+    Example:
+      axo verify support-triage
+    """
     from orchestrator.service import Service
     from orchestrator.settings import Settings
 

@@ -7,6 +7,7 @@ since 1970 and come in as arguments.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ class Database:
         with self.engine.connect() as connection:
             row = connection.execute(query.limit(1)).one_or_none()
         if row is None:
-            raise NotFoundError(f"there is no run {name!r}", hint="`axo get` lists the runs there are")
+            raise NotFoundError(f"there is no run {name!r}", hint=self._near(name))
         return _to_run(row)
 
     def runs(self, limit: int = 100) -> list[Run]:
@@ -161,6 +162,18 @@ class Database:
         query = sa.select(t.runs).order_by(t.runs.c.created.desc()).limit(limit)
         with self.engine.connect() as connection:
             return [_to_run(row) for row in connection.execute(query)]
+
+    def names(self) -> list[str]:
+        """The ids of all runs, newest first."""
+        query = sa.select(t.runs.c.id).order_by(t.runs.c.created.desc())
+        with self.engine.connect() as connection:
+            return list(connection.scalars(query))
+
+    def _near(self, name: str) -> str:
+        """What to say to somebody who asked for a run that is not there."""
+        near = difflib.get_close_matches(name, self.names(), n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        return f"{meant}`axo get` lists the runs there are"
 
     def unfinished(self, spec_digest: str, base: str) -> Run | None:
         """The newest run of the same spec, its paths starting from the same folder, that has not ended."""

@@ -1,0 +1,146 @@
+"""What all commands share: their groups, close names, and variables for their options."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import click
+
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Prove and plan": {
+        "check": "Prove a spec and its data: verdicts, tokens, all faults.",
+        "plan": "Show what a run would do: config, steps, tokens.",
+    },
+    "Run": {
+        "run": "Run a spec to its published adapter, or go on with it.",
+        "cancel": "Stop a run; its newest checkpoint stays.",
+    },
+    "Look": {
+        "get": "List runs, or show one.",
+        "logs": "Print what a run's attempts printed.",
+    },
+    "Results": {
+        "publish": "Push a finished adapter to registries that lack it.",
+        "verify": "Re-read what was published and compare digests.",
+    },
+}
+SENTENCES = {name: sentence for group in GROUPS.values() for name, sentence in group.items()}
+
+
+@dataclass
+class Frame:
+    """What the options before and after the command's name say of this call as a whole.
+
+    `color` is click's: False for never, None for where the stream is a terminal.
+    """
+
+    debug: bool = False
+    color: bool | None = None
+    json_errors: bool = False
+
+
+def current_frame() -> Frame:
+    """The frame of the command that runs now."""
+    frame: Frame = click.get_current_context().find_root().ensure_object(Frame)
+    return frame
+
+
+class Commands(click.Group):
+    """A group whose commands are modules of this package, imported when they are called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(SENTENCES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in SENTENCES:
+            return None
+        command: click.Command = importlib.import_module(f"orchestrator.cli.{name}").command
+        return _dressed(command)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in SENTENCES and not name.startswith("-") and not context.resilient_parsing:
+            raise click.UsageError(f"there is no command {name!r}{did_you_mean(name, SENTENCES)}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, SENTENCES))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), sentence) for name, sentence in commands.items()])
+
+
+def did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    """`; did you mean X?` for the closest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def variable_of(command: click.Command, option: click.Option) -> str:
+    """The environment variable of an option: `AXO_RUN_NEW` for `axo run --new`."""
+    longest = max(option.opts, key=len).lstrip("-")
+    return f"AXO_{command.name}_{longest}".replace("-", "_").upper()
+
+
+def frame_options(hidden: bool = False) -> list[click.Parameter]:
+    """`--debug` and `--no-color`, which may stand before the command's name and after it."""
+    return [
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            envvar=None if hidden else "AXO_DEBUG",
+            hidden=hidden,
+            expose_value=False,
+            is_eager=True,
+            callback=_take_debug,
+            help="Show the traceback of an error.",
+        ),
+        click.Option(
+            ["--no-color"],
+            is_flag=True,
+            envvar=None if hidden else "AXO_NO_COLOR",
+            hidden=hidden,
+            expose_value=False,
+            is_eager=True,
+            callback=_take_color,
+            help="Print no colours, as with NO_COLOR set.",
+        ),
+    ]
+
+
+def can_ask() -> bool:
+    """Whether somebody is there to answer: a terminal on both ends, and not in CI."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
+
+
+def _take_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    frame: Frame = context.find_root().ensure_object(Frame)
+    frame.debug = frame.debug or value
+
+
+def _take_color(context: click.Context, _: click.Parameter, value: bool) -> None:
+    frame: Frame = context.find_root().ensure_object(Frame)
+    if value or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        frame.color = False
+    context.color = frame.color
+
+
+def _dressed(command: click.Command) -> click.Command:
+    """The command with a variable for each option, told in its help, and the options of the frame."""
+    if any(parameter.name == "debug" for parameter in command.params):
+        return command
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    for option in options:
+        option.envvar = variable_of(command, option)
+    if options:
+        example = variable_of(command, options[0])
+        command.epilog = f"Options may stand in environment variables too, such as {example}."
+    command.params += frame_options(hidden=True)
+    return command
