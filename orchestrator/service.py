@@ -7,24 +7,35 @@ import difflib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from orchestrator import contract
 from orchestrator.backends.local import LocalBackend
+from orchestrator.controller.history import AttemptHistory, attempt_history
 from orchestrator.controller.publish import publish, verify
 from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Database, Publication, Run, open_database
 from orchestrator.errors import ConflictError, Fault, NotFoundError, SettingsError, SpecError
 from orchestrator.locks import try_lock
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.runs import Intent, Phase, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
 
 PASS_SECONDS = 0.5
 SETTLE_SECONDS = 30.0
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True)
+class LogText:
+    """What one attempt printed; `attempt` is None for a launch that never began one."""
+
+    launch: int
+    attempt: int | None
+    data: bytes
 
 
 class Service:
@@ -90,7 +101,8 @@ class Service:
             with self._held(run_id) as held:
                 run = self._controller.reconcile(run_id) if held else self.database.run(run_id)
             watch(run)
-            if run.status is Status.PAUSED or (run.status.final and not self.tracking.behind(run)):
+            rests = run.status is Status.PAUSED and run.intent is Intent.PAUSE
+            if rests or (run.status.final and not self.tracking.behind(run)):
                 return run
             if run.status.final:
                 patience = patience or self.clock() + SETTLE_SECONDS
@@ -105,6 +117,16 @@ class Service:
             raise ConflictError(f"{run.id} has ended: {run.status}", hint=f"`axo get {run.id}` shows it")
         self.database.set_intent(run.id, intent, self.clock())
         return self.database.run(run.id)
+
+    def resume(self, name: str) -> Run:
+        """Want a run to go on again; whoever drives it makes its next launch.
+
+        Raises:
+            ConflictError: it has ended, or is being cancelled.
+        """
+        if (run := self.database.run(name)).intent is Intent.CANCEL and not run.status.final:
+            raise ConflictError(f"{run.id} is being cancelled", hint=f"`axo clone {run.id}` makes another")
+        return self.ask(run.id, Intent.RUN)
 
     def publish(self, name: str) -> list[Publication]:
         """Push the adapter of a run to the registries that lack it, now.
@@ -136,12 +158,27 @@ class Service:
             found[publication.reference] = verify(self.settings, run, publication)
         return found
 
-    def logs(self, name: str) -> Iterator[tuple[int, bytes]]:
-        """The logs of a run, attempt by attempt: (number, bytes)."""
+    def logs(self, name: str) -> Iterator[LogText]:
+        """What a run's attempts printed, oldest first, and its launches that died before an attempt."""
         run = self.database.run(name)
         store = run_store(run)
-        for claim in contract.attempts(store):
-            yield claim.attempt, contract.read_stream(store, claim.attempt, "log")
+        claims = contract.attempts(store)
+        claimed = {claim.launch for claim in claims}
+        for launch in self.database.launches(run.id):
+            own = [claim.attempt for claim in claims if claim.launch == launch.number]
+            for number in own:
+                yield LogText(launch.number, number, contract.read_stream(store, number, "log"))
+            if launch.number not in claimed and (text := self._last_words(f"{run.id}-{launch.number}")):
+                yield LogText(launch.number, None, text.encode())
+
+    def attempts(self, name: str) -> list[AttemptHistory]:
+        """The attempts of a run: from where to where each went, how it ended, what it lost."""
+        run = self.database.run(name)
+        return attempt_history(self.database, run.id, run_store(run))
+
+    def _last_words(self, launch: str) -> str:
+        """What a launch printed that has ended."""
+        return self.backend.logs(launch) if self.backend.observe(launch).phase is Phase.ENDED else ""
 
     def _succeeded(self, run: Run, now: float) -> None:
         """A run that only its registries held back has reached its end."""

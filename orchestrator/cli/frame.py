@@ -18,10 +18,13 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Run": {
         "run": "Run a spec to its published adapter, or go on with it.",
+        "pause": "Stop a run for now, after a checkpoint.",
+        "resume": "Go on with a run that was paused or let go of.",
         "cancel": "Stop a run; its newest checkpoint stays.",
     },
     "Look": {
-        "get": "List runs, or show one.",
+        "get": "List runs, or show how one stands.",
+        "describe": "Tell everything about one run.",
         "logs": "Print what a run's attempts printed.",
     },
     "Results": {

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import age, duration, fields, note, output_option, print_data, sparkline, table
+from orchestrator.cli.output import age, fields, note, output_option, print_data, table
 
 if TYPE_CHECKING:
-    from orchestrator.db import Event, Point, Run
+    from orchestrator.db import Run
     from orchestrator.service import Service
+
+WATCH_SECONDS = 2.0
 
 
 @click.command("get")
 @click.argument("name", required=False)
+@click.option("-w", "--watch", is_flag=True, help="Go on showing it as it changes.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Runs to list.")
 @click.option(
-    "--curve",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw NAME's losses into this SVG file.",
+    "--curve", type=click.Path(dir_okay=False, path_type=Path), help="Draw NAME's losses into this SVG file."
 )
-@output_option("table", "json", "yaml", "name")
-def command(name: str | None, limit: int, curve: Path | None, form: str) -> None:
+@output_option("table", "wide", "json", "yaml", "name")
+def command(name: str | None, watch: bool, limit: int, curve: Path | None, form: str) -> None:
     """List runs, or show the run NAME (its id, or the newest of a spec's name).
 
     \b
     Examples:
       axo get
       axo get support-triage -o json
+      axo get -w
     """
     from orchestrator.service import Service
     from orchestrator.settings import Settings
 
+    if watch and form not in ("table", "wide"):
+        raise click.UsageError("--watch shows tables; for programs, ask again with `-o json`")
     with Service(Settings.from_environment()) as service:
         if curve is not None:
             _draw(service, name, curve)
         if name is not None:
-            _show(service, name, form)
+            _show(service, name, form, watch=watch)
+        elif watch:
+            _watch(service, limit, form)
         else:
             _list(service, limit, form)
 
@@ -61,129 +68,87 @@ def _draw(service: Service, name: str | None, file: Path) -> None:
 
 
 def _list(service: Service, limit: int, form: str) -> None:
+    from orchestrator.cli.shown import summary
+
     runs = service.database.runs(limit)
     if form == "name":
         for run in runs:
             click.echo(run.id)
-    elif form != "table":
+    elif form in ("json", "yaml"):
         print_data([summary(service, run) for run in runs], form)
     elif not runs:
-        click.echo("no runs yet; `axo run spec.yaml` starts one", err=True)
+        note("no runs yet; `axo run spec.yaml` starts one")
     else:
-        click.echo(table([_row(service, run) for run in runs]))
+        click.echo(_table(service, runs, form))
 
 
-def _row(service: Service, run: Run) -> dict[str, str]:
-    newest, progress = _progress(service, run)
+def _watch(service: Service, limit: int, form: str) -> None:
+    """The list again and again: redrawn on a terminal, elsewhere the rows that changed."""
+    before: Mapping[str, Mapping[str, str]] = {}
+    redraw = sys.stdout.isatty()
+    while True:
+        runs = service.database.runs(limit)
+        rows = {run.id: {**_row(service, run, form), "AGE": ""} for run in runs}
+        changed = [run for run in runs if rows[run.id] != before.get(run.id)]
+        if redraw:
+            click.clear()
+            click.echo(_table(service, runs, form) or "no runs yet")
+        elif changed:
+            text = _table(service, changed, form)
+            click.echo(text.split("\n", 1)[1] if before else text)
+        before = rows
+        time.sleep(WATCH_SECONDS)
+
+
+def _table(service: Service, runs: list[Run], form: str) -> str:
+    return table([_row(service, run, form) for run in runs], width=10_000 if form == "wide" else None)
+
+
+def _row(service: Service, run: Run, form: str) -> dict[str, str]:
+    from orchestrator.cli.shown import progress_of
+
+    newest, progress = progress_of(service, run)
+    more = {
+        "BASE-MODEL": str(run.spec["base_model"]),
+        "MACHINE": run.spec["compute"]["machine"],
+        "DATASET": str(run.facts.get("dataset") or "")[:12],
+        "LOST": str(run.lost_steps or ""),
+    }
     return {
         "NAME": run.id,
         "STATUS": run.status.value,
         "REASON": run.reason.value if run.reason else "",
         "STEP": progress or "",
         "LOSS": f"{newest.value:.4f}" if newest else "",
+        **(more if form == "wide" else {}),
         "AGE": age(time.time() - run.created),
     }
 
 
-def _progress(service: Service, run: Run) -> tuple[Point | None, str | None]:
-    """The newest loss, and `step/total`; None before the first step."""
-    newest = service.database.newest_point(run.id, "loss")
-    total = max((a.total_steps or 0 for a in service.database.attempts(run.id)), default=0)
-    return newest, f"{newest.step}/{total}" if newest else None
+def _show(service: Service, name: str, form: str, *, watch: bool) -> None:
+    from orchestrator.cli.shown import state_fields, summary
 
-
-def _show(service: Service, name: str, form: str) -> None:
     run = service.database.run(name)
+    if watch:
+        run = _follow(service, run)
     if form == "name":
         click.echo(run.id)
-        return
-    facts = summary(service, run)
-    if form != "table":
-        print_data(facts, form)
-        return
-    click.echo(_described(service, run, facts))
+    elif form in ("json", "yaml"):
+        print_data(summary(service, run), form)
+    else:
+        click.echo(fields(state_fields(service, run)))
+        note(f"`axo describe {run.id}` tells more")
 
 
-def _described(service: Service, run: Run, facts: dict[str, Any]) -> str:
-    losses = [point.value for point in service.database.points(run.id, "loss")]
-    reason = f"{run.reason.value}: {facts['advice']}" if run.reason else None
-    parts = [
-        fields(
-            {
-                "name": run.id,
-                "status": run.status.value,
-                "reason": reason,
-                "message": run.message or None,
-                "base model": facts["base_model"],
-                "progress": facts["progress"],
-                "loss": f"{losses[0]:.4f} to {losses[-1]:.4f}  {sparkline(losses, 40)}" if losses else None,
-                "attempts": str(facts["attempts"]) if facts["attempts"] else None,
-                "lost steps": str(run.lost_steps) if run.lost_steps else None,
-                "took": duration(run.ended - run.created) if run.ended else None,
-                "mlflow": run.mlflow_url,
-                **_scores(facts["evaluation"]),
-                **{f"published {i + 1}": p["reference"] for i, p in enumerate(facts["published"])},
-            }
-        ),
-        "",
-        table([_event_row(event) for event in service.database.events(run.id)]),
-    ]
-    return "\n".join(parts)
+def _follow(service: Service, run: Run) -> Run:
+    """Show the live view, without driving the run, until it has ended."""
+    from orchestrator.cli.progress import make_progress
 
-
-def describe_end(service: Service, run: Run) -> str:
-    """What `axo run` says at the end: the result first, and what to do where there is none."""
-    facts = summary(service, run)
-    shown = _described(service, run, facts).split("\n\n")[0]
-    return shown if run.status == "succeeded" else f"{shown}\nlogs:  axo logs {run.id}"
-
-
-def _scores(evaluation: dict[str, Any] | None) -> dict[str, str]:
-    if not evaluation:
-        return {}
-    base, adapter = evaluation["base"], evaluation["adapter"]
-    return {
-        "exact match": f"base {base['exact_match']:.1%}, adapter {adapter['exact_match']:.1%}",
-        "held-out loss": f"base {base['loss']:.4f}, adapter {adapter['loss']:.4f}",
-    }
-
-
-def _event_row(event: Event) -> dict[str, str]:
-    return {
-        "TIME": datetime.fromtimestamp(event.time, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        "STATUS": event.status,
-        "REASON": event.reason or "",
-        "MESSAGE": event.message[:40],
-    }
-
-
-def summary(service: Service, run: Run) -> dict[str, Any]:
-    """One run as plain data; the schema of `-o json`."""
-    from orchestrator.runs import REASONS
-
-    attempts = service.database.attempts(run.id)
-    newest, progress = _progress(service, run)
-    return {
-        "id": run.id,
-        "name": run.name,
-        "status": run.status.value,
-        "intent": run.intent.value,
-        "reason": run.reason.value if run.reason else None,
-        "advice": REASONS[run.reason].advice if run.reason else None,
-        "message": run.message or None,
-        "created": run.created,
-        "ended": run.ended,
-        "base_model": run.spec["base_model"],
-        "progress": progress,
-        "loss": newest.value if newest else None,
-        "attempts": sum(1 for a in attempts if a.started is not None),
-        "lost_steps": run.lost_steps,
-        "model": run.facts.get("model"),
-        "dataset": run.facts.get("dataset"),
-        "evaluation": run.facts.get("evaluate"),
-        "mlflow": run.mlflow_url,
-        "published": [
-            {"registry": p.registry, "reference": p.reference, "digest": p.digest, "url": p.url}
-            for p in service.database.publications(run.id)
-        ],
-    }
+    note(run.id)
+    with make_progress(service) as progress:
+        while True:
+            run = service.database.run(run.id)
+            progress.show(run)
+            if run.status.final:
+                return run
+            time.sleep(0.5)

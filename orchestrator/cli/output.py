@@ -70,7 +70,7 @@ def columns() -> int:
     return max(_NARROWEST_LINE, shutil.get_terminal_size().columns)
 
 
-def table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> str:
+def table(rows: Sequence[Mapping[str, str]], width: int | None = None, indent: int = 0) -> str:
     """Aligned columns under upper-case heads, as kubectl prints them; a blank cell shows as `-`.
 
     Cells are cut, widest column first, until a line fits `width` (by default the terminal's): a
@@ -81,10 +81,10 @@ def table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> str:
     heads = list(rows[0])
     lines = [heads, *([row[head] or "-" for head in heads] for row in rows)]
     natural = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    limit = columns() - 1 if width is None else width
+    limit = (columns() - 1 if width is None else width) - indent
     gap = "   " if sum(natural) + 3 * (len(heads) - 1) <= limit else "  "
     widths = _narrowed(natural, limit - len(gap) * (len(heads) - 1))
-    return "\n".join(gap.join(_cells(line, widths)).rstrip() for line in lines)
+    return "\n".join(" " * indent + gap.join(_cells(line, widths)).rstrip() for line in lines)
 
 
 def _narrowed(natural: Sequence[int], limit: int) -> list[int]:
@@ -115,14 +115,15 @@ def cut_inside(text: str, width: int) -> str:
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
-def fields(pairs: Mapping[str, str | None]) -> str:
+def fields(pairs: Mapping[str, str | None], indent: int = 0) -> str:
     """One `name: value` line each, values aligned and wrapped; None is left out.
 
     What has no space in it (an address, a digest) stays whole.
     """
     shown = {name: value for name, value in pairs.items() if value is not None}
     width = max((len(name) for name in shown), default=0) + 2
-    return "\n".join(f"{name + ':':<{width}}{wrapped(value, width)}" for name, value in shown.items())
+    lines = (f"{name + ':':<{width}}{wrapped(value, width + indent)}" for name, value in shown.items())
+    return "\n".join(" " * indent + line for line in lines)
 
 
 def wrapped(text: str, indent: int) -> str:

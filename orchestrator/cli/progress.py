@@ -1,4 +1,4 @@
-"""What `axo run` shows while it waits: one live line on a terminal, plain lines elsewhere."""
+"""What a command shows while it waits for a run: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from orchestrator.cli.output import duration, note, sparkline
+import click
+
+from orchestrator.cli.output import columns, cut, duration, note, sparkline
+from orchestrator.cli.shown import total_steps
 from orchestrator.runs import REASONS, Status
 
 if TYPE_CHECKING:
@@ -19,23 +22,64 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 RECENT = 20
+_LONGEST_BAR = 40
 
 
-def make_progress(service: Service, *, plain: bool) -> Progress:
-    """The live line where stderr is a terminal that can redraw, else plain lines."""
-    dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
-    return Progress(service, live=sys.stderr.isatty() and not plain and not dumb)
+def make_progress(service: Service, *, watch: bool | None = None) -> Progress:
+    """The live view where stderr is a terminal that can redraw and nobody said `--no-watch`."""
+    able = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    wanted = not os.environ.get("CI") if watch is None else watch
+    return Progress(service, live=able and wanted)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a run's training: losses and speed so far, and its steps in all."""
+
+    losses: Sequence[Point]
+    total: int
+    tokens_per_second: float | None = None
+    eval_loss: float | None = None
+    lost_steps: int = 0
+
+    @property
+    def step(self) -> int:
+        return self.losses[-1].step if self.losses else 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the last step at the pace of the newest steps."""
+        recent = self.losses[-RECENT:]
+        steps = recent[-1].step - recent[0].step if recent else 0
+        if steps <= 0:
+            return None
+        return (recent[-1].time - recent[0].time) / steps * max(0, self.total - self.step)
+
+
+def figures_of(service: Service, run: Run) -> Figures:
+    """The newest figures of a run."""
+    rates = service.database.points(run.id, "tokens_per_second")[-RECENT:]
+    evaluated = service.database.newest_point(run.id, "eval_loss")
+    return Figures(
+        losses=service.database.points(run.id, "loss"),
+        total=total_steps(service, run),
+        tokens_per_second=sum(point.value for point in rates) / len(rates) if rates else None,
+        eval_loss=evaluated.value if evaluated else None,
+        lost_steps=run.lost_steps,
+    )
 
 
 @dataclass
 class Progress:
-    """Shows a run's state each time it is asked to; prints a line of its own when the state changes."""
+    """Shows a run's state each time it is asked to; a line of its own when the state changes."""
 
     service: Service
     live: bool
     _last: tuple[str, str | None, str] | None = None
+    _since: float = 0.0
     _printed: float = 0.0
-    _line: str = field(default="", repr=False)
+    _line: str = ""
+    _drawn: list[str] = field(default_factory=list, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -49,14 +93,20 @@ class Progress:
         state = (run.status.value, run.reason, run.message)
         changed, self._last = state != self._last, state
         if changed:
+            self._since = time.monotonic()
             self._clear()
-            note(_state_line(run))
-        if run.status is not Status.TRAINING:
+            note(state_line(run))
+        if run.status.final:
             return
         if self.live:
-            self._draw(training_line(self.service, run))
-        elif changed or time.monotonic() - self._printed > PLAIN_SECONDS:
-            self._print(training_line(self.service, run, bars=0))
+            self._draw(self._view(run))
+        elif run.status is Status.TRAINING and (changed or time.monotonic() - self._printed > PLAIN_SECONDS):
+            self._print(plain_line(figures_of(self.service, run)))
+
+    def _view(self, run: Run) -> list[str]:
+        if run.status is Status.TRAINING and (figures := figures_of(self.service, run)).losses:
+            return live_lines(figures, columns() - 1)
+        return [f"  {duration(time.monotonic() - self._since)}"]
 
     def _print(self, line: str) -> None:
         """A plain line, where it says something new."""
@@ -65,58 +115,59 @@ class Progress:
             self._line = line
             note(f"  {line}")
 
-    def _draw(self, line: str) -> None:
-        width = _columns() - 1
+    def _draw(self, lines: list[str]) -> None:
+        if lines == self._drawn:
+            return
         self._clear()
-        self._line = line[:width]
-        sys.stderr.write(self._line)
+        click.echo("\n".join(lines), err=True, nl=False)
         sys.stderr.flush()
+        self._drawn = lines
 
     def _clear(self) -> None:
-        if self.live and self._line:
-            sys.stderr.write("\r\x1b[2K")
-            self._line = ""
+        """Take the lines drawn last off the screen; the cursor stands at the end of their last one."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[2K" + "\x1b[1A\x1b[2K" * (len(self._drawn) - 1))
+            sys.stderr.flush()
+            self._drawn = []
 
 
-def training_line(service: Service, run: Run, bars: int = 16) -> str:
-    """Step of total, loss and its course, tokens a second, time left: as far as each is known."""
-    losses = service.database.points(run.id, "loss")
-    total = max((a.total_steps or 0 for a in service.database.attempts(run.id)), default=0)
-    if not losses:
+def live_lines(figures: Figures, width: int) -> list[str]:
+    """A bar of the steps with the time left, and below it losses and speed, in lines of `width`."""
+    share = min(1.0, figures.step / figures.total) if figures.total else 0.0
+    counted = f"{figures.step}/{figures.total}  {share:4.0%}"
+    left = figures.seconds_left
+    tail = f"  {counted}" + (f"  {duration(left)} left" if left else "")
+    length = max(5, min(_LONGEST_BAR, width - len(tail) - 2))
+    done = round(length * share)
+    bar = click.style("━" * done, fg="green") + click.style("─" * (length - done), dim=True)
+    return [f"  {bar}{cut(tail, width - length - 2)}", cut("  " + "   ".join(_parts(figures, 24)), width)]
+
+
+def plain_line(figures: Figures) -> str:
+    """Step of total, losses, speed and time left: as far as each is known."""
+    if not figures.losses:
         return "before its first step"
-    newest = losses[-1]
-    parts = [f"step {newest.step}/{total}", f"loss {newest.value:.4f}"]
-    if bars:
-        parts.append(sparkline([point.value for point in losses], bars))
-    if rate := service.database.points(run.id, "tokens_per_second"):
-        parts.append(f"{_mean([p.value for p in rate[-RECENT:]]):,.0f} tok/s")
-    if left := seconds_left(losses, total):
-        parts.append(f"ETA {duration(left)}")
-    return "  ".join(parts)
+    left = figures.seconds_left
+    parts = [f"step {figures.step}/{figures.total}", *_parts(figures, 0)]
+    return "  ".join([*parts, *([f"{duration(left)} left"] if left else [])])
 
 
-def seconds_left(losses: Sequence[Point], total: int) -> float | None:
-    """Time to the last step at the pace of the newest steps."""
-    recent = losses[-RECENT:]
-    steps = recent[-1].step - recent[0].step
-    if steps <= 0:
-        return None
-    return (recent[-1].time - recent[0].time) / steps * max(0, total - recent[-1].step)
-
-
-def _state_line(run: Run) -> str:
+def state_line(run: Run) -> str:
+    """The status, why, and the words that came with it."""
     text = run.status.value
     if run.reason:
         text += f": {REASONS[run.reason].sentence}"
     return f"{text} {run.message}".rstrip()
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
-    except OSError:
-        return 80
+def _parts(figures: Figures, bars: int) -> list[str]:
+    losses = [point.value for point in figures.losses]
+    course = f" {sparkline(losses, bars)}" if bars else ""
+    parts = [f"loss {losses[-1]:.4f}{course}"]
+    if figures.eval_loss is not None:
+        parts.append(f"validation {figures.eval_loss:.4f}")
+    if figures.tokens_per_second is not None:
+        parts.append(f"{figures.tokens_per_second:,.0f} tokens/s")
+    if figures.lost_steps:
+        parts.append(f"{figures.lost_steps} steps lost")
+    return parts

@@ -274,6 +274,14 @@ class Database:
             row = connection.execute(query.order_by(t.points.c.step.desc()).limit(1)).one_or_none()
         return _to_point(row) if row else None
 
+    def reached(self, run: str) -> dict[int, int]:
+        """The highest step whose loss each attempt was the first to log, by attempt."""
+        highest = sa.func.max(t.points.c.step)
+        query = sa.select(t.points.c.attempt, highest).where(t.points.c.run == run, t.points.c.key == "loss")
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.group_by(t.points.c.attempt))
+            return {row[0]: row[1] for row in rows}
+
     def points_to_ship(self, run: str, limit: int) -> list[Point]:
         """The oldest points the tracking server has not confirmed."""
         query = (

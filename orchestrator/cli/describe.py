@@ -1,0 +1,159 @@
+"""`axo describe`: everything about one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.output import fields, output_option, print_data, table, wrapped
+from orchestrator.cli.shown import course, elapsed, moment, next_commands, state_fields, summary
+
+if TYPE_CHECKING:
+    from orchestrator.controller.history import AttemptHistory
+    from orchestrator.db import Event, Run
+    from orchestrator.service import Service
+
+_METRICS = {
+    "eval_loss": "validation loss",
+    "learning_rate": "learning rate",
+    "grad_norm": "gradient norm",
+    "tokens_per_second": "tokens/s",
+}
+
+
+@click.command("describe")
+@click.argument("name")
+@output_option("table", "json", "yaml")
+def command(name: str, form: str) -> None:
+    """Tell everything about the run NAME: spec, data, metrics, attempts, history, what to do next.
+
+    \b
+    Examples:
+      axo describe support-triage
+      axo describe support-triage-x7k2p -o yaml
+    """
+    from orchestrator.service import Service
+    from orchestrator.settings import Settings
+
+    with Service(Settings.from_environment()) as service:
+        run = service.database.run(name)
+        if form == "table":
+            click.echo("\n\n".join(_sections(service, run)))
+        else:
+            print_data(_plain(service, run), form)
+
+
+def _plain(service: Service, run: Run) -> dict[str, Any]:
+    return {
+        **summary(service, run),
+        "spec": run.spec,
+        "spec_digest": run.spec_digest,
+        "facts": run.facts,
+        "attempt_history": [asdict(attempt) for attempt in service.attempts(run.id)],
+        "events": [asdict(event) for event in service.database.events(run.id)],
+        "next": list(next_commands(run)),
+    }
+
+
+def _sections(service: Service, run: Run) -> Iterable[str]:
+    yield fields(state_fields(service, run))
+    yield _titled("Spec", fields(_spec(run.spec), indent=2))
+    if data := _dataset(run.facts):
+        yield _titled("Dataset", fields(data, indent=2))
+    if metrics := _metrics(service, run):
+        yield _titled("Metrics", fields(metrics, indent=2))
+    if attempts := service.attempts(run.id):
+        yield _titled("Attempts", _attempts(attempts))
+    events = [_event(event) for event in service.database.events(run.id)]
+    yield _titled("History", table(events, indent=2))
+    yield _titled("Next", _next(run))
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{click.style(title, bold=True)}\n{text}"
+
+
+def _spec(spec: Mapping[str, Any]) -> dict[str, str | None]:
+    training, adapter = spec["training"], spec["adapter"]
+    steps = f", {training['max_steps']} steps at most" if training.get("max_steps") else ""
+    return {
+        "source": _source(spec["dataset"]["source"]),
+        "validation": _source(spec["dataset"]["validation"]) if spec["dataset"]["validation"] else None,
+        "mapping": next((kind for kind, value in spec["mapping"].items() if value and kind != "where"), None),
+        "method": f"{_kind(spec['method'])}, {_adapter(adapter)}",
+        "training": f"{training['epochs']:g} epochs{steps}, batch {training['batch_size']}, "
+        f"{training['sequence_len']} tokens{', packed' if training['packing'] else ''}",
+        "schedule": f"{training['learning_rate']:g}, {training['scheduler']}, seed {training['seed']}",
+        "machine": spec["compute"]["machine"],
+        "axolotl": ", ".join(f"{key}={value}" for key, value in spec["axolotl"].items()) or None,
+    }
+
+
+def _source(source: Any) -> str:
+    """A source as one line: a path, or the paths of several entries."""
+    if isinstance(source, Mapping):
+        return str(source.get("source"))
+    return ", ".join(map(_source, source)) if isinstance(source, list) else str(source)
+
+
+def _kind(method: Any) -> str:
+    return str(method.get("kind")) if isinstance(method, Mapping) else str(method)
+
+
+def _adapter(adapter: Mapping[str, Any]) -> str:
+    if adapter["kind"] == "full":
+        return "all weights"
+    return f"{adapter['kind']} of rank {adapter['r']}, alpha {adapter['alpha']}"
+
+
+def _dataset(facts: Mapping[str, Any]) -> dict[str, str | None]:
+    if "dataset_facts" not in facts:
+        return {}
+    found = facts["dataset_facts"]
+    return {
+        "rows": f"{found['rows']:,}, {found['validation_rows']:,} held out",
+        "tokens": f"{found['tokens']:,} an epoch, {found['trained_tokens']:,} of them trained",
+        "longest": f"{found['longest']:,} tokens",
+        "digest": facts.get("dataset"),
+    }
+
+
+def _metrics(service: Service, run: Run) -> dict[str, str | None]:
+    found = {told: service.database.points(run.id, key) for key, told in _METRICS.items()}
+    return {told: course(points) for told, points in found.items() if points}
+
+
+def _attempts(attempts: Iterable[AttemptHistory]) -> str:
+    rows = [
+        {
+            "ATTEMPT": str(attempt.number),
+            "STEP": attempt.step,
+            "STARTED": moment(attempt.started),
+            "TOOK": elapsed(attempt.started, attempt.ended),
+            "FROM": str(attempt.resumed_from or ""),
+            "TO": str(attempt.reached or ""),
+            "LOST": str(attempt.lost_steps or ""),
+            "END": attempt.cause or attempt.result or "",
+        }
+        for attempt in attempts
+    ]
+    return table(rows, indent=2)
+
+
+def _event(event: Event) -> dict[str, str]:
+    message = " ".join(event.message.split())
+    return {
+        "TIME": moment(event.time),
+        "STATUS": event.status,
+        "REASON": event.reason or "",
+        "MESSAGE": message,
+    }
+
+
+def _next(run: Run) -> str:
+    commands = next_commands(run)
+    width = max(map(len, commands))
+    return "\n".join(f"  {line.ljust(width)}   {wrapped(told, width + 5)}" for line, told in commands.items())

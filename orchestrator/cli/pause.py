@@ -1,0 +1,29 @@
+"""`axo pause`: stop a run for now."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.output import note
+
+
+@click.command("pause")
+@click.argument("name")
+def command(name: str) -> None:
+    """Stop the run NAME for now, after a checkpoint, and give its device back.
+
+    \b
+    Example:
+      axo pause support-triage
+    """
+    from orchestrator.runs import Intent
+    from orchestrator.service import Service
+    from orchestrator.settings import Settings
+
+    with Service(Settings.from_environment()) as service:
+        run = service.ask(name, Intent.PAUSE)
+        note(f"pausing {run.id}; a training step saves a checkpoint first")
+        run = service.drive(run.id, lambda _: None)
+    click.echo(f"{run.id} {run.status}")
+    if run.status == "paused":
+        note(f"go on: axo resume {run.id}")

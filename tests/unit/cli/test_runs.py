@@ -1,0 +1,198 @@
+"""Commands that show runs and change what is wanted of them, over a stored home."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from stored_run import store_run
+
+from orchestrator.cli import axo
+from orchestrator.cli.progress import Figures, Progress, live_lines, plain_line
+from orchestrator.db import Point, opened
+from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.locks import try_lock
+from orchestrator.runs import Intent, Reason, Status
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("AXO_STORAGE", "AXO_MLFLOW_URI", "MLFLOW_TRACKING_URI", "AXO_SETTINGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AXO_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def call(*arguments: str, fails: type[BaseException] | None = None) -> Result:
+    done = CliRunner().invoke(axo, arguments)
+    if fails is None:
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    else:
+        assert isinstance(done.exception, fails), done
+    return done
+
+
+def test_runs_are_listed_under_80_columns_and_whole_with_wide(home: Path) -> None:
+    long = f"{'a' * 20}-{'b' * 20}-x7k2p"
+    store_run(home, long, status=Status.FAILED, reason=Reason.REGISTRY_REFUSED)
+    store_run(home, "triage-later", created=2_000.0)
+    lines = call("get").stdout.splitlines()
+    assert [line.split()[0][:5] for line in lines] == ["NAME", "triag", "aaaaa"]
+    assert max(map(len, lines)) < 80
+    wide = call("get", "-o", "wide").stdout
+    assert long in wide
+    assert "registry_refused" in wide
+    assert "org/base@0123abc" in wide
+    assert call("get", "-o", "name").stdout.split() == ["triage-later", long]
+
+
+def test_watching_a_list_is_for_people(home: Path) -> None:
+    assert call("get", "-w", "-o", "json").exit_code == 2
+
+
+def test_a_run_that_is_not_there_is_told_with_the_one_meant(home: Path) -> None:
+    store_run(home, "triage-x7k2p")
+    error = call("get", "triag-x7k2p", fails=NotFoundError).exception
+    assert isinstance(error, NotFoundError)
+    assert "did you mean 'triage-x7k2p'" in str(error.hint)
+
+
+def test_describe_tells_the_whole_story_of_a_run(home: Path) -> None:
+    store_run(home, "triage-1", status=Status.FAILED, reason=Reason.CRASHED, message="its last words " * 9)
+    done = call("describe", "triage")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    for told in (
+        "crashed: The step's program crashed.",
+        "Read `axo logs`",
+        "lora of rank 24",
+        "5,000 an epoch, 500 of them trained",
+        "3 to 1  █",
+        "axo logs triage-1",
+    ):
+        assert told in done.stdout
+    attempts = [line.split() for line in lines if "2026" in line or "1970" in line]
+    first, second = ([cell for cell in row if ":" not in cell] for row in attempts[:2])
+    assert first == ["1", "train", "1970-01-01", "-", "2", "-", "stopped"]
+    assert second == ["2", "train", "1970-01-01", "1", "3", "1", "-"]
+
+
+def test_describe_as_data_holds_attempts_and_events(home: Path) -> None:
+    store_run(home, "triage-1")
+    told = json.loads(call("describe", "triage-1", "-o", "json").stdout)
+    assert [(a["result"], a["lost_steps"]) for a in told["attempt_history"]] == [
+        ("interrupted", 0),
+        ("success", 1),
+    ]
+    assert [event["status"] for event in told["events"]] == ["queued", "training", "succeeded"]
+    assert told["spec"]["adapter"]["r"] == 24
+    assert told["published"][0]["reference"] == "models:/triage/1"
+
+
+def test_logs_come_by_attempt_and_from_their_end(home: Path) -> None:
+    store_run(home, "triage-1")
+    whole = call("logs", "triage-1")
+    assert whole.stdout == "first words\nsecond words\nlast words\n"
+    assert [line for line in whole.stderr.splitlines() if line] == ["--- attempt 1", "--- attempt 2"]
+    assert call("logs", "triage-1", "--attempt", "1").stdout == "first words\n"
+    assert call("logs", "triage-1", "--tail", "1").stdout == "last words\n"
+    assert call("logs", "triage-1", "--tail", "3").stdout == whole.stdout
+    assert "attempt 9 has printed nothing" in call("logs", "triage-1", "--attempt", "9").stderr
+
+
+def test_the_words_of_a_launch_that_died_before_its_attempt_are_shown(home: Path) -> None:
+    store_run(home, "triage-1", status=Status.FAILED, reason=Reason.NOT_STARTED)
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        database.add_launch("triage-1", "train", None, 1.0)
+    (home / "local").mkdir()
+    (home / "local" / "triage-1-2.lock").write_bytes(b"launched\n")
+    (home / "local" / "triage-1-2.log").write_text("No module named orchestrator\n")
+    done = call("logs", "triage-1")
+    assert done.stdout.endswith("No module named orchestrator\n")
+    assert "launch 2, which ended before its first attempt" in done.stderr
+
+
+def test_following_logs_ends_with_the_run_and_prints_nothing_twice(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store_run(home, "triage-1", status=Status.TRAINING)
+    monkeypatch.setattr("orchestrator.cli.logs.FOLLOW_SECONDS", 0.05)
+
+    def end() -> None:
+        with opened(f"sqlite:///{home / 'axo.db'}") as database:
+            database.move(run, Status.CANCELLED, Reason.BY_USER, "", 9_000.0)
+
+    timer = threading.Timer(0.5, end)
+    timer.start()
+    done = call("logs", "triage-1", "-f")
+    timer.join()
+    assert done.stdout == "first words\nsecond words\nlast words\n"
+
+
+def test_what_has_ended_is_neither_paused_nor_resumed(home: Path) -> None:
+    store_run(home, "triage-1")
+    for verb in ("pause", "resume", "cancel"):
+        call(verb, "triage-1", fails=ConflictError)
+
+
+def test_a_run_that_is_being_cancelled_is_not_resumed(home: Path) -> None:
+    store_run(home, "triage-1", status=Status.TRAINING)
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        database.set_intent("triage-1", Intent.CANCEL, 1.0)
+    call("resume", "triage-1", fails=ConflictError)
+
+
+def test_a_run_is_paused_and_stays_so(home: Path) -> None:
+    store_run(home, "triage-1", status=Status.WAITING)
+    done = call("pause", "triage-1")
+    assert done.stdout == "triage-1 paused\n"
+    assert "axo resume triage-1" in done.stderr
+    assert json.loads(call("get", "triage-1", "-o", "json").stdout)["status"] == "paused"
+
+
+def test_waiting_ends_at_its_timeout_with_124(home: Path) -> None:
+    store_run(home, "triage-1", status=Status.TRAINING)
+    (home / "locks").mkdir()
+    with try_lock(home / "locks" / "triage-1.lock"):  # another process drives it
+        done = call("resume", "triage-1", "--timeout", "0", "--no-watch")
+    assert done.exit_code == 124
+    assert "come back:  axo resume triage-1" in done.stderr
+
+
+POINTS = [Point("loss", step, 4.0 / step, 10.0 * step) for step in range(1, 101)]
+
+
+@pytest.mark.parametrize("width", [30, 79, 200])
+def test_the_live_view_fits_its_width(width: int) -> None:
+    figures = Figures(POINTS, 400, 12_345.6, 0.5, 3)
+    lines = [click.unstyle(line) for line in live_lines(figures, width)]
+    assert len(lines) == 2
+    assert all(len(line) <= width for line in lines)
+    if width > 78:
+        assert "100/400   25%  50:00 left" in lines[0]
+        assert lines[0].count("━") * 4 == lines[0].count("━") + lines[0].count("─")
+        assert "loss 0.0400" in lines[1]
+        assert "12,346 tokens/s" in lines[1]
+
+
+def test_a_plain_line_tells_what_is_known() -> None:
+    assert plain_line(Figures([], 0)) == "before its first step"
+    assert plain_line(Figures(POINTS[:1], 400)) == "step 1/400  loss 4.0000"
+    assert plain_line(Figures(POINTS, 100)).endswith("0:00 left") is False
+
+
+def test_a_state_is_printed_once_until_it_changes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from orchestrator.service import Service
+    from orchestrator.settings import Settings
+
+    store_run(home, "triage-1", status=Status.WAITING, reason=Reason.RESUMING)
+    with Service(Settings.from_environment()) as service:
+        progress = Progress(service, live=False)
+        for _ in range(3):
+            progress.show(service.database.run("triage-1"))
+    assert capsys.readouterr().err.count("goes on from its newest checkpoint") == 1
