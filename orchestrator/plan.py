@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.axolotl.render import Config, DatasetFacts, render
@@ -58,7 +58,10 @@ def plan_train(
 ) -> Plan:
     """The training step; a smaller micro batch keeps the effective batch by more accumulation."""
     config = config_for(spec, prepared.facts, machine, micro_batch_size)
-    return Plan(_with_inputs(spec, prepared, run, launch, "train", machine), config)
+    seconds = spec.training.checkpoint_seconds
+    task = {"checkpoint_seconds": seconds} if seconds else {}
+    launched = _with_inputs(spec, prepared, run, launch, "train", machine, task)
+    return Plan(replace(launched, devices=machine.devices), config)
 
 
 def plan_evaluate(spec: Spec, prepared: Prepared, run: str, launch: int, machine: Machine) -> Plan:
@@ -79,7 +82,7 @@ def config_for(
     if micro_batch_size is not None:
         training = spec.training.model_copy(update={"micro_batch_size": micro_batch_size})
         spec = spec.model_copy(update={"training": training})
-    return render(spec, machine.device, facts)
+    return render(spec, machine, facts)
 
 
 def _with_inputs(

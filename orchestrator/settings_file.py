@@ -15,8 +15,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from orchestrator.errors import SettingsFileError
 from orchestrator.machines import MACHINES, Machine, SlowTemplates
+from orchestrator.spec.base import Closed, Label, Name, broken_rule
 from orchestrator.spec.faults import spec_faults, without_secrets
-from orchestrator.spec.models import Closed, Label, Name, broken_rule
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
 
 _Selected = Annotated[str, StringConstraints(max_length=253)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.axolotl.render import Config, DatasetFacts, MachineClass, render
+from orchestrator.axolotl.render import Config, DatasetFacts, render
+from orchestrator.machines import MACHINES, Machine
 from orchestrator.spec.load import parse_spec
 from orchestrator.spec.models import Spec
 
@@ -23,15 +24,31 @@ mapping:
     - {role: assistant, content: "{{ queue }}"}
 """
 
+MACHINES_OF = {**MACHINES, "cpu-2": Machine("cpu-2", "cpu", 2), "gpu-4": Machine("gpu-4", "gpu", 4)}
+
 ADAPTERS = {
     "lora": "adapter: {kind: lora, r: 16, alpha: 32, dropout: 0.05}\n",
+    "qlora": "adapter: {kind: qlora}\n",
     "full": "adapter: {kind: full}\n",
 }
 EXTRAS = {
-    "early-stopping": "training: {max_steps: 40, eval_steps: 5, early_stopping: {patience: 3}}\n",
-    "pass-through": "adapter: {kind: lora, target_modules: [q_proj, v_proj]}\n"
-    "axolotl: {neftune_noise_alpha: 5, lr_groups: [{name: head, modules: [lm_head], lr: 1e-6}],"
-    " cosine_min_lr_ratio: 0.1, peft_use_rslora: true}\n",
+    "early-stopping": ("gpu", "training: {max_steps: 40, eval_steps: 5, early_stopping: {patience: 3}}\n"),
+    "pass-through": (
+        "gpu",
+        "adapter: {kind: lora, target_modules: [q_proj, v_proj]}\n"
+        "axolotl: {neftune_noise_alpha: 5, lr_groups: [{name: head, modules: [lm_head], lr: 1e-6}],"
+        " lr_scheduler_kwargs: {power: 2.0}, peft_use_rslora: true}\n"
+        "training: {scheduler: polynomial, min_lr_ratio: 0.1}\n",
+    ),
+    "checkpoints-by-steps": ("cpu", "training: {checkpoint_steps: 50, gradient_checkpointing: true}\n"),
+    "stable-decay": ("gpu", "training: {scheduler: warmup_stable_decay, decay_ratio: 0.2}\n"),
+    "lora-ddp-cpu": ("cpu-2", ""),
+    "qlora-ddp-gpu": ("gpu-4", "adapter: {kind: qlora}\n"),
+    "qlora-fsdp-gpu": ("gpu-4", "adapter: {kind: qlora}\ncompute: {parallel: fsdp}\n"),
+    "full-fsdp-gpu": (
+        "gpu-4",
+        "adapter: {kind: full}\ncompute: {parallel: fsdp}\ntraining: {packing: true}\n",
+    ),
 }
 
 
@@ -41,12 +58,11 @@ def spec_of(text: str) -> Spec:
 
 def configs() -> Iterator[tuple[str, Config]]:
     """Every config, with the name of its golden file."""
-    machine_classes: tuple[MachineClass, ...] = ("cpu", "gpu")
     for adapter, text in ADAPTERS.items():
         for packing in (False, True):
             training = f"training: {{epochs: 3, learning_rate: 2e-5, packing: {str(packing).lower()}}}\n"
-            for machine_class in machine_classes:
-                name = f"{adapter}-{'packed' if packing else 'unpacked'}-{machine_class}"
-                yield name, render(spec_of(text + training), machine_class, FACTS)
-    for name, text in EXTRAS.items():
-        yield name, render(spec_of(text), "gpu", FACTS)
+            for machine in MACHINES.values():
+                name = f"{adapter}-{'packed' if packing else 'unpacked'}-{machine.name}"
+                yield name, render(spec_of(text + training), machine, FACTS)
+    for name, (machine_name, text) in EXTRAS.items():
+        yield name, render(spec_of(text), MACHINES_OF[machine_name], FACTS)

@@ -10,17 +10,20 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.axolotl.dump import dump_yaml
+from orchestrator.axolotl.interlocks import interlock_faults
 from orchestrator.axolotl.keys import pass_through_faults
-from orchestrator.axolotl.schedule import DatasetFacts, MachineClass, Schedule, schedule
+from orchestrator.axolotl.schedule import DatasetFacts, Schedule, schedule
 from orchestrator.axolotl.schema import AXOLOTL_VERSION, problems
 from orchestrator.errors import Fault, SpecError
+from orchestrator.machines import Machine
 from orchestrator.shipped import templates_folder
 from orchestrator.spec.document import dotted
 from orchestrator.spec.faults import shown
-from orchestrator.spec.models import Adapter, Spec, Training
+from orchestrator.spec.models import Spec
+from orchestrator.spec.training import Adapter, Training
 from orchestrator.spec.yaml import read_yaml
 
-__all__ = ["Config", "DatasetFacts", "MachineClass", "render"]
+__all__ = ["Config", "DatasetFacts", "render", "template_names"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Config:
     """An Axolotl config: its keys, its YAML text, and the figures of the run.
 
     `text` is the same bytes for the same spec, dataset and versions. `steps` is None for a packed run
-    without max_steps: how many sequences there are is known once Axolotl has packed them. `eval_steps`
-    is None without held-out rows.
+    without max_steps: how many sequences there are is known once Axolotl has packed them. `save_steps`
+    is None where checkpoints come by time, `eval_steps` without held-out rows.
     """
 
     keys: Mapping[str, Any]
@@ -37,23 +40,26 @@ class Config:
     steps: int | None
     micro_batch_size: int
     accumulation: int
-    save_steps: int
+    save_steps: int | None
     eval_steps: int | None
 
 
-def render(spec: Spec, machine_class: MachineClass, facts: DatasetFacts) -> Config:
-    """The config of a spec on one class of machine.
+def render(spec: Spec, machine: Machine, facts: DatasetFacts) -> Config:
+    """The config of a spec on a machine.
 
-    Raises SpecError for keys under `axolotl` that may not stand there, and where the dataset cannot be
-    trained on as the spec asks; its faults have paths, and no places yet (spec.load.with_places).
+    Raises SpecError for keys under `axolotl` that may not stand there, and where the dataset or the
+    machine cannot do what the spec asks; its faults have paths, and no places yet (spec.load.with_places).
     """
-    figures = schedule(spec.training, machine_class, facts)
-    keys = _from_templates(spec, machine_class)
+    if faults := [*_machine_faults(spec, machine), *pass_through_faults(spec.axolotl)]:
+        raise SpecError(faults)
+    figures = schedule(spec.training, machine, facts)
+    keys = _from_templates(spec, machine)
     keys |= _adapter(spec.adapter) | _training(spec.training, figures) | _held_out(spec, keys, figures)
-    keys |= dict(sorted(spec.axolotl.items()))
-    if faults := [*_data_faults(spec, facts, figures), *pass_through_faults(spec.axolotl)] or _schema_faults(
-        keys
-    ):
+    keys |= _recomputation(spec.training, keys)
+    if faults := [*_data_faults(spec, facts, figures), *interlock_faults(spec, machine, keys)]:
+        raise SpecError(faults)
+    keys = _passed_through(keys, spec.axolotl)
+    if faults := _schema_faults(keys):
         raise SpecError(faults)
     return Config(
         keys=keys,
@@ -66,12 +72,25 @@ def render(spec: Spec, machine_class: MachineClass, facts: DatasetFacts) -> Conf
     )
 
 
-def _from_templates(spec: Spec, machine_class: MachineClass) -> dict[str, Any]:
-    packing = "packed" if spec.training.packing else "unpacked"
+def template_names(spec: Spec, machine: Machine) -> list[str]:
+    """The templates of a spec on a machine, in the order they are laid over each other."""
+    training = spec.training
+    names = [spec.method, spec.adapter.kind, "packed" if training.packing else "unpacked", machine.device]
+    if machine.devices > 1:
+        names.append(spec.compute.parallel or "ddp")
+    if training.checkpoint_seconds and not training.early_stopping:
+        names.append("checkpoints_by_time")
+    return names
+
+
+def _from_templates(spec: Spec, machine: Machine) -> dict[str, Any]:
     keys: dict[str, Any] = {}
-    for name in (spec.method, spec.adapter.kind, packing, machine_class):
+    for name in template_names(spec, machine):
         file = templates_folder() / f"{name}.yaml"
         keys |= read_yaml(file.read_bytes(), file.name).value or {}
+    if spec.adapter.kind == "qlora" and "fsdp_config" in keys:
+        # Quantised weights have another shape than the others' placeholders: each process reads them.
+        keys["fsdp_config"]["cpu_ram_efficient_loading"] = False
     return keys
 
 
@@ -97,7 +116,7 @@ def _training(training: Training, figures: Schedule) -> dict[str, Any]:
         "num_epochs": training.epochs,
         "max_steps": figures.max_steps,
         "learning_rate": training.learning_rate,
-        "lr_scheduler": training.scheduler,
+        **_scheduler(training, figures),
         "warmup_steps": figures.warmup_steps,
         "warmup_ratio": training.warmup_ratio if figures.warmup_steps is None else None,
         "weight_decay": training.weight_decay,
@@ -105,6 +124,23 @@ def _training(training: Training, figures: Schedule) -> dict[str, Any]:
         "save_steps": figures.save_steps,
     }
     return {key: value for key, value in keys.items() if value is not None}
+
+
+def _scheduler(training: Training, figures: Schedule) -> dict[str, Any]:
+    """The schedule, with the learning rate it ends at where Axolotl is told one."""
+    floor = training.min_lr_ratio
+    keys: dict[str, Any] = {"lr_scheduler": training.scheduler}
+    match training.scheduler:
+        case "cosine" | "rex":
+            keys["cosine_min_lr_ratio"] = floor
+        case "polynomial":  # transformers' own end, 1e-7, is above the peak of a very low one
+            keys["lr_scheduler_kwargs"] = {"lr_end": training.learning_rate * (floor or 0.0)}
+        case "warmup_stable_decay":
+            keys["lr_scheduler_kwargs"] = {
+                "num_decay_steps": figures.decay_steps,
+                "min_lr_ratio": floor or 0.0,
+            }
+    return keys
 
 
 def _held_out(spec: Spec, keys: Mapping[str, Any], figures: Schedule) -> dict[str, Any]:
@@ -127,6 +163,50 @@ def _held_out(spec: Spec, keys: Mapping[str, Any], figures: Schedule) -> dict[st
     return evaluation
 
 
+def _recomputation(training: Training, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether activations are computed again: as the spec says, else as the machine's template does.
+
+    FSDP has a way of its own, and the trainer refuses to do both.
+    """
+    wanted = keys["gradient_checkpointing"]
+    if training.gradient_checkpointing is not None:
+        wanted = training.gradient_checkpointing
+    if "fsdp_config" in keys:
+        sharded = {**keys["fsdp_config"], "activation_checkpointing": wanted}
+        return {"gradient_checkpointing": False, "fsdp_config": sharded}
+    again: dict[str, Any] = {"gradient_checkpointing": wanted}
+    if wanted:
+        again["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
+    return again
+
+
+def _passed_through(keys: Mapping[str, Any], passed: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys with those of the spec's section `axolotl`; the arguments of a schedule are joined."""
+    arguments = {**(keys.get("lr_scheduler_kwargs") or {}), **(passed.get("lr_scheduler_kwargs") or {})}
+    joined = {"lr_scheduler_kwargs": arguments} if arguments else {}
+    return {**keys, **dict(sorted(passed.items())), **joined}
+
+
+def _machine_faults(spec: Spec, machine: Machine) -> list[Fault]:
+    """What the spec asks of the machine that it cannot do."""
+    faults, training, parallel = [], spec.training, spec.compute.parallel
+    if parallel and machine.devices == 1:
+        what = f"the machine {machine.name} has one device, so there is nothing to share"
+        fix = "remove it, or take a machine with several devices"
+        faults.append(Fault(what, fix, path="compute.parallel", value=parallel))
+    elif parallel == "fsdp" and machine.device == "cpu":
+        what = "fsdp shares a model over GPUs, and this machine has none"
+        faults.append(Fault(what, "set parallel: ddp", path="compute.parallel", value=parallel))
+    at_once = machine.devices * (training.micro_batch_size or 1)
+    if training.batch_size % at_once:
+        micro = f" of {training.micro_batch_size} examples each" if training.micro_batch_size else ""
+        what = f"batch_size is not a multiple of the machine's {machine.devices} devices{micro}"
+        near = max(1, round(training.batch_size / at_once)) * at_once
+        value = str(training.batch_size)
+        faults.append(Fault(what, f"set it to {near}", path="training.batch_size", value=value))
+    return faults
+
+
 def _data_faults(spec: Spec, facts: DatasetFacts, figures: Schedule) -> list[Fault]:
     if facts.rows < 1:
         return [Fault("no row is left to train on", "look at what the checks dropped", path="dataset.source")]
@@ -134,6 +214,10 @@ def _data_faults(spec: Spec, facts: DatasetFacts, figures: Schedule) -> list[Fau
     if held_out is not None and facts.validation_rows < 1:
         fix = "hold out a larger share, or leave validation out"
         return [Fault("no row is held out", fix, path="dataset.validation", value=shown(held_out))]
+    if training.scheduler == "warmup_stable_decay" and figures.decay_steps is None:
+        what = "the schedule must know how many steps there are, which packing decides"
+        fix = "set training.max_steps, or take another schedule"
+        return [Fault(what, fix, path="training.scheduler", value=training.scheduler)]
     if training.early_stopping and (training.eval_steps or 0) > (figures.steps or math.inf):
         what = f"the run has {figures.steps} steps, so early stopping would never see an evaluation"
         value = str(training.eval_steps)

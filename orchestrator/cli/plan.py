@@ -88,12 +88,19 @@ def _described(planned: _Planned) -> str:
             "tokens": f"{train['tokens']:,} an epoch, {train['trained_tokens']:,} of them trained",
             "steps": f"{'' if planned.exact else 'about '}{planned.steps:,}",
             "batch": batch,
-            "checkpoints": f"every {config.save_steps} steps",
+            "checkpoints": _checkpoints(planned),
             "evaluation": evaluation,
             "publishes": ", ".join(_targets(planned.loaded)) or "nothing",
         }
     )
     return f"{summary}\n\n--- axolotl.yaml\n{config.text}".rstrip()
+
+
+def _checkpoints(planned: _Planned) -> str:
+    """How often: by time, or by steps where the spec or early stopping says so."""
+    if planned.config.save_steps:
+        return f"every {planned.config.save_steps} steps"
+    return f"every {(planned.loaded.spec.training.checkpoint_seconds or 0) / 60:g} minutes"
 
 
 def _plain(planned: _Planned) -> dict[str, Any]:

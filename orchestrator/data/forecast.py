@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.optimizer_steps import packed_steps, unpacked_steps
-from orchestrator.spec.models import Training
+from orchestrator.spec.training import Training
 
 
 @dataclass(frozen=True)

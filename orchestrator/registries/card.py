@@ -54,7 +54,7 @@ class CardFacts:
     run_id: str
     base_model: str
     method: str
-    kind: Literal["lora", "full"]
+    kind: Literal["lora", "qlora", "full"]
     adapter_config: Mapping[str, Any] | None = None
     description: str | None = None
     license: str | None = None
@@ -160,7 +160,7 @@ def provenance(
 
 
 def _front_matter(facts: CardFacts) -> str:
-    lora = facts.kind == "lora"
+    lora = facts.kind != "full"
     values = {
         "base_model": _model_and_revision(facts.base_model)[0],
         "base_model_relation": "adapter" if lora else "finetune",
@@ -168,14 +168,16 @@ def _front_matter(facts: CardFacts) -> str:
         "license": facts.license,
         "pipeline_tag": "text-generation",
         "datasets": [facts.dataset] if facts.dataset else None,
-        "tags": ["axolotl", *(["lora"] if lora else []), facts.method],
+        "tags": ["axolotl", *([facts.kind] if lora else []), facts.method],
     }
     known = {key: value for key, value in values.items() if value is not None}
     return f"---\n{yaml.safe_dump(known, sort_keys=False, allow_unicode=True)}---"
 
 
 def _summary(facts: CardFacts) -> str:
-    what = "A LoRA adapter for" if facts.kind == "lora" else "All weights of a fine-tuned"
+    what = {"lora": "A LoRA adapter for", "qlora": "A QLoRA adapter for"}.get(
+        facts.kind, "All weights of a fine-tuned"
+    )
     made = f"{what} `{_model_and_revision(facts.base_model)[0]}`, trained with {facts.method} by Axolotl."
     return f"{facts.description.strip()}\n\n{made}" if facts.description else made
 

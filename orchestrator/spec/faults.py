@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Fault
+from orchestrator.spec.base import ALIAS_PATTERN, NAME_PATTERN
 from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, dotted, fault_at
-from orchestrator.spec.models import ALIAS_PATTERN, NAME_PATTERN, Spec
+from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES
 from orchestrator.spec.secrets import redact
 from orchestrator.spec.yaml import plain_scalar

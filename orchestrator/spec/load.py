@@ -15,6 +15,7 @@ from orchestrator.errors import Fault, NotFoundError, SpecError
 from orchestrator.spec.document import Document, Place, fault_at, parse_path
 from orchestrator.spec.faults import shown, spec_faults, without_secrets
 from orchestrator.spec.models import Spec
+from orchestrator.spec.rules import rule_faults
 from orchestrator.spec.secrets import Secret, find_secret
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
 
@@ -55,6 +56,8 @@ def parse_spec(data: bytes, path: Path) -> Loaded:
             spec = Spec.model_validate(document.value)
         except ValidationError as error:
             faults += spec_faults(error, document)
+        else:
+            faults += [_placed(document, fault) for fault in rule_faults(spec)]
     faults = [*_secret_faults(document), *faults]
     if faults or spec is None:
         raise SpecError(list(dict.fromkeys(map(without_secrets, faults))))
@@ -73,7 +76,7 @@ def locate(loaded: Loaded, path: str) -> Place:
 
 def with_places(loaded: Loaded, faults: Iterable[Fault]) -> list[Fault]:
     """Faults found later, each with the place of its `path` where it has none of its own."""
-    return [fault if fault.line or fault.file else _placed(loaded, fault) for fault in faults]
+    return [fault if fault.line or fault.file else _placed(loaded.document, fault) for fault in faults]
 
 
 def spec_schema() -> dict[str, Any]:
@@ -86,8 +89,8 @@ def spec_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _placed(loaded: Loaded, fault: Fault) -> Fault:
-    place = locate(loaded, fault.path or "")
+def _placed(document: Document, fault: Fault) -> Fault:
+    place = document.place(parse_path(fault.path or ""), key=True)
     return replace(fault, file=place.file, line=place.line, column=place.column)
 
 

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$"
-ALIAS_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,99}$"
+from orchestrator.spec.base import Alias, Closed, ColumnName, Label, Name, Text, broken_rule
+from orchestrator.spec.training import Adapter, Compute, Training
 
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
-ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Alias = Annotated[str, StringConstraints(pattern=ALIAS_PATTERN)]
 Role = Literal["system", "user", "assistant", "tool"]
-
-
-def broken_rule(what: str, fix: str, *at: str | int) -> PydanticCustomError:
-    """The error of a rule over several fields: what is wrong, the fix, and the field it shows at."""
-    return PydanticCustomError("spec_rule", "{what}", {"what": what, "fix": fix, "at": at})
-
-
-class Closed(BaseModel):
-    """A frozen model that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
 class Dataset(Closed):
@@ -94,109 +77,6 @@ class Mapping(Closed):
                 "messages",
             )
         return self
-
-
-class Adapter(Closed):
-    """What is trained: a low-rank adapter, or every weight of the base model."""
-
-    kind: Literal["lora", "full"] = Field(description="`lora` trains a small adapter, `full` all weights.")
-    r: int = Field(default=16, ge=1, le=512, description="Rank of the adapter's matrices.")
-    alpha: int = Field(default=32, ge=1, le=2048, description="Scale of the adapter; the usual is twice r.")
-    dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of adapter inputs dropped in training."
-    )
-    target_modules: list[Label] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        description="Layers to adapt; every linear layer if left out.",
-    )
-
-    @model_validator(mode="after")
-    def _only_lora_has_a_rank(self) -> Self:
-        lora_only = sorted(self.model_fields_set - {"kind"})
-        if self.kind == "full" and lora_only:
-            raise broken_rule("kind full has no such field", "remove it, or set kind: lora", lora_only[0])
-        return self
-
-
-class EarlyStopping(Closed):
-    """When training ends before its last step; the best checkpoint is then what is published."""
-
-    patience: int = Field(ge=1, le=1000, description="Evaluations without a lower eval_loss before the end.")
-
-
-class Training(Closed):
-    """How long and how fast."""
-
-    epochs: float = Field(default=3.0, gt=0, le=1000, description="Passes over the training rows.")
-    max_steps: int | None = Field(
-        default=None,
-        ge=1,
-        le=10_000_000,
-        description="Optimizer steps at which training ends, if sooner; with packing, always.",
-    )
-    learning_rate: float = Field(default=2e-4, gt=0, le=1, description="Peak learning rate.")
-    scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
-        default="cosine", description="How the learning rate falls after the warm-up."
-    )
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="Share of all steps spent warming up.")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="Weight decay of AdamW.")
-    max_grad_norm: float = Field(
-        default=1.0, gt=0, le=1000, description="Gradients are clipped to this norm."
-    )
-    sequence_len: int = Field(
-        default=2048,
-        ge=16,
-        le=1_048_576,
-        description="Tokens of the longest example; longer ones are dropped.",
-    )
-    batch_size: int = Field(
-        default=32, ge=1, le=65_536, description="Examples (packed: sequences) per optimizer step."
-    )
-    micro_batch_size: int | None = Field(
-        default=None, ge=1, le=4096, description="Examples on the device at once; chosen when left out."
-    )
-    packing: bool = Field(default=False, description="Put several short examples into one sequence.")
-    eval_steps: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Steps between evaluations; chosen when left out."
-    )
-    checkpoint_steps: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Steps between checkpoints; chosen when left out."
-    )
-    early_stopping: EarlyStopping | None = Field(default=None, description="End early when eval_loss stalls.")
-    seed: int = Field(default=42, ge=0, lt=2**32, description="Seed of initialisation and order.")
-
-    @model_validator(mode="after")
-    def _micro_divides_batch(self) -> Self:
-        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
-            raise broken_rule(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}",
-                "make it a divisor of batch_size, or leave it out",
-                "micro_batch_size",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _best_checkpoint_exists(self) -> Self:
-        """Axolotl keeps the best checkpoint only where each checkpoint was evaluated."""
-        evaluations, checkpoints = self.eval_steps or 1, self.checkpoint_steps or 0
-        if self.early_stopping and checkpoints % evaluations:
-            raise broken_rule(
-                f"early stopping needs checkpoint_steps to be a multiple of eval_steps ({self.eval_steps})",
-                "leave checkpoint_steps out, or make it such a multiple",
-                "checkpoint_steps",
-            )
-        return self
-
-
-class Compute(Closed):
-    """Where it runs."""
-
-    machine: Name = Field(default="cpu", description="An entry of the operator's catalogue of machines.")
-    max_hours: float | None = Field(
-        default=None, gt=0, le=10_000, description="Hours of training after which the run is stopped."
-    )
 
 
 class Evaluate(Closed):
@@ -271,17 +151,6 @@ class Spec(Closed):
         if self.mapping.text is not None:
             what = "a mapping of text is for pre-training, and this method trains on conversations"
             raise broken_rule(what, "map to `messages` or a `conversation`", "mapping", "text")
-        return self
-
-    @model_validator(mode="after")
-    def _held_out_rows_where_needed(self) -> Self:
-        needs: tuple[tuple[str, ...], ...] = (
-            *([("evaluate",)] if self.evaluate else []),
-            *([("training", "early_stopping")] if self.training.early_stopping else []),
-            *([("training", "eval_steps")] if self.training.eval_steps else []),
-        )
-        if needs and self.dataset.validation is None:
-            raise broken_rule("this needs held-out rows", "set dataset.validation, such as 0.05", *needs[0])
         return self
 
     @property

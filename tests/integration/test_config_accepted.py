@@ -46,8 +46,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("accepted")
     job, result = folder / "job.json", folder / "result.json"
     shown = [
-        {"name": name, "text": config.text, "gpu": not name.endswith("cpu")}
-        for name, config in CONFIGS.items()
+        {"name": name, "text": config.text, "gpu": config.keys["bf16"]} for name, config in CONFIGS.items()
     ]
     shown += [{"name": name, "text": text, "gpu": name == "no-cadence"} for name, text in WRONG.items()]
     job.write_text(json.dumps({"configs": shown, "sums": sums()}))

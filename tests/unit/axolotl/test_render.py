@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from rendered import FACTS, configs, spec_of
+from rendered import FACTS, MACHINES_OF, configs, spec_of
 
 from orchestrator.axolotl.dump import dump_yaml
 from orchestrator.axolotl.render import Config, render
@@ -28,12 +28,12 @@ CONFIGS = dict(configs())
 
 
 def rendered(training: str = "", **facts: int) -> Config:
-    return render(spec_of(f"training: {{{training}}}\n"), "cpu", replace(FACTS, **facts))
+    return render(spec_of(f"training: {{{training}}}\n"), MACHINES_OF["cpu"], replace(FACTS, **facts))
 
 
 def refused(text: str) -> list[Fault]:
     with pytest.raises(SpecError) as caught:
-        render(spec_of(text), "cpu", FACTS)
+        render(spec_of(text), MACHINES_OF["cpu"], FACTS)
     return list(caught.value.faults)
 
 
@@ -123,28 +123,28 @@ def test_the_micro_batch_divides_the_batch_and_fits(
 ) -> None:
     packed = str(packing).lower()
     spec = spec_of(f"training: {{batch_size: {batch}, sequence_len: 8192, packing: {packed}}}\n")
-    config = render(spec, machine, replace(FACTS, longest=length))
+    config = render(spec, MACHINES_OF[machine], replace(FACTS, longest=length))
     assert (config.micro_batch_size, config.accumulation) == (micro, batch // micro)
 
 
 @pytest.mark.parametrize(
     ("training", "save", "evaluate"),
     [
-        ("", 18, 18),
-        ("max_steps: 5", 1, 1),
+        ("", None, 18),
+        ("max_steps: 5", None, 1),
+        ("checkpoint_minutes: 5, packing: true, sequence_len: 512", None, 4),
         ("checkpoint_steps: 50", 50, 10),
-        ("eval_steps: 7", 21, 7),
-        ("eval_steps: 30", 30, 30),
+        ("eval_steps: 7", None, 7),
         ("eval_steps: 7, checkpoint_steps: 50", 50, 7),
-        ("eval_steps: 5, early_stopping: {patience: 2}", 20, 5),
+        ("early_stopping: {patience: 2}", 18, 18),
+        ("eval_steps: 5, early_stopping: {patience: 2}", 5, 5),
         ("checkpoint_steps: 17, early_stopping: {patience: 2}", 17, 17),
-        ("packing: true, sequence_len: 512", 4, 4),
     ],
 )
-def test_the_cadence(training: str, save: int, evaluate: int) -> None:
+def test_the_cadence(training: str, save: int | None, evaluate: int) -> None:
     config = rendered(training)
     assert (config.save_steps, config.eval_steps) == (save, evaluate)
-    assert (config.keys["save_steps"], config.keys["eval_steps"]) == (save, evaluate)
+    assert (config.keys["save_steps"], config.keys["eval_steps"]) == (save or 1_000_000_000, evaluate)
 
 
 @given(
@@ -162,6 +162,7 @@ def test_early_stopping_always_has_its_best_checkpoint(
     training = ", ".join(f"{key}: {value}" for key, value in wanted.items() if value)
     config = rendered(f"{training}{', ' if training else ''}early_stopping: {{patience: 1}}", rows=rows)
     assert config.eval_steps
+    assert config.save_steps
     assert config.save_steps % config.eval_steps == 0
     assert config.keys["load_best_model_at_end"] is True
 
@@ -169,7 +170,7 @@ def test_early_stopping_always_has_its_best_checkpoint(
 def test_without_held_out_rows_nothing_is_evaluated() -> None:
     whole = spec_of("")
     spec = whole.model_copy(update={"dataset": whole.dataset.model_copy(update={"validation": None})})
-    keys = render(spec, "cpu", replace(FACTS, validation_rows=0)).keys
+    keys = render(spec, MACHINES_OF["cpu"], replace(FACTS, validation_rows=0)).keys
     assert not {"test_datasets", "eval_steps", "early_stopping_patience"} & set(keys)
     assert keys["load_best_model_at_end"] is False
 
@@ -203,7 +204,7 @@ def test_early_stopping_without_an_evaluation_is_refused() -> None:
         ("neftune_noise_alpha: true", "must be a number from 0 to 100", None),
         ("neftune_noise_alpha:", "has no value", "give it one, or remove the key"),
         ("optimizer: sgd", "must be adamw_torch or", None),
-        ("gradient_checkpointing: 1", "must be true or false or offload", None),
+        ("activation_offloading: disk", "must be true or false or legacy or hidden_states", None),
         ("curriculum_sampling: maybe", "must be true or false", None),
         ("dataloader_num_workers: 1.5", "must be a whole number", None),
     ],

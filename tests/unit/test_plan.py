@@ -1,0 +1,31 @@
+"""What a launch is told: its devices, and how often to save."""
+
+from __future__ import annotations
+
+import pytest
+from rendered import FACTS, MACHINES_OF, spec_of
+
+from orchestrator.plan import Prepared, plan_train
+
+PREPARED = Prepared("model", "dataset", FACTS)
+
+
+@pytest.mark.parametrize(
+    ("training", "task"),
+    [
+        ("", {"checkpoint_seconds": 900}),
+        ("checkpoint_minutes: 2", {"checkpoint_seconds": 120}),
+        ("checkpoint_steps: 9", {}),
+        ("early_stopping: {patience: 1}", {"checkpoint_seconds": 900}),
+    ],
+)
+def test_a_train_launch_knows_its_devices_and_its_cadence(training: str, task: dict[str, float]) -> None:
+    spec = spec_of(f"training: {{{training}}}\n")
+    launch = plan_train(spec, PREPARED, "run", 2, MACHINES_OF["cpu-2"]).launch
+    assert (launch.devices, launch.task) == (2, task)
+
+
+def test_a_smaller_micro_batch_keeps_the_batch() -> None:
+    config = plan_train(spec_of(""), PREPARED, "run", 2, MACHINES_OF["gpu-4"], 2).config
+    assert config
+    assert (config.micro_batch_size, config.accumulation) == (2, 4)
