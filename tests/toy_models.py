@@ -19,6 +19,9 @@ SENTENCES = (
     "user assistant system tool function call response id type parameters object string",
 )
 
+# A safetensors file that is whole and holds no weight.
+NO_WEIGHTS = (2).to_bytes(8, "little") + b"{}"
+
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>' + '\\n' }}{% endfor %}"

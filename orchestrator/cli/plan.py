@@ -13,6 +13,7 @@ from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
     from orchestrator.axolotl.render import Config
+    from orchestrator.estimate.model import Model
     from orchestrator.settings import Settings
     from orchestrator.spec.load import Loaded
     from orchestrator.steps.prepare import Inspection
@@ -51,6 +52,7 @@ class _Planned:
     loaded: Loaded
     found: Inspection
     config: Config
+    model: Model | None
     steps: int
     exact: bool
 
@@ -59,8 +61,10 @@ def _planned(loaded: Loaded, settings: Settings) -> _Planned:
     """Raises SpecError with every fault of spec, base model, data and config."""
     from orchestrator.axolotl.render import DatasetFacts
     from orchestrator.data.prepare import facts_of
+    from orchestrator.estimate.model import read_model
     from orchestrator.plan import config_for
     from orchestrator.spec.load import with_places
+    from orchestrator.staging import resolve_model
     from orchestrator.steps.prepare import inspect
 
     found = inspect(loaded.spec, loaded.path.parent)
@@ -72,7 +76,8 @@ def _planned(loaded: Loaded, settings: Settings) -> _Planned:
     except SpecError as error:
         raise SpecError(with_places(loaded, error.faults)) from error
     exact = config.steps is not None
-    return _Planned(loaded, found, config, config.steps or found.forecast.steps, exact)
+    model = read_model(resolve_model(loaded.spec.base_model, loaded.path.parent).folder)
+    return _Planned(loaded, found, config, model, config.steps or found.forecast.steps, exact)
 
 
 def _described(planned: _Planned) -> str:
@@ -83,6 +88,7 @@ def _described(planned: _Planned) -> str:
         {
             "run": planned.loaded.spec.name,
             "base model": planned.loaded.spec.base_model,
+            "parameters": _parameters(planned),
             "machine": planned.loaded.spec.compute.machine,
             "rows": f"{train['rows']:,}",
             "tokens": f"{train['tokens']:,} an epoch, {train['trained_tokens']:,} of them trained",
@@ -101,6 +107,15 @@ def _checkpoints(planned: _Planned) -> str:
     if planned.config.save_steps:
         return f"every {planned.config.save_steps} steps"
     return f"every {(planned.loaded.spec.training.checkpoint_seconds or 0) / 60:g} minutes"
+
+
+def _parameters(planned: _Planned) -> str | None:
+    from orchestrator.estimate.trainable import trainable_parameters
+
+    if planned.model is None:
+        return None
+    trained, whole = trainable_parameters(planned.model, planned.config.keys), planned.model.parameters
+    return f"{whole:,}, {trained:,} of them trained ({trained / whole:.2%})"
 
 
 def _plain(planned: _Planned) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_models import MODELS
+from toy_models import MODELS, NO_WEIGHTS
 
 AXO = Path(sys.executable).parent / "axo"
 SPEC = """\
@@ -27,7 +27,7 @@ training: {sequence_len: 256, batch_size: 4}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     MODELS["chatml"].write(tmp_path / "base")
-    (tmp_path / "base" / "model.safetensors").write_bytes(b"\0" * 64)
+    (tmp_path / "base" / "model.safetensors").write_bytes(NO_WEIGHTS)
     rows = [{"text": f"ticket {number}", "queue": "billing"} for number in range(40)]
     (tmp_path / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "spec.yaml").write_text(SPEC)
