@@ -93,7 +93,7 @@ def _where(source: str | None, schema: pl.Schema, faults: list[Fault]) -> pl.Exp
     if source is None:
         return None
     try:
-        return compile_condition(source, schema)
+        return compile_condition(source, schema).holds
     except TemplateFault as error:
         faults += [_at("mapping.where", fault) for fault in error.faults]
         return None

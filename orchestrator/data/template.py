@@ -30,10 +30,20 @@ from dataclasses import dataclass
 import polars as pl
 
 from orchestrator.data.template_compile import Walk
+from orchestrator.data.template_outside import Reading
 from orchestrator.data.template_reference import render_reference
+from orchestrator.data.template_slow import Task, outcome
 from orchestrator.errors import Fault, SpecError
 
-__all__ = ["Template", "TemplateFault", "compile_condition", "compile_template", "render_reference"]
+__all__ = [
+    "Condition",
+    "Slow",
+    "Template",
+    "TemplateFault",
+    "compile_condition",
+    "compile_template",
+    "render_reference",
+]
 
 Schema = pl.Schema | Mapping[str, pl.DataType | type[pl.DataType]]
 
@@ -51,8 +61,19 @@ class TemplateFault(SpecError):
 
 
 @dataclass(frozen=True)
+class Slow:
+    """The part of a template that runs row by row: a frame needs `outcome` as a column first, and `axo_row`
+    for that. `failure` (String) says on which rows the template cannot be rendered, and why; null on all
+    others. `constructs` are what lies outside the compiled core, with their places."""
+
+    outcome: pl.Expr
+    failure: pl.Expr
+    constructs: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
 class Template:
-    """A compiled template.
+    """A template made ready.
 
     `text` (String, never null) is the rendered text. `empty` (Boolean, never null) says that a field which
     the template printed on this row was missing or came out empty: a yellow verdict. Either may be a lone
@@ -65,22 +86,66 @@ class Template:
     text: pl.Expr
     empty: pl.Expr
     constant: bool
+    slow: Slow | None = None
 
 
-def compile_template(source: str, schema: Schema) -> Template:
-    """Compile a template for rows of a schema; raises TemplateFault with every fault in it."""
+@dataclass(frozen=True)
+class Condition:
+    """A bare Jinja expression made ready: `holds` (Boolean, never null) is its truth, and true where a slow
+    one fails."""
+
+    source: str
+    columns: frozenset[str]
+    holds: pl.Expr
+    slow: Slow | None = None
+
+
+def compile_template(source: str, schema: Schema, slow: str | None = None) -> Template:
+    """Make a template ready for rows of a schema; raises TemplateFault with every fault in it.
+
+    Constructs outside the compiled core are faults too, unless `slow` names the column that is to hold the
+    outcome of rendering row by row.
+    """
     walk = Walk(source, schema)
     body = walk.template(source)
-    if body is None or walk.faults:
-        raise TemplateFault(walk.faults, outside=walk.outside_only)
-    empty = pl.lit(False) if body.empty is None else body.empty
-    return Template(source, frozenset(walk.columns), body.text(), empty, constant=not walk.columns)
+    if body is not None and not walk.told:
+        empty = pl.lit(False) if body.empty is None else body.empty
+        return Template(source, frozenset(walk.columns), body.text(), empty, constant=not walk.columns)
+    columns, outcome = _outside(walk, source, slow, condition=False)
+    field = pl.col(outcome.meta.output_name()).struct.field
+    return Template(
+        source,
+        columns,
+        field("text").fill_null(""),
+        field("empty"),
+        constant=False,
+        slow=Slow(outcome, field("failure"), tuple(told.fault for told in walk.told)),
+    )
 
 
-def compile_condition(source: str, schema: Schema) -> pl.Expr:
-    """Compile a bare Jinja expression to a Boolean, never null; raises TemplateFault like the above."""
+def compile_condition(source: str, schema: Schema, slow: str | None = None) -> Condition:
+    """Make a bare Jinja expression ready; `slow` and faults as for a template."""
     walk = Walk(source, schema)
-    condition = walk.expression(source)
-    if condition is None or walk.faults:
-        raise TemplateFault(walk.faults, outside=walk.outside_only)
-    return condition
+    holds = walk.expression(source)
+    if holds is not None and not walk.told:
+        return Condition(source, frozenset(walk.columns), holds)
+    columns, outcome = _outside(walk, source, slow, condition=True)
+    field = pl.col(outcome.meta.output_name()).struct.field
+    holds = field("failure").is_not_null() | (field("text").fill_null("") != "")
+    return Condition(
+        source, columns, holds, Slow(outcome, field("failure"), tuple(told.fault for told in walk.told))
+    )
+
+
+def _outside(walk: Walk, source: str, slow: str | None, *, condition: bool) -> tuple[frozenset[str], pl.Expr]:
+    """The columns and the outcome of a template that lies outside the core; raises TemplateFault."""
+    reading = Reading(walk.schema, walk.tell)
+    if walk.tree is not None:
+        reading.visit(walk.tree)
+    mistakes = [told.fault for told in walk.told if not told.outside]
+    if mistakes and slow is not None:
+        raise TemplateFault(mistakes, outside=False)
+    if slow is None:
+        raise TemplateFault([told.fault for told in walk.told], outside=not mistakes)
+    task = Task(source, condition, reading.forms)
+    return frozenset(reading.forms), outcome(task, walk.schema).alias(slow)

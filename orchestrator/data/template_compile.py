@@ -45,7 +45,15 @@ TOO_LARGE = "this expression grows too large for the compiled core"
 ARITHMETIC = {nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.FloorDiv: "//", nodes.Mod: "%"}
 
 
-class _Told(Exception):
+@dataclass(frozen=True)
+class Told:
+    """A fault of a template; `outside` where it is a construct that Jinja itself could still run."""
+
+    fault: Fault
+    outside: bool
+
+
+class _AlreadyTold(Exception):
     """A part of this expression has a fault that is already told."""
 
 
@@ -65,21 +73,22 @@ class Body:
 
 
 class Walk:
-    """One walk over one template: the names in force, the columns read, the faults found so far."""
+    """One walk over one template: the names in force, the columns read, the faults told so far."""
 
     def __init__(self, source: str, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> None:
         self.lines = re.split(r"\r\n|\r|\n", source)
         self.schema = {name: instance(dtype) for name, dtype in schema.items()}
         self.columns: set[str] = set()
-        self.faults: list[Fault] = []
-        self.outside_only = True
+        self.told: list[Told] = []
+        self.tree: nodes.Node | None = None
         # A name may hold the refusal or the told fault (None) that reading it would meet.
         self.names: dict[str, Value | Refusal | None] = {}
 
     def template(self, source: str) -> Body | None:
         """The body of a whole template; None, with faults, where it cannot be compiled."""
         with self._parsing():
-            return self.body(SYNTAX.parse(source).body)
+            self.tree = tree = SYNTAX.parse(source)
+            return self.body(tree.body)
         return None
 
     def expression(self, source: str) -> pl.Expr | None:
@@ -89,6 +98,7 @@ class Walk:
             tree = parser.parse_expression()
             if not parser.stream.eos:
                 parser.fail("there is something after the expression")
+            self.tree = tree
             return self.condition(tree)
         return None
 
@@ -131,7 +141,7 @@ class Walk:
                 parts.append(str(value.literal) if value.known and value.kind == "text" else text(value))
                 empties.append(blank(value))
             except Refusal as refusal:
-                self._tell(refusal, node)
+                self.tell(refusal, node)
 
     def _if(
         self, branches: Sequence[tuple[nodes.Node, list[nodes.Node]]], otherwise: list[nodes.Node]
@@ -184,20 +194,20 @@ class Walk:
         if isinstance(statement, nodes.Assign) and isinstance(statement.target, nodes.Name):
             self.names[statement.target.name] = self.value(statement.node)
         elif isinstance(statement, nodes.Assign):
-            self._tell(
+            self.tell(
                 Refusal("{% set %} of several names at once", "set one name at a time", outside=True),
                 statement,
             )
         else:
-            self._tell(outside(statement), statement)
+            self.tell(outside(statement), statement)
 
     def value(self, node: nodes.Node) -> Value | None:
         """The value of an expression; None where it, or a part of it, has a fault (which is then told)."""
         try:
             return self._visit(node)
         except Refusal as refusal:
-            self._tell(refusal, node)
-        except _Told:
+            self.tell(refusal, node)
+        except _AlreadyTold:
             pass
         return None
 
@@ -227,13 +237,13 @@ class Walk:
     def _values(self, found: Iterable[nodes.Node]) -> list[Value]:
         values = [self.value(node) for node in found]
         if None in values:
-            raise _Told
+            raise _AlreadyTold
         return cast("list[Value]", values)
 
     def _sure(self, node: nodes.Node) -> pl.Expr:
         condition = self.condition(node)
         if condition is None:
-            raise _Told
+            raise _AlreadyTold
         return condition
 
     def _const(self, node: nodes.Const) -> Value:
@@ -244,7 +254,7 @@ class Walk:
             return self._column(node.name)
         held = self.names[node.name]
         if held is None:
-            raise _Told
+            raise _AlreadyTold
         if isinstance(held, Refusal):
             raise held
         return held
@@ -356,7 +366,7 @@ class Walk:
         branches = [node.expr1] if node.expr2 is None else [node.expr1, node.expr2]
         values = self._values(branches)
         if condition is None:
-            raise _Told
+            raise _AlreadyTold
         return choose(condition, values[0], values[1] if len(values) > 1 else written(None))
 
     def _concat(self, node: nodes.Concat) -> Value:
@@ -393,16 +403,16 @@ class Walk:
         **dict.fromkeys(ARITHMETIC, _arithmetic),
     }
 
-    def _tell(self, refusal: Refusal, node: nodes.Node) -> None:
-        self.outside_only = self.outside_only and refusal.outside
-        self.faults.append(
-            Fault(refusal.what, refusal.fix, line=node.lineno, column=self._place(node.lineno, refusal.word))
-        )
+    def tell(self, refusal: Refusal, node: nodes.Node) -> None:
+        """Note what is wrong with a part of the template, once."""
+        column = self._place(node.lineno, refusal.word)
+        if not any((one.fault.what, one.fault.line) == (refusal.what, node.lineno) for one in self.told):
+            fault = Fault(refusal.what, refusal.fix, line=node.lineno, column=column)
+            self.told.append(Told(fault, refusal.outside))
 
     def _syntax(self, what: str, line: int | None) -> None:
-        self.outside_only = False
         fix = "write {{ column }} for a value and {% if .. %} .. {% endif %} for a choice"
-        self.faults.append(Fault(what, fix, line=line))
+        self.told.append(Told(Fault(what, fix, line=line), outside=False))
 
     def _place(self, line: int, word: str | None) -> int | None:
         """Where a word stands in a line, if it stands there once: Jinja itself keeps lines only."""

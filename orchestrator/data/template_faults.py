@@ -21,10 +21,6 @@ OUTSIDE: dict[type[nodes.Node], tuple[str, str]] = {
     nodes.With: ("a {% with %} block", "use {% set %}"),
     nodes.AssignBlock: ("a {% set %} block", "write {% set name = ... %} and join texts with `~`"),
     nodes.Block: ("a {% block %}", "write its text in place"),
-    nodes.Extends: ("{% extends %}", "write the whole template in one text"),
-    nodes.Include: ("{% include %}", "write the whole template in one text"),
-    nodes.Import: ("{% import %}", "write the whole template in one text"),
-    nodes.FromImport: ("{% from ... import %}", "write the whole template in one text"),
     nodes.Call: ("a call", "use a filter: `| lower`, `| replace(..)`, `| join(..)`"),
     nodes.List: ("a list made in the template", "use a list after `in`, or write the texts one by one"),
     nodes.Tuple: ("a tuple made in the template", "use it after `in`, or write the texts one by one"),
@@ -35,10 +31,20 @@ OUTSIDE: dict[type[nodes.Node], tuple[str, str]] = {
 }
 
 
+OTHER_TEMPLATES: dict[type[nodes.Node], str] = {
+    nodes.Extends: "{% extends %}",
+    nodes.Include: "{% include %}",
+    nodes.Import: "{% import %}",
+    nodes.FromImport: "{% from ... import %}",
+}
+
+
 def unknown_filter(name: str, core: Iterable[str]) -> Refusal:
     """A filter that only Jinja has, or nobody; `core` names those of the core."""
     there = ", ".join(sorted(core))
-    if name in JINJA_FILTERS:
+    if name == "random":
+        return Refusal("`random` would give other data each time", "take the first or the last", word=name)
+    if name in JINJA_FILTERS and name not in core:
         return Refusal(
             f"the filter `{name}` lies outside the compiled core",
             f"use one of: {there}",
@@ -52,8 +58,23 @@ def unknown_filter(name: str, core: Iterable[str]) -> Refusal:
 
 def outside(node: nodes.Node) -> Refusal:
     """A construct that only Jinja runs."""
+    if type(node) in OTHER_TEMPLATES:
+        what = f"there is no other template for {OTHER_TEMPLATES[type(node)]} to read"
+        return Refusal(what, "write the whole template in one text")
     construct, fix = OUTSIDE.get(type(node), (f"`{type(node).__name__}`", "use fields, filters and {% if %}"))
     return Refusal(f"{construct} lies outside the compiled core", fix, outside=True)
+
+
+def unknown_test(name: str, known: Iterable[str]) -> Refusal:
+    """A test that nobody has."""
+    words = sorted(one for one in known if one.isalpha())
+    fix = f"{_did_you_mean(name, words)}the tests are: {', '.join(words)}"
+    return Refusal(f"there is no test `{name}`", fix, word=name)
+
+
+def unknown_field(name: str, fields: Iterable[str]) -> Refusal:
+    """A field that a struct does not have."""
+    return Refusal(f"there is no field {name!r}", f"the fields are {', '.join(sorted(fields))}", word=name)
 
 
 def columns_there_are(name: str, schema: Mapping[str, object]) -> str:

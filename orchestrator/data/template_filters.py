@@ -8,6 +8,7 @@ from functools import cache
 
 import polars as pl
 
+from orchestrator.data.template_faults import unknown_field
 from orchestrator.data.template_json import json_text
 from orchestrator.data.template_values import (
     Refusal,
@@ -50,7 +51,7 @@ def field(value: Value, name: str) -> Value:
         )
     types = {one.name: instance(one.dtype) for one in value.dtype.fields}
     if name not in types:
-        raise Refusal(f"there is no field {name!r}", f"the fields are {', '.join(sorted(types))}", word=name)
+        raise unknown_field(name, types)
     return typed(value.expr.struct.field(name), types[name])
 
 

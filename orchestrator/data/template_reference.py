@@ -5,12 +5,16 @@ It also renders the templates that lie outside the core, one row at a time.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from jinja2 import ChainableUndefined, nodes
-from jinja2.filters import do_int, do_round
+from jinja2 import ChainableUndefined, Environment, nodes, pass_environment
+from jinja2.filters import do_int, do_round, make_attrgetter
+from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
@@ -44,26 +48,42 @@ class Missing(ChainableUndefined):
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja with our rules for null, integers and JSON; templates are checked for unsafe access."""
 
-    intercepted_binops = frozenset(["+", "-", "*", "//", "%"])
+    intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
     intercepted_unops = frozenset(["-"])
 
     def __init__(self) -> None:
-        super().__init__(undefined=Missing, finalize=lambda value: "" if value is None else value)
-        del self.globals["lipsum"]
-        self.filters.update(tojson=_tojson, int=_int, round=_round)
+        super().__init__(undefined=Missing, finalize=self._printed)
+        self.empty = False
+        # Data must come out the same each time.
+        del self.globals["lipsum"], self.filters["random"]
+        self.filters.update(tojson=_tojson, int=_int, round=_round, join=_join, string=printed)
         self.tests.update({"in": _is_in, "none": _is_none, "defined": _is_defined, "undefined": _is_none})
 
+    def _printed(self, value: object) -> str:
+        text = printed(value)
+        self.empty = self.empty or not text
+        return text
+
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """A key of a mapping before any method of its name; otherwise Jinja's own."""
+        """A key of a mapping before any method of its name; raises for what no text, number or list has."""
+        if isinstance(obj, Missing):
+            return obj
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
-        return super().getattr(obj, attribute)
+        return _there(super().getattr(obj, attribute), obj)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """A key of a mapping, an element of a list; Missing for any other."""
+        if isinstance(obj, Missing):
+            return obj
         if isinstance(obj, Mapping):
-            return obj.get(argument, Missing()) if isinstance(argument, str) else Missing()
-        return super().getitem(obj, argument)
+            return obj.get(argument, Missing()) if isinstance(argument, Hashable) else Missing()
+        found = super().getitem(obj, argument)
+        return _there(found, obj) if isinstance(argument, str) else found
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A method of what is missing is missing."""
+        return obj if isinstance(obj, Missing) else super().call(context, obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic that is missing where a side is, where the divisor is 0, or beyond 64 bits."""
@@ -81,24 +101,44 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return _within_64_bits(super().call_unop(context, operator, argument))
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """The text of a row; `empty` where something that was printed was missing or came out empty."""
+
+    text: str
+    empty: bool
+
+
 def render_reference(source: str, row: Mapping[str, object]) -> str:
     """The text of one row by real Jinja under the stated rules; raises what Jinja raises."""
-    return reference(source)(row)
+    return renderer(source)({name: shape(value) for name, value in row.items()}).text
 
 
-def reference(source: str) -> Callable[[Mapping[str, object]], str]:
-    """A template as a function from a row to its text, parsed once; raises what Jinja raises."""
+def renderer(source: str, *, condition: bool = False) -> Callable[[Mapping[str, object]], Rendered]:
+    """A template as a function from a shaped row to its text, parsed once; raises what Jinja raises.
+
+    A `condition` is a bare expression; its text is "1" where it holds, "" where not.
+    """
     sandbox = Sandbox()
-    tree = sandbox.parse(source)
+    tree = _condition(sandbox, source) if condition else sandbox.parse(source)
     _apply_rules(tree)
     tree.set_environment(sandbox)
     template = sandbox.from_string(tree)
 
-    def render(row: Mapping[str, object]) -> str:
-        shaped = {name: shape(value) for name, value in row.items()}
-        return template.render({"row": shaped, **shaped})
+    def render(row: Mapping[str, object]) -> Rendered:
+        sandbox.empty = False
+        text = template.render({"row": row, **row})
+        return Rendered(text, sandbox.empty)
 
     return render
+
+
+def _condition(sandbox: Sandbox, source: str) -> nodes.Template:
+    test = Parser(sandbox, source, state="variable").parse_expression()
+    choice = nodes.CondExpr(test, nodes.Const("1"), nodes.Const(""))
+    template = nodes.Template([nodes.Output([choice])])
+    template.set_lineno(1)
+    return template
 
 
 def shape(value: object) -> object:
@@ -134,6 +174,8 @@ def _ruled(node: nodes.Node) -> nodes.Node:
         return _missing(node.lineno)
     if isinstance(node, nodes.CondExpr) and node.expr2 is None:
         return nodes.CondExpr(node.test, node.expr1, _missing(node.lineno), lineno=node.lineno)
+    if isinstance(node, nodes.Concat):
+        return nodes.Concat([nodes.Filter(one, "string", [], [], None, None) for one in node.nodes])
     if isinstance(node, nodes.Compare):
         found = [_ruled_pair(*pair, node.lineno) for pair in pairs(node)]
         whole = found[0]
@@ -154,6 +196,12 @@ def _ruled_pair(left: nodes.Expr, operator: str, right: nodes.Expr, line: int) -
     return nodes.Compare(left, [nodes.Operand(operator, right)], lineno=line)
 
 
+def _there(found: Any, owner: object) -> Any:
+    if isinstance(found, Missing) and found._undefined_obj is owner and not isinstance(owner, Mapping):
+        found._fail_with_undefined_error()
+    return found
+
+
 def _within_64_bits(value: Any) -> Any:
     return Missing() if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
@@ -168,6 +216,24 @@ def _is_defined(value: object) -> bool:
 
 def _is_in(value: object, container: Any) -> bool:
     return False if _is_none(value) and isinstance(container, str) else value in container
+
+
+def printed(value: object) -> str:
+    """A value as `{{ }}` prints it; raises TypeError for what has no text of its own."""
+    if _is_none(value):
+        return ""
+    if isinstance(value, str | int | float | dt.date):
+        return str(value)
+    fix = "use `| join(', ')` or `| tojson`" if isinstance(value, list | tuple | dict) else "call or index it"
+    raise TypeError(f"a {type(value).__name__} cannot be printed as it is: {fix}")
+
+
+@pass_environment
+def _join(environment: Environment, value: Any, d: object = "", attribute: str | int | None = None) -> str:
+    items: Iterable[object] = value
+    if attribute is not None:
+        items = map(make_attrgetter(environment, attribute), value)
+    return printed(d).join(map(printed, items))
 
 
 def _tojson(value: object) -> str:

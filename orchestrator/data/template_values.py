@@ -90,11 +90,11 @@ class Value:
 def column(name: str, dtype: pl.DataType) -> Value:
     """The value of a column; its types are narrowed to the few that the core knows."""
     expr = pl.col(name)
+    known = plain(dtype)
     if isinstance(dtype, pl.Array):
         # A cast of an array column fails where a whole array is null.
         expr, dtype = expr.arr.to_list(), pl.List(dtype.inner)
-    plain = _plain(dtype)
-    return typed(expr if plain == dtype else expr.cast(plain), plain)
+    return typed(expr if known == dtype else expr.cast(known), known)
 
 
 def typed(expr: pl.Expr, dtype: pl.DataType) -> Value:
@@ -106,6 +106,13 @@ def typed(expr: pl.Expr, dtype: pl.DataType) -> Value:
             f"templates cannot read a value of type {dtype}", "turn it into text or a number in the source"
         )
     return Value(kind, expr, dtype)
+
+
+def plain(dtype: pl.DataType) -> pl.DataType:
+    """The type that a column's values have in templates."""
+    if isinstance(dtype, pl.Array):
+        dtype = pl.List(dtype.inner)
+    return _plain(dtype)
 
 
 def _plain(dtype: pl.DataType) -> pl.DataType:
