@@ -52,8 +52,16 @@ EXTRAS = {
 }
 
 
-def spec_of(text: str) -> Spec:
-    return parse_spec((SPEC + text).encode(), Path("spec.yaml")).spec
+TEXTS = {
+    "pretrain-unpacked-cpu": ("cpu", "adapter: {kind: full}\n"),
+    "pretrain-packed-gpu": ("gpu", "adapter: {kind: lora}\ntraining: {packing: true}\n"),
+    "pretrain-streaming-cpu": ("cpu", "training: {streaming: true, packing: true, max_steps: 200}\n"),
+}
+PRETRAIN = SPEC[: SPEC.index("mapping:")] + 'method: pretrain\nmapping: {text: "{{ body }}"}\n'
+
+
+def spec_of(text: str, base: str = SPEC) -> Spec:
+    return parse_spec((base + text).encode(), Path("spec.yaml")).spec
 
 
 def configs() -> Iterator[tuple[str, Config]]:
@@ -66,3 +74,5 @@ def configs() -> Iterator[tuple[str, Config]]:
                 yield name, render(spec_of(text + training), machine, FACTS)
     for name, (machine_name, text) in EXTRAS.items():
         yield name, render(spec_of(text), MACHINES_OF[machine_name], FACTS)
+    for name, (machine_name, text) in TEXTS.items():
+        yield name, render(spec_of(text, PRETRAIN), MACHINES_OF[machine_name], FACTS)

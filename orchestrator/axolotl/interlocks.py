@@ -101,6 +101,16 @@ def _packing(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator[
         yield _fault(spec, "pad_to_sequence_len", what, "remove it")
 
 
+def _streaming(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator[Fault]:
+    """`PretrainingValidationMixin`, and what needs to know all rows beforehand."""
+    if not spec.training.streaming:
+        return
+    for key in ("include_tokens_per_second", "curriculum_sampling", "sample_packing_sequentially"):
+        if spec.axolotl.get(key):
+            what = "it counts or orders all rows, which a stream does not know"
+            yield _fault(spec, key, what, "remove it, or training.streaming")
+
+
 def _optimizers(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator[Fault]:
     """`check_adamw_optimizer_params`, and `check_fsdp2_w_8bit_optimizer` with its paged twin."""
     optimizer = str(spec.axolotl.get("optimizer", keys["optimizer"]))
@@ -172,6 +182,7 @@ _RULES: tuple[Callable[[Spec, Machine, Mapping[str, Any]], Iterator[Fault]], ...
     _low_rank_only,
     _adapters,
     _packing,
+    _streaming,
     _optimizers,
     _schedules,
     _memory,

@@ -75,7 +75,14 @@ def render(spec: Spec, machine: Machine, facts: DatasetFacts) -> Config:
 def template_names(spec: Spec, machine: Machine) -> list[str]:
     """The templates of a spec on a machine, in the order they are laid over each other."""
     training = spec.training
-    names = [spec.method, spec.adapter.kind, "packed" if training.packing else "unpacked", machine.device]
+    method = "pretrain_streaming" if training.streaming else spec.method
+    names = [
+        "common",
+        method,
+        spec.adapter.kind,
+        "packed" if training.packing else "unpacked",
+        machine.device,
+    ]
     if machine.devices > 1:
         names.append(spec.compute.parallel or "ddp")
     if training.checkpoint_seconds and not training.early_stopping:
@@ -86,12 +93,16 @@ def template_names(spec: Spec, machine: Machine) -> list[str]:
 def _from_templates(spec: Spec, machine: Machine) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for name in template_names(spec, machine):
-        file = templates_folder() / f"{name}.yaml"
-        keys |= read_yaml(file.read_bytes(), file.name).value or {}
+        keys |= _template(name)
     if spec.adapter.kind == "qlora" and "fsdp_config" in keys:
         # Quantised weights have another shape than the others' placeholders: each process reads them.
         keys["fsdp_config"]["cpu_ram_efficient_loading"] = False
     return keys
+
+
+def _template(name: str) -> dict[str, Any]:
+    file = templates_folder() / f"{name}.yaml"
+    return read_yaml(file.read_bytes(), file.name).value or {}
 
 
 def _adapter(adapter: Adapter) -> dict[str, Any]:
@@ -113,7 +124,7 @@ def _training(training: Training, figures: Schedule) -> dict[str, Any]:
         "sequence_len": training.sequence_len,
         "micro_batch_size": figures.micro_batch_size,
         "gradient_accumulation_steps": figures.accumulation,
-        "num_epochs": training.epochs,
+        "num_epochs": None if training.streaming else training.epochs,
         "max_steps": figures.max_steps,
         "learning_rate": training.learning_rate,
         **_scheduler(training, figures),
@@ -147,7 +158,8 @@ def _held_out(spec: Spec, keys: Mapping[str, Any], figures: Schedule) -> dict[st
     """The dataset that evaluation runs on, read in the same way as the one for training."""
     if figures.eval_steps is None:
         return {}
-    dataset = {**keys["datasets"][0], "path": "dataset/validation.parquet", "split": "train"}
+    read = keys.get("datasets") or _template(spec.method)["datasets"]  # held-out rows are never streamed
+    dataset = {**read[0], "path": "dataset/validation.parquet", "split": "train"}
     evaluation: dict[str, Any] = {
         "test_datasets": [dataset],
         "eval_steps": figures.eval_steps,
@@ -197,6 +209,11 @@ def _machine_faults(spec: Spec, machine: Machine) -> list[Fault]:
     elif parallel == "fsdp" and machine.device == "cpu":
         what = "fsdp shares a model over GPUs, and this machine has none"
         faults.append(Fault(what, "set parallel: ddp", path="compute.parallel", value=parallel))
+    if training.streaming and machine.devices > 1:
+        what = "texts that are packed while they are read cannot be shared out over devices"
+        faults.append(
+            Fault(what, "take a machine with one device, or leave it out", path="training.streaming")
+        )
     at_once = machine.devices * (training.micro_batch_size or 1)
     if training.batch_size % at_once:
         micro = f" of {training.micro_batch_size} examples each" if training.micro_batch_size else ""

@@ -20,8 +20,9 @@ _EVENTS = 10  # about so many evaluations in a run whose spec names no steps
 class DatasetFacts:
     """What is known of a prepared dataset under the spec's base model and sequence length.
 
-    `rows` is what training sees, after drops; `tokens` and `trained_tokens` are their sums, `longest`
-    the tokens of the longest row, `digest` the content digest of the dataset.
+    `rows` is what training sees, after drops (of plain text, the pieces it is cut into); `tokens` and
+    `trained_tokens` are their sums, `longest` the tokens of the longest row, `digest` the content digest
+    of the dataset.
     """
 
     rows: int

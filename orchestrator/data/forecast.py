@@ -12,7 +12,7 @@ from orchestrator.spec.training import Training
 @dataclass(frozen=True)
 class Forecast:
     """`steps` are optimizer steps, `exact` False where packing decides them; `tokens` are those seen in all
-    epochs together, padding not counted."""
+    epochs together, padding not counted; of a stream, those of full sequences."""
 
     steps: int
     exact: bool
@@ -21,6 +21,9 @@ class Forecast:
 
 def forecast(lengths: Sequence[int], training: Training) -> Forecast:
     """What training on rows of these lengths, in tokens, comes to under a spec's settings."""
+    if training.streaming and training.max_steps:
+        full = training.max_steps * training.batch_size * training.sequence_len
+        return Forecast(training.max_steps, True, full)
     if training.packing:
         steps = packed_steps(
             lengths,

@@ -135,7 +135,10 @@ class Spec(Closed):
     base_model: Text = Field(description="A model folder, or a hub id with a revision: `org/name@revision`.")
     dataset: Dataset = Field(description="Where rows come from.")
     mapping: Mapping = Field(description="How a row becomes an example; inline, or a file of its own.")
-    method: Literal["sft"] = Field(default="sft", description="Supervised fine-tuning.")
+    method: Literal["sft", "pretrain"] = Field(
+        default="sft",
+        description="`sft`: supervised fine-tuning on conversations; `pretrain`: going on with plain text.",
+    )
     adapter: Adapter = Field(default=Adapter(kind="lora"), description="What is trained.")
     training: Training = Field(default=Training(), description="How long and how fast.")
     axolotl: dict[str, Any] = Field(
@@ -145,13 +148,6 @@ class Spec(Closed):
     evaluate: Evaluate | None = Field(default=None, description="Base against adapter on held-out rows.")
     tracking: Tracking = Field(default=Tracking(), description="Where the run shows in MLflow.")
     publish: list[Target] = Field(default=[], max_length=10, description="Where the adapter is published.")
-
-    @model_validator(mode="after")
-    def _mapping_fits_the_method(self) -> Self:
-        if self.mapping.text is not None:
-            what = "a mapping of text is for pre-training, and this method trains on conversations"
-            raise broken_rule(what, "map to `messages` or a `conversation`", "mapping", "text")
-        return self
 
     @property
     def experiment(self) -> str:

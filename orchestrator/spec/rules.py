@@ -28,6 +28,39 @@ def _held_out_rows(spec: Spec) -> Iterator[Fault]:
             yield Fault("this needs held-out rows", "set dataset.validation, such as 0.05", path=path)
 
 
+def _method(spec: Spec) -> Iterator[Fault]:
+    if spec.method == "sft" and spec.mapping.text is not None:
+        what = "a mapping of text is for pre-training, and this method trains on conversations"
+        fix = "map to `messages` or a `conversation`, or set method: pretrain"
+        yield Fault(what, fix, path="mapping.text")
+    if spec.method == "pretrain" and spec.mapping.text is None:
+        what = "pre-training goes on with plain text, and this mapping makes conversations"
+        fix = "write mapping: {text: ...}, or set method: sft"
+        yield Fault(what, fix, path="mapping")
+    if spec.method == "pretrain" and spec.evaluate is not None:
+        what = "exact_match compares answers, and plain text has none"
+        fix = "remove it; with dataset.validation the loss on held-out text is recorded"
+        yield Fault(what, fix, path="evaluate")
+
+
+def _streaming(spec: Spec) -> Iterator[Fault]:
+    """Axolotl's streaming knows no end, and unpacked it forgets what is beyond sequence_len of a text."""
+    training, path = spec.training, "training.streaming"
+    if not training.streaming:
+        return
+    if spec.method != "pretrain":
+        yield Fault("only plain text is streamed", "remove it, or set method: pretrain", path=path)
+    if training.max_steps is None:
+        what = "a stream has no end, so the run needs one"
+        yield Fault(what, "set training.max_steps", path=path)
+    if not training.packing:
+        what = "without packing the rest of each text beyond sequence_len would be lost"
+        yield Fault(what, "set training.packing: true", path=path)
+    if "epochs" in training.model_fields_set:
+        what = "a stream is read until max_steps, however many passes that takes"
+        yield Fault(what, "remove it", path="training.epochs")
+
+
 def _adapter(spec: Spec) -> Iterator[Fault]:
     adapter = spec.adapter
     if adapter.kind == "full":
@@ -81,7 +114,9 @@ def _checkpoints(spec: Spec) -> Iterator[Fault]:
 
 
 _RULES: tuple[Callable[[Spec], Iterator[Fault]], ...] = (
+    _method,
     _held_out_rows,
+    _streaming,
     _adapter,
     _batch,
     _schedule,

@@ -97,6 +97,10 @@ class Training(Closed):
         default=None, ge=1, le=4096, description="Examples on a device at once; chosen when left out."
     )
     packing: bool = Field(default=False, description="Put several short examples into one sequence.")
+    streaming: bool = Field(
+        default=False,
+        description="Cut texts into tokens while training on them; for pre-training, and with max_steps.",
+    )
     gradient_checkpointing: bool | None = Field(
         default=None,
         description="Compute activations again rather than keep them; the machine decides if left out.",

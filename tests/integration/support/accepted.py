@@ -14,7 +14,7 @@ import yaml
 from axolotl.utils.config import validate_config
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.schemas.config import AxolotlInputConfig
-from axolotl.utils.schemas.datasets import SFTDataset
+from axolotl.utils.schemas.datasets import PretrainingDataset, SFTDataset
 from axolotl.utils.trainer import calculate_total_num_steps
 from datasets import Dataset
 
@@ -32,8 +32,10 @@ def main(job: Path, result: Path) -> None:
 def look_at(text: str, gpu: bool) -> dict:
     config = yaml.safe_load(text)
     unknown = sorted(set(config) - names(AxolotlInputConfig))
-    for dataset in [*config["datasets"], *config.get("test_datasets", [])]:
+    for dataset in [*config.get("datasets", []), *config.get("test_datasets", [])]:
         unknown += sorted(set(dataset) - names(SFTDataset))
+    for dataset in config.get("pretraining_dataset", []):
+        unknown += sorted(set(dataset) - names(PretrainingDataset))
     try:
         torch_version = {"torch_version": str(torch.__version__).split("+")[0]}
         validate_config(DictDefault(config), H100 if gpu else NO_GPU, torch_version)

@@ -50,12 +50,14 @@ def faults(text: str) -> list[Fault]:
             "training.checkpoint_steps",
             "multiple",
         ),
+        ("method: pretrain", "mapping", "method: sft"),
+        ("training: {streaming: true, max_steps: 9, packing: true}", "training.streaming", "pretrain"),
         ("adapter: {kind: full, r: 8}", "adapter.r", "kind: lora"),
     ],
 )
 def test_a_broken_rule_is_told_at_its_field(section: str, path: str, fix: str) -> None:
     (fault,) = faults(f"{HELD_OUT}{section}\n")
-    assert (fault.path, fault.line) == (path, 5)
+    assert (fault.path, fault.line) == (path, 4 if path == "mapping" else 5)
     assert fix in (fault.fix or "")
 
 
@@ -80,6 +82,20 @@ evaluate: {}
         ("adapter.r", 7),
         ("adapter.dropout", 8),
         ("training.min_lr_ratio", 11),
+    ]
+
+
+def test_plain_text_is_for_pretraining() -> None:
+    text = SPEC.replace("{messages: [{role: assistant, content: x}]}", "{text: x}")
+    assert [fault.path for fault in faults(text)] == ["mapping.text"]
+    assert parse_spec(f"{text}method: pretrain\n".encode(), Path("spec.yaml")).spec.method == "pretrain"
+    wrong = f"{text}method: pretrain\nevaluate: {{}}\ntraining: {{streaming: true, epochs: 2}}\n"
+    assert [fault.path for fault in faults(wrong)] == [
+        "evaluate",
+        "evaluate",
+        "training.streaming",
+        "training.streaming",
+        "training.epochs",
     ]
 
 
