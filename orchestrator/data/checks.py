@@ -21,6 +21,8 @@ from orchestrator.data.template_filters import WHITESPACE
 MESSAGES = "messages"
 UNKNOWN_ROLES = "unknown roles"
 TWO_SYSTEMS = "two systems"
+BAD_WEIGHT = "bad weight"
+PARTS = "content is parts"
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,23 @@ def template_checks(
 
 
 def conversation_checks(
-    column: str, *, with_system: bool, ignored: Sequence[tuple[str, str]]
+    column: str,
+    carried: Sequence[str],
+    *,
+    with_system: bool,
+    ignored: Sequence[tuple[str, str]],
+    parts: bool = False,
 ) -> tuple[RowCheck, ...]:
-    """The checks of a column of messages.
+    """The checks of a column of messages, which have the fields of `carried` beside role and content.
 
-    `ignored` are fields of a message that are not carried, each with the column that says where one is set.
+    `ignored` are fields of a message that are not carried, each with the column that says where one is set;
+    `parts` says that there is a column telling of contents that are no text.
     """
     message = pl.element()
     role, content = message.struct.field("role"), message.struct.field("content")
+    calls = message.struct.field("tool_calls").is_not_null() if "tool_calls" in carried else pl.lit(False)
+    weight = message.struct.field("weight") if "weight" in carried else pl.lit(None, pl.Int64)
+    answer = (role == "assistant") & (weight.is_null() | (weight == 1))
     roles = pl.col(MESSAGES).list.eval(role)
     there = (pl.col(MESSAGES).list.len() > 0).fill_null(False)
     answers = roles.list.contains("assistant").fill_null(False)
@@ -103,7 +114,7 @@ def conversation_checks(
             there & ~answers & ~some(role.is_null()),
             column,
         ),
-        _missing_content(some((role == "assistant") & blank(content)), column),
+        _missing_content(some(answer & blank(content) & ~calls), column),
         _empty_message(some((role != "assistant") & blank(content)), "user, tool or system", column),
         _odd(
             "roles_do_not_alternate",
@@ -134,6 +145,10 @@ def conversation_checks(
             column,
         ),
     ]
+    if "weight" in carried:
+        untrained = answers & ~some(answer | (weight == 1))
+        checks += [_bad_weight(column), _all_weights_zero(untrained, column)]
+    checks += [_content_parts(column)] if parts else []
     checks += [_ignored_field(name, pl.col(flag), column) for name, flag in ignored]
     return (*checks, _two_systems(column)) if with_system else tuple(checks)
 
@@ -179,6 +194,22 @@ def _empty_field(when: pl.Expr, field: str) -> RowCheck:
 
 def _empty_message(when: pl.Expr, role: str, field: str) -> RowCheck:
     return _odd("empty_message", f"a message ({role}) is empty", "fill it in, or leave it out", when, field)
+
+
+def _bad_weight(column: str) -> RowCheck:
+    what, fix = "a message has a weight that is neither 0 nor 1", "give 1 to train a message, 0 not to"
+    return _red("invalid_weight", what, fix, pl.col(BAD_WEIGHT), f"{column}[].weight")
+
+
+def _all_weights_zero(when: pl.Expr, column: str) -> RowCheck:
+    what = "every assistant message has the weight 0, so there is nothing to train on"
+    return _red("no_trained_message", what, "leave such rows out", when, f"{column}[].weight")
+
+
+def _content_parts(column: str) -> RowCheck:
+    what = "a message holds parts (text, images) in place of a text"
+    fix = "give plain text; leave rows with images out with `where`"
+    return _red("content_parts", what, fix, pl.col(PARTS), column)
 
 
 def _ignored_field(name: str, when: pl.Expr, column: str) -> RowCheck:

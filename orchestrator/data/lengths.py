@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from orchestrator.data.checks import MESSAGES
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.report import MAX_EXAMPLES, Finding, Severity
 from orchestrator.data.rows import ROW
+from orchestrator.data.shapes import CONVERSATION
 from orchestrator.data.sources import Source
 from orchestrator.data.tokens import ChatTokenizer, Counts
 from orchestrator.data.verdicts import RED, Judged, examples, verdicts
@@ -44,7 +44,8 @@ def with_counts(
     rows = pl.concat(
         [pl.scan_parquet(judged.mapped, glob=False), judged.index.lazy().select(RED)], how="horizontal"
     )
-    plan = rows.filter(~pl.col(RED)).select(ROW, MESSAGES)
+    read = [name for name in rows.collect_schema() if name in CONVERSATION.columns]
+    plan = rows.filter(~pl.col(RED)).select(ROW, *read)
     for batch in plan.collect_batches(chunk_size=BATCH, maintain_order=True):
         counts.add(batch, tokenizer, rules)
         if len(counts.rows) - said >= SAY_ROWS:
@@ -75,12 +76,12 @@ class _Counts:
     refused: dict[int, str] = field(default_factory=dict)
 
     def add(self, batch: pl.DataFrame, tokenizer: ChatTokenizer, rules: TrainingRules) -> None:
-        rows, messages = batch[ROW].to_list(), batch[MESSAGES].to_list()
+        rows, entries = batch[ROW].to_list(), batch.drop(ROW).to_dicts()
         while rows:
             try:
-                counted = tokenizer.count(({MESSAGES: entry} for entry in messages), rules)
+                counted = tokenizer.count(entries, rules)
             except DataError as error:
-                rows, messages = self._without_refused(rows, messages, error)
+                rows, entries = self._without_refused(rows, entries, error)
             else:
                 self._keep(rows, counted)
                 return
@@ -98,7 +99,7 @@ class _Counts:
         self.cut.extend(one.cut for one in counted)
 
     def _without_refused(
-        self, rows: list[int], messages: list[Any], error: DataError
+        self, rows: list[int], entries: list[Any], error: DataError
     ) -> tuple[list[int], list[Any]]:
         """The batch without the rows that the template refuses; any other fault is raised again."""
         faults = {fault.row: fault for fault in error.faults}
@@ -108,7 +109,7 @@ class _Counts:
             assert at is not None
             self.refused[rows[at - 1]] = fault.why or fault.what
         left = [at for at in range(len(rows)) if at + 1 not in faults]
-        return [rows[at] for at in left], [messages[at] for at in left]
+        return [rows[at] for at in left], [entries[at] for at in left]
 
 
 def _reason(rules: TrainingRules) -> pl.Expr:
@@ -174,7 +175,7 @@ def _findings(
         UNTRAINED,
         reason == UNTRAINED,
         "rows without a token to train on are left out",
-        "an answer must not be empty once the chat template has trimmed it",
+        "an answer must not be empty once the chat template has trimmed it, nor every weight 0",
         tokens,
         length,
     )

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from orchestrator import __version__
 from orchestrator.contract import Manifest, Store, dataset_key, read_manifest, share_folder
+from orchestrator.data.canonical import aligned, line
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.lengths import (
     CUT,
@@ -42,7 +44,7 @@ from orchestrator.errors import DataError, Fault
 from orchestrator.spec.models import Spec
 
 # Part of every input key: raise it when the same input comes out as other rows or other counts.
-DATA_VERSION = 1
+DATA_VERSION = 2
 MAX_RED_SHARE = 0.05
 DESCRIPTION = "dataset.json"
 
@@ -130,8 +132,13 @@ class Analysis:
             )
             for part in self.parts
         ]
-        kept = pl.concat(part.select(SPLIT, "messages") for part in parts).filter(pl.col(SPLIT) == split)
-        return kept.select(CONVERSATION.columns.names())
+        kept = pl.concat(
+            part.select(SPLIT, cs.by_name(CONVERSATION.columns.names(), require_all=False)).filter(
+                pl.col(SPLIT) == split
+            )
+            for part in aligned(parts, CONVERSATION)
+        )
+        return kept.drop(SPLIT)
 
     def samples(self, count: int) -> tuple[list[dict[str, str]], ...]:
         """The first training rows."""
@@ -260,17 +267,13 @@ def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
 
 def content_digest(files: Mapping[str, Path]) -> str:
     """SHA-256 of the canonical rows of splits: a line `<shape>`, then for each split a line
-    `<name> <rows>` and its rows, each `<role>:<bytes of the content>:<content>,` for every message and a
-    line end."""
+    `<name> <rows>` and its rows, each as `canonical.line` writes it and a line end."""
     digest = sha256(f"{CONVERSATION.name}\n".encode())
-    message = pl.element().struct
-    content = message.field("content")
-    text = pl.format("{}:{}:{},", message.field("role"), content.str.len_bytes(), content)
     for split, path in files.items():
         rows = pl.scan_parquet(path, glob=False)
         count = rows.select(pl.len()).collect().item()
         digest.update(f"{split} {count}\n".encode())
-        lines = rows.select(pl.col("messages").list.eval(text).list.join("") + "\n")
+        lines = rows.select(line(rows.collect_schema()) + "\n")
         for start in range(0, count, ROW_GROUP_ROWS):
             batch = lines.slice(start, ROW_GROUP_ROWS).collect(engine="streaming")
             digest.update("".join(batch.to_series().to_list()).encode())

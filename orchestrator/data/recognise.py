@@ -61,6 +61,7 @@ ANSWERS = (
 )
 CONTEXTS = ("context", "passage", "background", "documents", "schema", "code")
 SYSTEMS = ("system", "systemprompt", "systemmessage")
+TOOLS = ("tools", "functions", "tooldefinitions", "availabletools")
 INPUTS = (
     *("subject", "title", "headline", "body", "text", "message", "description", "content", "sentence"),
     *("sentence1", "sentence2", "premise", "hypothesis", "comment", "review", "utterance", "tweet"),
@@ -96,21 +97,23 @@ def _talk(columns: Columns) -> Recognition | None:
         return None
     if columns.named(("rejected", "rejectedresponse")) and columns.named(("chosen",)):
         why = f"`{talk.column}` and `rejected` are rated answers; the chosen ones are learned"
-        return Recognition("preference", _conversation(talk, None), "sft", "likely", why)
-    system = columns.named(SYSTEMS, columns.texts)
+        return Recognition("preference", _conversation(talk), "sft", "likely", why)
+    system, tools = columns.named(SYSTEMS, columns.texts), columns.named(TOOLS)
     form = _KNOWN_FIELDS.get((talk.role, talk.content), "conversation")
     why = f"`{talk.column}` holds messages with `{talk.role}` and `{talk.content}`"
     return Recognition(
         form,
-        _conversation(talk, system),
+        _conversation(talk, system, tools),
         "sft",
         "likely" if talk.guessed or form == "conversation" else "sure",
-        why + (f"; `{system}` opens them" if system else ""),
+        why
+        + (f"; `{system}` opens them" if system else "")
+        + (f"; `{tools}` are on offer in them" if tools else ""),
         (*talk.notes, *_rating(columns)),
     )
 
 
-def _conversation(talk: Talk, system: str | None) -> Mapping:
+def _conversation(talk: Talk, system: str | None = None, tools: str | None = None) -> Mapping:
     known = (talk.role, talk.content) in _KNOWN_FIELDS
     return Mapping(
         conversation=Conversation(
@@ -119,7 +122,8 @@ def _conversation(talk: Talk, system: str | None) -> Mapping:
             content=None if known else talk.content,
             roles=dict(talk.roles) or None,
             system=system,
-        )
+        ),
+        tools=tools,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestrator.data.mapping import ROLES
+from orchestrator.data.map_conversation import ROLES
 from orchestrator.data.recognise_columns import Columns, listed
 from orchestrator.spec.models import Role
 

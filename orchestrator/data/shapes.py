@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,23 +12,43 @@ from typing import Any
 import polars as pl
 
 ROLES = ("system", "user", "assistant", "tool")
-MESSAGE = pl.Struct({"role": pl.String(), "content": pl.String()})
-MESSAGES = pl.List(MESSAGE)
+CALL = pl.Struct(
+    {
+        "id": pl.String(),
+        "type": pl.String(),
+        "function": pl.Struct({"name": pl.String(), "arguments": pl.String()}),
+    }
+)
+CALLS = pl.List(CALL)
+TEXTS: Mapping[str, pl.DataType] = {"role": pl.String(), "content": pl.String()}
+# What a message may have beside its text; a dataset has those that its mapping yields, in this order.
+EXTRAS: Mapping[str, pl.DataType] = {
+    "weight": pl.Int64(),
+    "tool_calls": CALLS,
+    "tool_call_id": pl.String(),
+    "name": pl.String(),
+    "reasoning_content": pl.String(),
+}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The name of a shape, and the columns of its Parquet files."""
+    """The name of a shape, and the columns that its Parquet files have; those of `optional` not always."""
 
     name: str
     columns: pl.Schema
+    optional: frozenset[str] = frozenset()
 
     def json_schema(self) -> dict[str, Any]:
-        """The JSON Schema that every row of the shape fulfils."""
+        """The JSON Schema that every row of the shape fulfils, its nulls left out."""
         return _json_schema(self.name)
 
 
-CONVERSATION = Shape("fine_tuning_conversation", pl.Schema({"messages": MESSAGES}))
+CONVERSATION = Shape(
+    "fine_tuning_conversation",
+    pl.Schema({"messages": pl.List(pl.Struct({**TEXTS, **EXTRAS})), "tools": pl.String()}),
+    frozenset({"tools"}),
+)
 
 
 @cache

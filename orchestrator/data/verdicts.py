@@ -9,10 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from orchestrator.data.checks import MESSAGES, UNKNOWN_ROLES, RowCheck
-from orchestrator.data.mapping import CompiledMapping, check_column
+from orchestrator.data.compiled import CompiledMapping, check_column
 from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, Report, cut
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source
+from orchestrator.data.tool_checks import TOOLS
 
 # Larger row groups are held in memory whole while they are written.
 ROW_GROUP_ROWS = 16_384
@@ -104,6 +105,11 @@ def _with_roles(finding: Finding, rows: pl.LazyFrame) -> Finding:
     return replace(finding, message=f"{finding.message}: {listed}") if listed else finding
 
 
+def _hash(messages: pl.Expr, rows: pl.LazyFrame) -> pl.Expr:
+    """Of messages, and of the tools on offer where rows have some."""
+    return pl.struct(messages, TOOLS).hash() if TOOLS in rows.collect_schema() else messages.hash()
+
+
 def _index(rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> pl.DataFrame:
     messages = pl.col(MESSAGES)
     prompt = messages.list.slice(0, (messages.list.len().cast(pl.Int64) - 1).clip(0))
@@ -112,7 +118,7 @@ def _index(rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> pl.DataFrame:
         ROW,
         _any(checks, "red").alias(RED),
         _any(checks, "yellow").alias(YELLOW),
-        messages.hash().alias(WHOLE),
-        pl.when(asked).then(prompt.hash()).alias(PROMPT),
+        _hash(messages, rows).alias(WHOLE),
+        pl.when(asked).then(_hash(prompt, rows)).alias(PROMPT),
     )
     return plan.collect(engine="streaming")

@@ -31,6 +31,9 @@ class MessageTemplate(Closed):
     content: Annotated[str, StringConstraints(max_length=100_000)] = Field(
         description="A Jinja template, such as `{{ subject | trim }}`."
     )
+    weight: Literal[0, 1] | None = Field(
+        default=None, description="1 trains this message, 0 does not; left out, the assistant's are trained."
+    )
 
 
 class Conversation(Closed):
@@ -64,16 +67,34 @@ class Mapping(Closed):
     where: Text | None = Field(
         default=None, description="A Jinja condition over the columns; rows that fail it are left out."
     )
+    tools: ColumnName | None = Field(
+        default=None, description="A column with the tools on offer: a list of definitions, or its JSON text."
+    )
+    train_on: Literal["all", "last"] = Field(
+        default="all", description="Whether all assistant messages of an example are trained, or its last."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         kinds = ("messages", "conversation", "text")
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise broken_rule("a mapping has exactly one kind", f"give one of {', '.join(kinds)}")
+        extra = "tools" if self.tools is not None else "train_on" if self.train_on != "all" else None
+        if self.text is not None and extra:
+            raise broken_rule("plain text has no messages, so no such field", "remove it", extra)
         if self.messages is not None and not any(message.role == "assistant" for message in self.messages):
             raise broken_rule(
                 "no message has the role assistant, so there is nothing to train on",
                 "add one, such as {role: assistant, content: ...}",
+                "messages",
+            )
+        if self.messages and not any(
+            message.weight == 1 or (message.weight is None and message.role == "assistant")
+            for message in self.messages
+        ):
+            raise broken_rule(
+                "every message has the weight 0, so there is nothing to train on",
+                "leave the weight of the answer out",
                 "messages",
             )
         return self

@@ -12,11 +12,15 @@ import polars as pl
 import pytest
 from toy_models import MODELS
 
+from orchestrator.data.compiled import check_column
 from orchestrator.data.conversation import TrainingRules
+from orchestrator.data.mapping import compile_mapping
+from orchestrator.data.rows import ROW
 from orchestrator.data.tokenizer_classes import OVERRULED, PLAIN, REGISTERED
 from orchestrator.data.tokens import ChatTokenizer, summarise
 from orchestrator.errors import DataError
 from orchestrator.optimizer_steps import unpacked_steps
+from orchestrator.spec.models import Mapping
 
 TRAINER = Path(os.environ.get("AXO_TRAINER_PYTHON", "~/.cache/axo/trainer/bin/python")).expanduser()
 REPOSITORY = Path(__file__).parents[2]
@@ -142,6 +146,8 @@ def cases() -> list[Case]:
         Case("alternating, ends of all", "alternating", plain_rows(), replace(turn_end, train_on_eos="all")),
         Case("tools", "tools", every, tools, whole=True),
         Case("tools everything", "tools", every, replace(tools, train_on_inputs=True, train_on_eos="last")),
+        Case("mapped calls", "tools", mapped_rows(), tools, whole=True),
+        Case("mapped, last answer", "tools", mapped_rows(train_on="last"), tools, whole=True),
         Case("instructions", "instructions", both),
         Case("pieces", "pieces", both),
         Case("pieces first", "pieces first", both),
@@ -172,23 +178,43 @@ def real_cases() -> list[Case]:
     answers = json.loads((REAL_DATA / "kto_en_demo.json").read_text(encoding="utf-8"))
     rules = TrainingRules(sequence_len=1024)
     return [
-        Case("real tool calls", "tools", [_openai(row) for row in calls[:100]], rules),
+        Case("real tool calls", "tools", glaive(calls[:100]), rules),
         Case("real answers", "headers", [{"messages": row["messages"]} for row in answers[:100]], rules),
     ]
 
 
-def _openai(row: Row) -> Row:
-    """A ShareGPT row with `function_call` and `observation` turns, as messages with tool calls."""
-    messages = []
-    for turn in row["conversations"]:
-        kind, text = turn["from"], turn["value"]
-        if kind == "function_call":
-            asked = json.loads(text)
-            messages.append(say("assistant", None, tool_calls=[call(asked["name"], asked["arguments"])]))
-        else:
-            messages.append(say("tool" if kind == "observation" else kind, text))
-    tools = [{"type": "function", "function": tool} for tool in json.loads(row["tools"] or "[]")]
-    return {"messages": messages, "tools": json.dumps(tools)}
+def glaive(rows: list[Row]) -> list[Row]:
+    return mapped(rows, conversation={"column": "conversations"}, tools="tools")
+
+
+def mapped(rows: list[Row], **mapping: object) -> list[Row]:
+    """Rows as a mapping makes them; those it calls red are left out, as they are before training."""
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    compiled = compile_mapping(Mapping.model_validate(mapping), frame.schema)
+    out = compiled.apply(frame.lazy().with_row_index(ROW)).collect()
+    red = [check_column(number) for number, check in enumerate(compiled.checks) if check.verdict == "red"]
+    return out.filter(~pl.any_horizontal(red)).select("messages", pl.col("^tools$")).to_dicts()
+
+
+def mapped_rows(**mapping: object) -> list[Row]:
+    """Conversations with calls and weights of every form that mappings carry, mapped."""
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools = json.dumps([{"name": "get_weather", "parameters": parameters}])
+    sunny, asks = say("assistant", "It is sunny."), say("user", "Weather?")
+    calls = [call("get_weather", {"city": "Zürich"})]
+    rows: list[Row] = [
+        {"m": [asks, say("assistant", None, tool_calls=calls), say("tool", "21", tool_call_id="c1"), sunny]},
+        {"m": [asks, {**sunny, "weight": 0}, asks, {**sunny, "weight": 1}]},
+        {"m": [asks, sunny, asks, say("assistant", "Yes.", reasoning_content="I saw it.")]},
+        {"m": [asks, say("assistant", "", tool_calls=[*calls, *calls])]},
+    ]
+    asked = json.dumps({"name": "get_weather", "arguments": {"city": [1, None]}})
+    said = [("human", "Weather?"), ("function_call", asked), ("observation", "21"), ("gpt", "Sunny.")]
+    said += [("human", "Sure?"), ("gpt", "Yes.")]
+    shared = [{"m": [{"from": who, "value": what} for who, what in said]}]
+    forms = (rows, shared, [{"m": json.dumps(row["m"])} for row in rows])
+    whole = {"conversation": {"column": "m"}, "tools": "t", **mapping}
+    return [row for form in forms for row in mapped([{**row, "t": tools} for row in form], **whole)]
 
 
 def refused() -> list[Case]:

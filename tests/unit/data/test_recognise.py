@@ -231,5 +231,6 @@ def test_real_files(name: str, form: str) -> None:
     rows = read_source(open_source(name, REAL_DATA)).rows
     found = recognise(rows.schema, rows.frame.head(100).collect().to_dicts())
     assert (found.form, found.confidence) == (form, "sure")
+    assert found.mapping.tools == ("tools" if name.startswith("glaive") else None)
     if name.startswith("kto"):
         assert "where: label" in found.notes[0]
