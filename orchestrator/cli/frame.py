@@ -12,6 +12,10 @@ from dataclasses import dataclass
 import click
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Write a spec": {
+        "init": "Look at data and write a first, commented spec for it.",
+        "schema": "Print the JSON Schema of a spec or of the settings.",
+    },
     "Prove and plan": {
         "check": "Prove a spec and its data: verdicts, tokens, all faults.",
         "plan": "Show what a run would do: config, steps, tokens.",

@@ -1,0 +1,126 @@
+"""`axo init`: look at data, and write a first spec for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.frame import can_ask
+from orchestrator.cli.output import cut, note
+
+if TYPE_CHECKING:
+    from orchestrator.data.look import Look
+    from orchestrator.spec.draft import Draft
+
+BASE_MODEL = "Qwen/Qwen3-0.6B"
+
+
+@click.command("init")
+@click.argument("source")
+@click.option("--base-model", help="A hub id, or a model folder.")
+@click.option("--name", help="Name of the run; after the source if left out.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("spec.yaml"),
+    show_default=True,
+    help="The spec to write; never one that is there.",
+)
+@click.option("--stdout", is_flag=True, help="Print the spec, and write nothing.")
+def command(source: str, base_model: str | None, name: str | None, output: Path, stdout: bool) -> None:
+    """Look at the data in SOURCE and write a commented spec for it.
+
+    SOURCE is a file or folder, or an address such as hf://org/name.
+
+    \b
+    Examples:
+      axo init tickets.jsonl
+      axo init tickets.jsonl --base-model Qwen/Qwen3-0.6B --stdout
+    """
+    from orchestrator.data.look import look
+    from orchestrator.spec.draft import draft_text
+
+    if not stdout:
+        _refuse_to_replace(output)
+    seen = look(source, Path())
+    _tell(seen)
+    folder = Path() if stdout else output.parent
+    text = draft_text(_draft(seen, source, base_model, name, folder))
+    if stdout:
+        click.echo(text, nl=False)
+    else:
+        _write(output, text)
+    if base_model is None and not can_ask():
+        note(f"base_model is a first choice ({BASE_MODEL}): set the one you want")
+
+
+def _refuse_to_replace(output: Path) -> None:
+    if output.exists():
+        raise click.UsageError(f"{output} is there already: give --output another name, or use --stdout")
+
+
+def _draft(seen: Look, source: str, base_model: str | None, name: str | None, folder: Path) -> Draft:
+    from orchestrator.cli.hardware import gpus
+    from orchestrator.spec.draft import Draft, name_for
+
+    found = seen.recognition
+    return Draft(
+        name=name or name_for(source),
+        base_model=_model_from(base_model or _asked_model(), folder),
+        source=_path_from(source, folder),
+        mapping=found.mapping,
+        method=found.method,
+        machine="gpu" if gpus() else "cpu",
+        rows=seen.rows,
+        longest=seen.longest,
+        made_by=f"axo init {source}",
+        taken_for=f"Taken for {found.form.replace('_', ' ')}: {found.why}.",
+        notes=found.notes,
+    )
+
+
+def _asked_model() -> str:
+    """The base model that somebody at the terminal names, else the first choice."""
+    if not can_ask():
+        return BASE_MODEL
+    answer: str = click.prompt("Base model (a hub id or a folder)", default=BASE_MODEL, err=True)
+    return answer
+
+
+def _model_from(base_model: str, folder: Path) -> str:
+    return _path_from(base_model, folder) if Path(base_model).is_dir() else base_model
+
+
+def _path_from(source: str, folder: Path) -> str:
+    """A path as the spec in `folder` has to name it; an address as it is."""
+    if "://" in source or Path(source).is_absolute():
+        return source
+    return os.path.relpath(source, folder)
+
+
+def _tell(seen: Look) -> None:
+    found = seen.recognition
+    note(f"{seen.source}: {seen.rows:,} rows of {cut(', '.join(seen.columns), 60)}")
+    note(f"taken for {found.form.replace('_', ' ')} ({found.confidence}): {found.why}")
+    for line in found.notes:
+        note(f"  {line}")
+    if found.confidence == "guess":
+        note("  this is a guess: look at the mapping before you go on")
+
+
+def _write(output: Path, text: str) -> None:
+    """Write the spec, whole and only where none is, and the schema for editors beside it."""
+    from orchestrator.cli.schema import spec_schema_text
+    from orchestrator.spec.draft import SCHEMA_FILE
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("x", encoding="utf-8") as file:
+        file.write(text)
+    (output.parent / SCHEMA_FILE).write_text(spec_schema_text(), encoding="utf-8")
+    note(f"wrote {output}, and {output.parent / SCHEMA_FILE} for editors")
+    note("next:")
+    for verb in ("check", "plan", "run"):
+        note(f"  axo {verb} {output}")

@@ -1,0 +1,50 @@
+"""Look at a source for the first time: how many rows of which columns, some of them, what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.data.recognise import Recognition, recognise
+from orchestrator.data.rows import ROW
+from orchestrator.data.sources import open_source, read_source
+
+SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class Look:
+    """A source at first sight; `longest` is the longest row of the sample, in characters."""
+
+    source: str
+    rows: int
+    columns: Sequence[str]
+    longest: int
+    recognition: Recognition
+
+
+def look(source: str, base: Path) -> Look:
+    """Read a source and recognise what it holds; `base` is where relative paths start.
+
+    Raises DataError where it cannot be read.
+    """
+    rows = read_source(open_source(source, base)).rows
+    sample = rows.frame.head(SAMPLE).drop(ROW).collect().to_dicts()
+    return Look(
+        source=source,
+        rows=rows.count,
+        columns=list(rows.schema),
+        longest=max((sum(map(_characters, row.values())) for row in sample), default=0),
+        recognition=recognise(rows.schema, sample),
+    )
+
+
+def _characters(value: Any) -> int:
+    """Characters of all texts in a value."""
+    if isinstance(value, Mapping):
+        return sum(map(_characters, value.values()))
+    if isinstance(value, list):
+        return sum(map(_characters, value))
+    return len(str(value)) if value is not None else 0

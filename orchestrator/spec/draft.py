@@ -1,0 +1,142 @@
+"""A first spec for data that was looked at: commented YAML, meant to be read and changed."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from orchestrator.spec.models import Mapping as RowMapping
+
+SCHEMA_FILE = "spec.schema.json"
+_SHORTEST, _LONGEST = 256, 4096  # of the sequence lengths that are drafted
+_CHARACTERS_PER_TOKEN = 3  # on the safe side: English has four
+_WIDTH = 100
+_TEMPLATE_TOKENS = 64  # that a chat template adds to an example
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is known when a spec is first written; `longest` is in characters of one row."""
+
+    name: str
+    base_model: str
+    source: str
+    mapping: RowMapping
+    method: str
+    machine: str
+    rows: int
+    longest: int
+    made_by: str
+    taken_for: str
+    notes: Sequence[str] = ()
+
+
+def draft_text(draft: Draft) -> str:
+    """The spec as text, in lines that fit a screen where the data lets them."""
+    return "\n".join([*_head(draft), *_data(draft), *_training(draft), *_end(draft), ""])
+
+
+def name_for(source: str) -> str:
+    """A run's name after its source: `support-tickets` for data/Support_Tickets.jsonl.gz."""
+    scheme, _, place = source.rpartition("://")
+    parts = PurePath(place.partition("@")[0]).parts
+    names = (
+        [parts[1]] if scheme == "hf" and len(parts) > 1 else [re.sub(r"\..*", "", p) for p in reversed(parts)]
+    )
+    slugs = (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48].strip("-") for name in names)
+    return next(filter(None, slugs), "fine-tune")
+
+
+def sequence_len_for(longest: int) -> int:
+    """A power of two that the longest rows seen should fit into."""
+    tokens = longest / _CHARACTERS_PER_TOKEN + _TEMPLATE_TOKENS
+    fits = (length for length in (256, 512, 1024, 2048) if length >= tokens)
+    return next(fits, _LONGEST)
+
+
+def _head(draft: Draft) -> Iterator[str]:
+    yield f"# yaml-language-server: $schema={SCHEMA_FILE}"
+    for told in (f"Made by `{draft.made_by}`. {draft.taken_for}", *draft.notes):
+        yield from textwrap.wrap(told, _WIDTH, initial_indent="# ", subsequent_indent="#   ")
+    yield ""
+    yield f"name: {draft.name}"
+    yield f"base_model: {_scalar(draft.base_model)}  # a hub id, best as org/name@commit, or a folder"
+    yield ""
+
+
+def _data(draft: Draft) -> Iterator[str]:
+    yield "dataset:"
+    yield f"  source: {_scalar(draft.source)}"
+    if share := _validation(draft.rows):
+        yield f"  validation: {share}  # this share of the rows is held out, to measure on; or give a file"
+    yield ""
+    yield "# How a row becomes an example. `axo check` shows what comes out and which rows do not fit."
+    yield "mapping:"
+    yield from _lines(draft.mapping.model_dump(mode="json", exclude_defaults=True, exclude_none=True), "  ")
+    yield "  # where: a_column is not none  # leaves out the rows of which this is not true"
+    yield ""
+
+
+def _training(draft: Draft) -> Iterator[str]:
+    if draft.method != "sft":
+        yield f"method: {draft.method}  # goes on with pre-training: every token is learned"
+    yield "adapter: {kind: lora, r: 16, alpha: 32}  # or {kind: full}: all weights"
+    yield "training:"
+    yield "  epochs: 3"
+    yield "  learning_rate: 2e-4  # for lora; ten times lower for all weights"
+    yield f"  sequence_len: {sequence_len_for(draft.longest)}  # tokens; longer examples are left out"
+    yield f"  batch_size: {_batch(draft.rows)}  # examples per optimizer step, whatever the machine"
+    yield ""
+    yield f"compute: {{machine: {draft.machine}}}  # `axo machines` lists what there is"
+    yield ""
+
+
+def _end(draft: Draft) -> Iterator[str]:
+    if _validation(draft.rows) and draft.method == "sft":
+        yield "# evaluate: {rows: 200}  # base model against adapter on held-out rows, at the end"
+    yield "# publish:  # to MLflow's model registry, where AXO_MLFLOW_URI says it is"
+    yield f"#   - mlflow: {{model: {draft.name}, alias: candidate}}"
+
+
+def _validation(rows: int) -> float | None:
+    """A tenth of few rows, a hundredth of many; none of so few that one evaluation says nothing."""
+    if rows < 50:
+        return None
+    return 0.1 if rows < 20_000 else 0.01
+
+
+def _batch(rows: int) -> int:
+    return 8 if rows < 1_000 else 32
+
+
+def _lines(value: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """A small mapping as block YAML, lists of mappings with their dashes."""
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield f"{indent}{_scalar(key)}:"
+            yield from _lines(inner, f"{indent}  ")
+        elif isinstance(inner, list) and inner and isinstance(inner[0], Mapping):
+            yield f"{indent}{_scalar(key)}:"
+            for entry in inner:
+                first, *rest = _lines(entry, f"{indent}    ")
+                yield f"{indent}  - {first.strip()}"
+                yield from rest
+        else:
+            yield f"{indent}{_scalar(key)}: {_scalar(inner)}"
+
+
+def _scalar(value: Any) -> str:
+    """A value as YAML reads it back: plain where that is plain text, else as JSON, which is YAML too."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z/][A-Za-z0-9_/.@-]*", value) and not _is_word(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_word(text: str) -> bool:
+    """Whether some reader of YAML takes this text for something other than text."""
+    return text.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
