@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.data.tally import Lengths
 from orchestrator.optimizer_steps import packed_steps, unpacked_steps
 from orchestrator.spec.training import Training
+
+# So many rows are packed for a forecast.
+PACKED_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -19,21 +22,31 @@ class Forecast:
     tokens: int
 
 
-def forecast(lengths: Sequence[int], training: Training) -> Forecast:
-    """What training on rows of these lengths, in tokens, comes to under a spec's settings."""
+def forecast(lengths: Lengths, training: Training) -> Forecast:
+    """What training on rows of these lengths comes to under a spec's settings."""
     if training.streaming and training.max_steps:
         full = training.max_steps * training.batch_size * training.sequence_len
         return Forecast(training.max_steps, True, full)
+    rows = lengths.total_rows
     if training.packing:
-        steps = packed_steps(
-            lengths,
-            training.epochs,
-            sequence_len=training.sequence_len,
-            micro_batch=training.micro_batch_size or 1,
-            accumulation=training.batch_size // (training.micro_batch_size or 1),
-        )
+        steps = _packed_steps(lengths, training)
     else:
-        steps = unpacked_steps(len(lengths), training.epochs, training.batch_size, 1)
+        steps = unpacked_steps(rows, training.epochs, training.batch_size, 1)
     planned = min(steps, training.max_steps or steps)
-    tokens = round(sum(lengths) * training.epochs * planned / max(steps, 1))
+    tokens = round(lengths.total_tokens * training.epochs * planned / max(steps, 1))
     return Forecast(planned, not training.packing or planned < steps, tokens)
+
+
+def _packed_steps(lengths: Lengths, training: Training) -> int:
+    """Steps with packing; of many rows, every so-manieth in order of length is packed and stands for all."""
+    rows = lengths.total_rows
+    every = -(-rows // PACKED_ROWS) or 1
+    packed = lengths.at(range(every // 2, rows, every)) or lengths.at(range(rows))
+    micro_batch = training.micro_batch_size or 1
+    return packed_steps(
+        packed,
+        training.epochs * rows / max(len(packed), 1),
+        sequence_len=training.sequence_len,
+        micro_batch=micro_batch,
+        accumulation=training.batch_size // micro_batch,
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,29 +22,34 @@ import polars.selectors as cs
 
 from orchestrator import __version__
 from orchestrator.contract import Manifest, Store, dataset_key, read_manifest, share_folder
-from orchestrator.data.canonical import aligned, line
+from orchestrator.data.canonical import aligned
+from orchestrator.data.checks import MESSAGES
+from orchestrator.data.content_digest import content_digest
 from orchestrator.data.conversation import TrainingRules
-from orchestrator.data.lengths import (
-    CUT,
-    REASON,
-    TOKENS,
-    TRAINED,
-    training_rules,
-    with_counts,
-    without_counts,
-)
+from orchestrator.data.lengths import training_rules, with_counts, without_counts
 from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.report import Finding, Report, counted, merged
 from orchestrator.data.shapes import CONVERSATION
 from orchestrator.data.sources import SourceFile, open_source, read_source
-from orchestrator.data.split import SPLIT, TRAIN, VALIDATION, drawn, duplicates, overlaps, whole
+from orchestrator.data.split import (
+    SPLIT,
+    TRAIN,
+    VALIDATION,
+    Repeats,
+    drawn,
+    duplicates,
+    overlaps,
+    repeats,
+    whole,
+)
+from orchestrator.data.tally import Tally, tally
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
 from orchestrator.errors import DataError, Fault
 from orchestrator.spec.models import Spec
 
 # Part of every input key: raise it when the same input comes out as other rows or other counts.
-DATA_VERSION = 2
+DATA_VERSION = 3
 MAX_RED_SHARE = 0.05
 DESCRIPTION = "dataset.json"
 
@@ -115,41 +120,26 @@ class Analysis:
     inputs: Inputs
     parts: tuple[Judged, ...]
     report: Report
+    tally: Tally
 
     @property
     def splits(self) -> tuple[str, ...]:
         return (TRAIN,) if self.inputs.spec.dataset.validation is None else (TRAIN, VALIDATION)
 
-    def split(self, name: str) -> pl.DataFrame:
-        """The index rows of a split, in their order."""
-        return pl.concat([part.index.filter(pl.col(SPLIT) == name) for part in self.parts])
-
     def rows(self, split: str) -> pl.LazyFrame:
         """The rows of a split in their order, in the shape's columns."""
-        parts = [
-            pl.concat(
-                [pl.scan_parquet(part.mapped, glob=False), part.index.lazy().select(SPLIT)], how="horizontal"
-            )
-            for part in self.parts
-        ]
-        kept = pl.concat(
-            part.select(SPLIT, cs.by_name(CONVERSATION.columns.names(), require_all=False)).filter(
-                pl.col(SPLIT) == split
-            )
-            for part in aligned(parts, CONVERSATION)
-        )
-        return kept.drop(SPLIT)
+        columns = cs.by_name(CONVERSATION.columns.names(), require_all=False)
+        parts = aligned([part.rows for part in self.parts], CONVERSATION)
+        return pl.concat(part.filter(pl.col(SPLIT) == split).select(columns) for part in parts)
 
     def samples(self, count: int) -> tuple[list[dict[str, str]], ...]:
         """The first training rows."""
         rows = self.rows(TRAIN).head(count).collect(engine="streaming")
-        return tuple(rows.get_column("messages").to_list())
+        return tuple(rows.get_column(MESSAGES).to_list())
 
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Rows left out, by reason."""
-        reasons = pl.concat([part.index.get_column(REASON) for part in self.parts]).drop_nulls()
-        return dict(sorted(reasons.value_counts().iter_rows()))
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Rows, tokens and lengths of each split."""
+        return {split: self.tally.figures(split) for split in self.splits}
 
 
 @dataclass(frozen=True)
@@ -171,7 +161,7 @@ class Dataset:
 
 
 def facts_of(splits: Mapping[str, Mapping[str, Any]], digest: str) -> dict[str, Any]:
-    """What planning a launch needs to know of a dataset's splits, as `figures` counted them."""
+    """What planning a launch needs to know of a dataset's splits, as a preparation counted them."""
     train, held_out = splits[TRAIN], splits.get(VALIDATION)
     return {
         "rows": train["rows"],
@@ -227,15 +217,19 @@ def analyse(
     parts = _judged(inputs, scratch, say)
     for part in parts:
         refuse(part.report, strict=False, max_red_share=max_red_share)
-    parts = [_with_lengths(part, inputs, say) for part in parts]
+    parts = [
+        _with_lengths(part, inputs, scratch / f"counts-{number}.csv", say)
+        for number, part in enumerate(parts)
+    ]
     report = merged([part.report for part in parts])
     refuse(report, strict=False, max_red_share=max_red_share)
-    parts = _split(inputs, parts, report)
-    found = [finding for part in parts for finding in duplicates(part)]
-    found += overlaps(parts[0], parts[-1]) if inputs.spec.dataset.validation is not None else []
+    same = [repeats(part) for part in parts]
+    parts = _split(inputs, parts, same, report)
+    found = [finding for part, again in zip(parts, same, strict=True) for finding in duplicates(part, again)]
+    found += overlaps(parts[0], parts[-1]) if len(parts) > 1 else []
     report = report.with_findings([*found, *_of_tokenizer(inputs)])
     refuse(report, strict=strict, max_red_share=max_red_share)
-    return Analysis(inputs, tuple(parts), report)
+    return Analysis(inputs, tuple(parts), report, tally(part.rows for part in parts))
 
 
 def refuse(report: Report, *, strict: bool, max_red_share: float) -> None:
@@ -265,21 +259,6 @@ def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
     return description
 
 
-def content_digest(files: Mapping[str, Path]) -> str:
-    """SHA-256 of the canonical rows of splits: a line `<shape>`, then for each split a line
-    `<name> <rows>` and its rows, each as `canonical.line` writes it and a line end."""
-    digest = sha256(f"{CONVERSATION.name}\n".encode())
-    for split, path in files.items():
-        rows = pl.scan_parquet(path, glob=False)
-        count = rows.select(pl.len()).collect().item()
-        digest.update(f"{split} {count}\n".encode())
-        lines = rows.select(line(rows.collect_schema()) + "\n")
-        for start in range(0, count, ROW_GROUP_ROWS):
-            batch = lines.slice(start, ROW_GROUP_ROWS).collect(engine="streaming")
-            digest.update("".join(batch.to_series().to_list()).encode())
-    return digest.hexdigest()
-
-
 def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
     parts = []
     for split, file in inputs.files.items():
@@ -296,26 +275,23 @@ def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
     return parts
 
 
-def _with_lengths(part: Judged, inputs: Inputs, say: Say) -> Judged:
+def _with_lengths(part: Judged, inputs: Inputs, file: Path, say: Say) -> Judged:
     if inputs.tokenizer is None:
         return without_counts(part)
-    return with_counts(part, inputs.tokenizer, inputs.rules, say)
+    return with_counts(part, inputs.tokenizer, inputs.rules, file, say)
 
 
-def _split(inputs: Inputs, parts: list[Judged], report: Report) -> list[Judged]:
+def _split(inputs: Inputs, parts: list[Judged], same: Sequence[Repeats], report: Report) -> list[Judged]:
     """The parts with their rows split; raises DataError where nothing is left of one."""
-    for part in parts:
-        if part.index.get_column(REASON).null_count() == 0:
+    for part, kept in zip(parts, same, strict=True):
+        if not kept.rows:
             faults = [finding.fault() for finding in report.findings if finding.severity != "info"]
             nothing = Fault("no row is left to train on", "see what left them out", file=part.source.name)
             raise UnfitError([nothing, *faults], report)
     share = inputs.spec.dataset.validation
     if isinstance(share, float):
-        return [replace(parts[0], index=drawn(parts[0].index, share, inputs.spec.dataset.split_seed))]
-    return [
-        replace(part, index=whole(part.index, split))
-        for part, split in zip(parts, (TRAIN, VALIDATION), strict=False)
-    ]
+        return [drawn(parts[0], same[0], share, inputs.spec.dataset.split_seed)]
+    return [whole(part, split) for part, split in zip(parts, (TRAIN, VALIDATION), strict=False)]
 
 
 def _of_tokenizer(inputs: Inputs) -> list[Finding]:
@@ -350,31 +326,13 @@ def _description(analysis: Analysis, digest: str) -> dict[str, Any]:
         ],
         "mapping": inputs.mapping_digest,
         "split": {"validation": held_out, "seed": inputs.spec.dataset.split_seed},
-        "splits": {split: figures(analysis.split(split)) for split in analysis.splits},
-        "dropped": analysis.dropped,
+        "splits": analysis.figures(),
+        "dropped": analysis.tally.dropped,
         "tokenizer": {"digest": tokenizer.digest, "exact": tokenizer.exact} if tokenizer else None,
         "rules": asdict(inputs.rules),
         "report": analysis.report.to_dict(),
         "input_key": inputs.key,
         "versions": {"axo": __version__, "data": DATA_VERSION, "polars": pl.__version__},
-    }
-
-
-def figures(rows: pl.DataFrame) -> dict[str, Any]:
-    """Rows and tokens of a split; lengths are in tokens, `p95` one that 95 % of the rows do not exceed."""
-    tokens = rows.get_column(TOKENS)
-    ordered = tokens.sort()
-    return {
-        "rows": len(rows),
-        "tokens": int(tokens.sum()),
-        "trained_tokens": int(rows.get_column(TRAINED).sum()),
-        "truncated": int((rows.get_column(CUT) > 0).sum()),
-        "lengths": {
-            "shortest": tokens.min() or 0,
-            "median": tokens.median() or 0,
-            "p95": ordered[-(-95 * len(rows) // 100) - 1] or 0,
-            "longest": tokens.max() or 0,
-        },
     }
 
 

@@ -2,90 +2,129 @@
 
 from __future__ import annotations
 
-import heapq
-from hashlib import sha256
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from orchestrator.data.draw import rank, smallest
 from orchestrator.data.lengths import REASON
-from orchestrator.data.report import Example, Finding, counted
+from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, counted
 from orchestrator.data.rows import ROW
 from orchestrator.data.verdicts import PROMPT, WHOLE, Judged, examples
 from orchestrator.errors import DataError, Fault
 
 SPLIT, TRAIN, VALIDATION = "split", "train", "validation"
+# So many rows are compared with one another at once.
+PART_ROWS = 2_000_000
+_FIRST, _TIMES, _RANK = "first", "times", "rank"
+_KEPT = pl.col(REASON).is_null()
 
 
-def drawn(index: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
-    """The index with a column `split`; rows that are left out have none.
+@dataclass(frozen=True)
+class Repeats:
+    """Rows of one file that are kept and stand there more than once, word for word.
 
-    The rows that are kept are ordered by the SHA-256 of `<seed>/<row number>`, a row that repeats an earlier
-    one by that one's number, and the first of them, `share` of all but one at least, are held out: the same
-    on every machine and in every version. Rows that are the same word for word stay on one side.
-
-    Raises DataError where fewer than two rows are left.
+    `groups` has, for each such conversation, its hash (`whole`), the row where it stands `first`, and how
+    many `times` it stands there; `rows` is the number of all rows that are kept.
     """
-    kept = index.filter(pl.col(REASON).is_null()).select(ROW, first=pl.col(ROW).first().over(WHOLE))
-    firsts = kept.get_column("first").to_list()
-    if kept.n_unique("first") < 2:
+
+    groups: pl.DataFrame
+    rows: int
+
+    @property
+    def repeating(self) -> int:
+        """How many rows repeat an earlier one."""
+        return int(self.groups[_TIMES].sum()) - len(self.groups)
+
+
+def repeats(judged: Judged) -> Repeats:
+    """What repeats among the rows that are kept; compared part by part, so memory does not grow with them."""
+    kept = judged.rows.filter(_KEPT)
+    rows = kept.select(pl.len()).collect(engine="streaming").item()
+    parts = max(1, -(-rows // PART_ROWS))
+    grouped = kept.group_by(WHOLE).agg(pl.col(ROW).min().alias(_FIRST), pl.len().alias(_TIMES))
+    again = grouped.filter(pl.col(_TIMES) > 1)
+    found = [again.filter(pl.col(WHOLE) % parts == part).collect(engine="streaming") for part in range(parts)]
+    return Repeats(pl.concat(found), rows)
+
+
+def drawn(judged: Judged, same: Repeats, share: float, seed: int) -> Judged:
+    """The rows with a column `split`; those that are left out have none.
+
+    The rows that are kept are ordered by `rank` of their number, a row that repeats an earlier one by that
+    one's number, and the first of them, `share` of all but one at least, are held out: the same on every
+    machine and in every version. Rows that are the same word for word stay on one side, and one at least
+    stays for training.
+
+    Raises DataError where fewer than two rows are left that are not the same.
+    """
+    different = same.rows - same.repeating
+    if different < 2:
         fix = "give more rows, or leave validation out"
-        what = f"{counted(kept.n_unique('first'), 'row')} cannot be split into training and validation"
+        what = f"{counted(different, 'row')} cannot be split into training and validation"
         raise DataError([Fault(what, fix, path="dataset.validation")])
-    count = max(1, round(share * len(firsts)))
-    held_out = _first_groups(
-        heapq.nsmallest(count, firsts, key=lambda row: _rank(row, seed)), len(set(firsts))
-    )
-    rows = kept.filter(pl.col("first").is_in(pl.Series(held_out, dtype=pl.UInt32).implode()))
-    chosen = pl.col(ROW).is_in(rows.get_column(ROW).implode())
-    split = pl.when(pl.col(REASON).is_not_null()).then(None).when(chosen).then(pl.lit(VALIDATION))
-    return index.with_columns(split.otherwise(pl.lit(TRAIN)).alias(SPLIT))
+    rows = _with_first(judged.rows, same).with_columns(rank(pl.col(_FIRST), seed).alias(_RANK))
+    ranks = rows.filter(_KEPT).select(_RANK)
+    last = smallest(ranks, max(1, round(share * same.rows)))
+    largest = ranks.max().collect(engine="streaming").item()
+    held_out = pl.col(_RANK) <= pl.lit(min(last, largest - 1), pl.UInt64)
+    split = pl.when(_KEPT & held_out).then(pl.lit(VALIDATION)).when(_KEPT).then(pl.lit(TRAIN))
+    return replace(judged, rows=rows.with_columns(split.alias(SPLIT)))
 
 
-def _rank(row: int, seed: int) -> bytes:
-    return sha256(f"{seed}/{row}".encode()).digest()
+def _with_first(rows: pl.LazyFrame, same: Repeats) -> pl.LazyFrame:
+    """The rows with the number of the first that is the same."""
+    if same.groups.is_empty():
+        return rows.with_columns(pl.col(ROW).alias(_FIRST))
+    first = same.groups.lazy().select(WHOLE, _FIRST)
+    joined = rows.join(first, on=WHOLE, how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce(_FIRST, ROW).alias(_FIRST))
 
 
-def _first_groups(ranked: list[int], groups: int) -> list[int]:
-    """The groups of ranked rows, in order; one at least stays for training."""
-    return list(dict.fromkeys(ranked))[: groups - 1]
+def whole(judged: Judged, split: str) -> Judged:
+    """The rows with every one that is kept in one split."""
+    return replace(judged, rows=judged.rows.with_columns(pl.when(_KEPT).then(pl.lit(split)).alias(SPLIT)))
 
 
-def whole(index: pl.DataFrame, split: str) -> pl.DataFrame:
-    """The index with every row that is kept in one split."""
-    return index.with_columns(pl.when(pl.col(REASON).is_null()).then(pl.lit(split)).alias(SPLIT))
-
-
-def duplicates(judged: Judged) -> list[Finding]:
+def duplicates(judged: Judged, same: Repeats) -> list[Finding]:
     """Rows of one file that repeat an earlier one word for word."""
-    kept = judged.index.filter(pl.col(REASON).is_null())
-    again = kept.filter(~pl.col(WHOLE).is_first_distinct())
-    if again.is_empty():
+    if not same.repeating:
         return []
+    again = judged.rows.filter(_KEPT).join(same.groups.lazy(), on=WHOLE).filter(pl.col(ROW) > pl.col(_FIRST))
     fix = "remove them, unless they are meant to count more than once"
-    found = examples(judged.source, [(row, None) for row in again[ROW].head(5)], None)
-    return [
-        Finding("duplicate_rows", "warn", len(again), "rows repeat an earlier row word for word", fix, found)
-    ]
+    what = "rows repeat an earlier row word for word"
+    return [Finding("duplicate_rows", "warn", same.repeating, what, fix, _first(judged, again))]
 
 
 def overlaps(train: Judged, validation: Judged) -> list[Finding]:
-    """Held-out rows that training sees too, whole or by their prompt: scores on them say too much."""
-    seen = train.index.filter(pl.col(SPLIT) == TRAIN)
-    held_out = validation.index.filter(pl.col(SPLIT) == VALIDATION)
-    same = held_out.filter(pl.col(WHOLE).is_in(seen[WHOLE].implode()))
-    asked = held_out.filter(
-        pl.col(PROMPT).is_in(seen[PROMPT].implode()) & ~pl.col(WHOLE).is_in(seen[WHOLE].implode())
-    )
+    """Held-out rows that training sees too, whole or by their prompt: scores on them say too much.
+
+    Held in memory are the hashes of held-out rows that training sees.
+    """
+    held_out = validation.rows.filter(_KEPT)
+    same = pl.col(WHOLE).is_in(_seen(train, held_out, WHOLE).implode())
+    asked = pl.col(PROMPT).is_in(_seen(train, held_out, PROMPT).implode()) & ~same
     fix = "remove the doubles: a score on rows that were trained on says nothing"
-    return [
-        Finding(code, "warn", len(rows), message, fix, _first(validation, rows))
-        for code, rows, message in (
-            ("validation_rows_in_training", same, "held-out rows are among the training rows too"),
-            ("validation_prompts_in_training", asked, "held-out rows have the prompt of a training row"),
-        )
-        if len(rows)
-    ]
+    found = []
+    for code, rows, message in (
+        ("validation_rows_in_training", same, "held-out rows are among the training rows too"),
+        ("validation_prompts_in_training", asked, "held-out rows have the prompt of a training row"),
+    ):
+        count = held_out.filter(rows).select(pl.len()).collect(engine="streaming").item()
+        if count:
+            first = _first(validation, held_out.filter(rows))
+            found.append(Finding(code, "warn", count, message, fix, first))
+    return found
 
 
-def _first(judged: Judged, rows: pl.DataFrame) -> tuple[Example, ...]:
-    return examples(judged.source, [(row, None) for row in rows[ROW].head(5)], None)
+def _seen(train: Judged, held_out: pl.LazyFrame, hashes: str) -> pl.Series:
+    """The hashes of held-out rows that rows of training have too."""
+    known = train.rows.filter(_KEPT).select(hashes).drop_nulls()
+    both = known.join(held_out.select(hashes), on=hashes, how="semi").unique()
+    return both.collect(engine="streaming").to_series()
+
+
+def _first(judged: Judged, rows: pl.LazyFrame) -> tuple[Example, ...]:
+    """The first rows, by their number."""
+    first = rows.select(pl.col(ROW).bottom_k(MAX_EXAMPLES).sort()).collect(engine="streaming").to_series()
+    return examples(judged.source, [(row, None) for row in first], None)

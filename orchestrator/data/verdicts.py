@@ -24,24 +24,56 @@ RED, YELLOW, WHOLE, PROMPT = "red", "yellow", "whole", "prompt"
 class Judged:
     """The rows of one file, mapped and judged.
 
-    `mapped` is a Parquet file with `axo_row` and `messages` of every row that `where` kept. `index` has,
-    for the same rows in the same order, `axo_row`, `red`, `yellow`, and hashes of the whole conversation and
-    of its prompt (all but the last message); it alone is held in memory, some 40 bytes a row.
+    `rows` has every row that `where` kept, in its order: `axo_row`, `messages`, `red`, `yellow`, and hashes
+    of the `whole` conversation and of its `prompt` (all but the last message). It is a plan over files in
+    scratch, to which later steps add their columns: what is held in memory does not grow with the rows.
     """
 
     source: Source
-    mapped: Path
-    index: pl.DataFrame
+    rows: pl.LazyFrame
     report: Report
 
 
 def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
-    """Map every row into the file `mapped` and judge it there."""
+    """Map and judge every row, in one pass over the source, into the Parquet file `mapped`."""
     plan = mapping.apply(source.rows.frame)
+    schema = plan.collect_schema()
+    plan = plan.with_columns(
+        _any(mapping.checks, "red").alias(RED),
+        _any(mapping.checks, "yellow").alias(YELLOW),
+        _hash(pl.col(MESSAGES), schema).alias(WHOLE),
+        _prompt(schema).alias(PROMPT),
+    )
     plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
     rows = pl.scan_parquet(mapped, glob=False)
-    index = _index(rows, mapping.checks)
-    return Judged(source, mapped, index, verdicts(index, _findings(rows, mapping.checks, source)))
+    checks = [
+        replace(check, when=pl.col(check_column(number))) for number, check in enumerate(mapping.checks)
+    ]
+    found = findings(source, rows, checks)
+    report = verdicts(rows, found)
+    if left_out := source.rows.count - report.rows:
+        what = f"rows that `where` leaves out of {source.name}"
+        report = report.with_findings([Finding("where", "info", left_out, what)])
+    return Judged(source, rows, report)
+
+
+def verdicts(rows: pl.LazyFrame, found: Iterable[Finding]) -> Report:
+    """The report of judged rows."""
+    yellow = pl.col(YELLOW) & ~pl.col(RED)
+    counts = rows.select(pl.len(), pl.col(RED).sum(), yellow.sum()).collect(engine="streaming")
+    total, red, yellow_rows = counts.row(0)
+    return Report(total, total - red - yellow_rows, yellow_rows, red, tuple(found))
+
+
+def findings(source: Source, rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> list[Finding]:
+    """What checks find in rows: how often, and in which rows first."""
+    if not checks:
+        return []
+    broken = rows.select(check.when.sum().alias(str(number)) for number, check in enumerate(checks))
+    counts = broken.collect(engine="streaming").row(0)
+    return [
+        _finding(source, rows, check, count) for check, count in zip(checks, counts, strict=True) if count
+    ]
 
 
 def examples(
@@ -55,34 +87,20 @@ def examples(
     )
 
 
-def verdicts(index: pl.DataFrame, findings: Iterable[Finding]) -> Report:
-    """The report of rows as their index has them."""
-    red = int(index[RED].sum())
-    yellow = int((index[YELLOW] & ~index[RED]).sum())
-    return Report(len(index), len(index) - red - yellow, yellow, red, tuple(findings))
-
-
-def _findings(rows: pl.LazyFrame, checks: Sequence[RowCheck], source: Source) -> list[Finding]:
-    counts = [pl.col(check_column(number)).sum().alias(str(number)) for number in range(len(checks))]
-    found = rows.select(pl.len().alias("rows"), *counts).collect(engine="streaming").row(0, named=True)
-    findings = [
-        _finding(rows, number, check, found[str(number)], source)
-        for number, check in enumerate(checks)
-        if found[str(number)]
-    ]
-    if left_out := source.rows.count - found["rows"]:
-        findings.append(Finding("where", "info", left_out, f"rows that `where` leaves out of {source.name}"))
-    return findings
-
-
 def _any(checks: Sequence[RowCheck], verdict: str) -> pl.Expr:
     columns = [pl.col(check_column(n)) for n, check in enumerate(checks) if check.verdict == verdict]
     return pl.any_horizontal(columns) if columns else pl.lit(False)
 
 
-def _finding(rows: pl.LazyFrame, number: int, check: RowCheck, count: int, source: Source) -> Finding:
+def _prompt(schema: pl.Schema) -> pl.Expr:
+    """The hash of all messages but the last; null where there is but one."""
+    count = pl.col(MESSAGES).list.len().cast(pl.Int64)
+    return pl.when(count > 1).then(_hash(pl.col(MESSAGES).list.head((count - 1).clip(0)), schema))
+
+
+def _finding(source: Source, rows: pl.LazyFrame, check: RowCheck, count: int) -> Finding:
     value = pl.lit(None, pl.String) if check.value is None else check.value
-    first = rows.filter(pl.col(check_column(number))).head(MAX_EXAMPLES).select(ROW, value.alias("value"))
+    first = rows.filter(check.when).head(MAX_EXAMPLES).select(ROW, value.alias("value"))
     finding = Finding(
         check.code,
         "error" if check.verdict == "red" else "warn",
@@ -105,20 +123,6 @@ def _with_roles(finding: Finding, rows: pl.LazyFrame) -> Finding:
     return replace(finding, message=f"{finding.message}: {listed}") if listed else finding
 
 
-def _hash(messages: pl.Expr, rows: pl.LazyFrame) -> pl.Expr:
+def _hash(messages: pl.Expr, schema: pl.Schema) -> pl.Expr:
     """Of messages, and of the tools on offer where rows have some."""
-    return pl.struct(messages, TOOLS).hash() if TOOLS in rows.collect_schema() else messages.hash()
-
-
-def _index(rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> pl.DataFrame:
-    messages = pl.col(MESSAGES)
-    prompt = messages.list.slice(0, (messages.list.len().cast(pl.Int64) - 1).clip(0))
-    asked = messages.list.len() > 1
-    plan = rows.select(
-        ROW,
-        _any(checks, "red").alias(RED),
-        _any(checks, "yellow").alias(YELLOW),
-        _hash(messages, rows).alias(WHOLE),
-        pl.when(asked).then(_hash(prompt, rows)).alias(PROMPT),
-    )
-    return plan.collect(engine="streaming")
+    return pl.struct(messages, TOOLS).hash() if TOOLS in schema else messages.hash()

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator.contract import ContractError, model_key
 from orchestrator.data.forecast import Forecast, forecast
-from orchestrator.data.lengths import TOKENS
-from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, figures, prepare
+from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, prepare
 from orchestrator.data.report import Report
 from orchestrator.data.split import TRAIN
 from orchestrator.data.tokens import ChatTokenizer
@@ -99,16 +98,14 @@ def inspect(spec: Spec, base: Path, *, strict: bool = False) -> Inspection:
 
 
 def _inspected(analysis: Analysis, faults: tuple[Fault, ...]) -> Inspection:
-    spec = analysis.inputs.spec
-    train = analysis.split(TRAIN)
-    splits = {name: figures(analysis.split(name)) for name in analysis.splits}
     counted = analysis.inputs.tokenizer is not None
+    training = analysis.inputs.spec.training
     return Inspection(
         faults=faults,
         report=analysis.report,
-        splits=splits,
-        dropped=analysis.dropped,
-        forecast=forecast(train.get_column(TOKENS).to_list(), spec.training) if counted else None,
+        splits=analysis.figures(),
+        dropped=analysis.tally.dropped,
+        forecast=forecast(analysis.tally.lengths(TRAIN), training) if counted else None,
         samples=analysis.samples(SAMPLES),
     )
 

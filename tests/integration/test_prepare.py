@@ -30,7 +30,8 @@ from orchestrator.contract import (
     read_stream,
     verify_folder,
 )
-from orchestrator.data.prepare import Inputs, analyse, content_digest, write
+from orchestrator.data.content_digest import content_digest
+from orchestrator.data.prepare import Inputs, analyse, write
 from orchestrator.spec.models import Spec
 from orchestrator.steps.prepare import inspect
 

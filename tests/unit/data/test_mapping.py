@@ -29,7 +29,7 @@ def mapped(folder: Path, rows: list[dict[str, Any]], mapping: dict[str, Any]) ->
 
 
 def messages(judged: Judged) -> list[Messages | None]:
-    column = pl.read_parquet(judged.mapped).get_column(MESSAGES).to_list()
+    column = judged.rows.collect().get_column(MESSAGES).to_list()
     return [row and [(message["role"], message["content"]) for message in row] for row in column]
 
 
@@ -71,7 +71,7 @@ def test_templates(tmp_path: Path) -> None:
         [("system", "Be brief."), ("user", "Hi"), ("assistant", "")],
     ]
     assert verdicts(judged) == (1, 2, 1)
-    assert judged.index.get_column("red").to_list() == [False, False, False, True]
+    assert judged.rows.collect().get_column("red").to_list() == [False, False, False, True]
     assert codes(judged) == {"empty_field": [3], "missing_content": [4]}
     red = finding(judged, "missing_content")
     assert (red.severity, red.count, red.examples[0].line) == ("error", 1, 4)
@@ -280,7 +280,7 @@ def test_the_shape_has_one_set_of_roles(tmp_path: Path) -> None:
     item = CONVERSATION.json_schema()["properties"]["messages"]["items"]
     assert tuple(item["properties"]["role"]["enum"]) == ROLES
     judged = mapped(tmp_path, [{"m": openai(("user", "a"), ("assistant", "b"))}], conversation())
-    written = pl.read_parquet_schema(judged.mapped)[MESSAGES]
+    written = judged.rows.collect_schema()[MESSAGES]
     assert written == pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
     every = CONVERSATION.columns[MESSAGES].inner.fields  # type: ignore[attr-defined]
     assert list(item["properties"]) == [field.name for field in every]

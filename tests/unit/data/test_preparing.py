@@ -93,8 +93,8 @@ def test_rows_lie_in_storage_in_their_order(bench: Bench) -> None:
 
 
 def test_the_content_digest_is_that_of_the_documented_text(bench: Bench) -> None:
-    write(bench.folder, [{"q": "é", "a": "x,1:y"}, {"q": "", "a": "z"}])
-    text = "fine_tuning_conversation\ntrain 2\nuser:2:é,assistant:5:x,1:y,\nuser:0:,assistant:1:z,\n"
+    write(bench.folder, [{"q": "é", "a": "x,1:y"}, {"q": "", "a": 'a "b"\r\n'}])
+    text = 'fine_tuning_conversation\ntrain 2\nuser:2:é,assistant:5:x,1:y,\nuser:0:,assistant:7:a "b"\r\n,\n'
     assert bench.prepare(spec()).digest == sha256(text.encode()).hexdigest()
 
 
@@ -263,11 +263,20 @@ def test_a_share_is_held_out(bench: Bench, count: int, share: float, held_out: i
     assert validation == [row for row in order if row in validation]
 
 
+def ranked(row: int, seed: int) -> int:
+    """SplitMix64 as its authors write it."""
+    mask = 2**64 - 1
+    mixed = (seed + row * 0x9E3779B97F4A7C15) & mask
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
+    return mixed ^ (mixed >> 31)
+
+
 def test_the_draw_is_the_documented_one(bench: Bench) -> None:
     write(bench.folder, numbered(50))
-    ranked = sorted(range(1, 51), key=lambda row: sha256(f"7/{row}".encode()).digest())
+    order = sorted(range(1, 51), key=lambda row: ranked(row, 7))
     dataset = bench.prepare(spec(dataset={"validation": 0.1, "split_seed": 7}))
-    drawn = [talk(numbered(50)[row - 1]) for row in sorted(ranked[:5])]
+    drawn = [talk(numbered(50)[row - 1]) for row in sorted(order[:5])]
     assert bench.rows(dataset, "validation") == drawn
 
 
@@ -316,4 +325,4 @@ def test_without_a_tokenizer_rows_are_judged_and_not_counted(bench: Bench, tmp_p
     write(bench.folder, [*numbered(30), {"q": "x", "a": ""}])
     analysis = analyse(Inputs.open(spec(), bench.folder, None), tmp_path)
     assert (analysis.report.rows, analysis.report.red) == (31, 1)
-    assert len(analysis.split("train")) == 30
+    assert analysis.tally.rows("train") == 30

@@ -1,0 +1,89 @@
+"""How many rows there are of each length: all that figures and forecasts of a dataset are worked out from."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import polars as pl
+
+from orchestrator.data.lengths import CUT, REASON, TOKENS, TRAINED
+from orchestrator.data.split import SPLIT
+
+_ROWS, _TRUNCATED = "rows", "truncated"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths in tokens, shortest first, and how many `rows` have each."""
+
+    tokens: Sequence[int]
+    rows: Sequence[int]
+
+    @property
+    def total_rows(self) -> int:
+        return sum(self.rows)
+
+    @property
+    def total_tokens(self) -> int:
+        return sum(tokens * rows for tokens, rows in zip(self.tokens, self.rows, strict=True))
+
+    def at(self, places: Iterable[int]) -> list[int]:
+        """The lengths at places, from 0, of all rows put in order of length."""
+        behind = list(accumulate(self.rows))
+        return [self.tokens[bisect_right(behind, place)] for place in places]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Rows of a dataset counted; `table` has `rows`, the sum of `trained` and the number `truncated` of each
+    `split`, `reason` (for being left out) and length (`tokens`, null where none was counted)."""
+
+    table: pl.DataFrame
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows left out, by reason."""
+        left_out = self.table.drop_nulls(REASON).group_by(REASON).agg(pl.col(_ROWS).sum())
+        return dict(left_out.sort(REASON).iter_rows())
+
+    def rows(self, split: str) -> int:
+        return int(self._of(split)[_ROWS].sum())
+
+    def lengths(self, split: str) -> Lengths:
+        counted = self._of(split).drop_nulls(TOKENS)
+        return Lengths(counted[TOKENS].to_list(), counted[_ROWS].to_list())
+
+    def figures(self, split: str) -> dict[str, Any]:
+        """Rows and tokens of a split; lengths are in tokens, `p95` one that 95 % of rows do not exceed."""
+        table, lengths = self._of(split), self.lengths(split)
+        count = lengths.total_rows
+        places = (0, (count - 1) // 2, count // 2, -(-95 * count // 100) - 1, count - 1)
+        shortest, lower, upper, p95, longest = lengths.at(places) if count else [0] * 5
+        return {
+            "rows": int(table[_ROWS].sum()),
+            "tokens": lengths.total_tokens,
+            "trained_tokens": int(table[TRAINED].sum()),
+            "truncated": int(table[_TRUNCATED].sum()),
+            "lengths": {
+                "shortest": shortest,
+                "median": (lower + upper) / 2,
+                "p95": p95,
+                "longest": longest,
+            },
+        }
+
+    def _of(self, split: str) -> pl.DataFrame:
+        return self.table.filter(pl.col(SPLIT) == split)
+
+
+def tally(parts: Iterable[pl.LazyFrame]) -> Tally:
+    """Count the split rows of all parts, in one pass over each."""
+    counted = pl.concat(part.select(SPLIT, REASON, TOKENS, TRAINED, CUT) for part in parts)
+    table = counted.group_by(SPLIT, REASON, TOKENS).agg(
+        pl.len().alias(_ROWS), pl.col(TRAINED).sum(), (pl.col(CUT) > 0).sum().alias(_TRUNCATED)
+    )
+    return Tally(table.sort(TOKENS).collect(engine="streaming"))
