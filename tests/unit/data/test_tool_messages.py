@@ -37,7 +37,7 @@ def judged(folder: Path, rows: list[dict[str, Any]], **mapping: Any) -> Judged:
 
 def examples(of: Judged) -> list[dict[str, Any]]:
     """The mapped rows without nulls."""
-    rows = pl.read_parquet(of.mapped).select("messages", pl.col("^tools$")).to_dicts()
+    rows = of.rows.collect().select("messages", pl.col("^tools$")).to_dicts()
     return [without_nulls(row) for row in rows]
 
 
@@ -238,7 +238,7 @@ def test_what_does_not_fit_is_a_fault(
 def test_the_text_of_a_row_is_the_documented_one(tmp_path: Path) -> None:
     asks = say("assistant", "", tool_calls=[call("f", '{"x":1}', id="c1")], weight=1)
     of = judged(tmp_path, [{"m": [ASK, asks], "t": [OFFERED]}, {"m": [ASK, DONE], "t": None}], tools="t")
-    rows = pl.scan_parquet(of.mapped)
+    rows = of.rows
     texts = rows.select(line(rows.collect_schema())).collect().to_series().to_list()
     tools = json.dumps([OFFERED])
     assert texts == [
@@ -256,7 +256,7 @@ def test_files_with_other_fields_are_brought_together(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).mkdir()
         of = judged(tmp_path / name, rows, **({"tools": "t"} if name == "calls" else {}))
-        parts.append(pl.scan_parquet(of.mapped).select("messages", pl.col("^tools$")))
+        parts.append(of.rows.select("messages", pl.col("^tools$")))
     both = pl.concat(aligned(parts, CONVERSATION)).collect()
     assert [without_nulls(row) for row in both.to_dicts()] == [
         {"messages": [ASK, DONE]},
