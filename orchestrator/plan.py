@@ -16,15 +16,19 @@ CONFIG = "axolotl.yaml"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the prepare step found out: digests of the staged model and of the dataset, and its counts."""
+    """What the prepare step found out: digests of the staged model and of the dataset, its counts, and
+    the key of an earlier adapter to go on from."""
 
     model: str
     dataset: str
     facts: DatasetFacts
+    adapter: str | None = None
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Prepared:
-        return cls(facts["model"], facts["dataset"], DatasetFacts(**facts["dataset_facts"]))
+        earlier = facts.get("earlier_adapter") or {}
+        counts = DatasetFacts(**facts["dataset_facts"])
+        return cls(facts["model"], facts["dataset"], counts, earlier.get("key"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def plan_train(
     seconds = spec.training.checkpoint_seconds
     task = {"checkpoint_seconds": seconds} if seconds else {}
     launched = _with_inputs(spec, prepared, run, launch, "train", machine, task)
-    return Plan(replace(launched, devices=machine.devices), config)
+    return Plan(replace(launched, devices=machine.devices, adapter=prepared.adapter), config)
 
 
 def plan_evaluate(spec: Spec, prepared: Prepared, run: str, launch: int, machine: Machine) -> Plan:

@@ -7,7 +7,7 @@ import difflib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -68,7 +68,8 @@ class Service:
             return self._resumed(unfinished), True
         self._tell_missed()
         check_machine(loaded, self.settings)
-        check_keys(loaded)
+        check_config(loaded, self.settings)
+        loaded = with_earlier_adapter(loaded, self.settings)
         check_registries(loaded, self.settings)
         check_trainer(self.settings)
         now = self.clock()
@@ -227,16 +228,34 @@ def check_machine(loaded: Loaded, settings: Settings) -> None:
         raise SpecError(with_places(loaded, [_unknown_machine(machine, list(settings.machines))]))
 
 
-def check_keys(loaded: Loaded) -> None:
-    """Refuse keys under `axolotl` that may not stand there.
+def check_config(loaded: Loaded, settings: Settings) -> None:
+    """Refuse what the machine or Axolotl could not do, and keys under `axolotl` that may not stand there.
 
     Raises:
         SpecError: with each of them, why, and what to write instead.
     """
-    from orchestrator.axolotl.keys import pass_through_faults
+    from orchestrator.axolotl.render import faults_on
 
-    if faults := pass_through_faults(loaded.spec.axolotl):
+    if faults := faults_on(loaded.spec, settings.machines[loaded.spec.compute.machine]):
         raise SpecError(with_places(loaded, faults))
+
+
+def with_earlier_adapter(loaded: Loaded, settings: Settings) -> Loaded:
+    """The spec with the settings of the adapter that it goes on from, if it names one.
+
+    Raises:
+        SpecError: there is no such adapter, or the spec contradicts it.
+    """
+    from orchestrator.adapters import continued, find_adapter
+
+    reference = loaded.spec.adapter.continue_from
+    if reference is None:
+        return loaded
+    try:
+        earlier = find_adapter(reference, loaded.path.parent, contract.open_store(settings.storage))
+        return replace(loaded, spec=continued(loaded.spec, earlier))
+    except SpecError as error:
+        raise SpecError(with_places(loaded, error.faults)) from error
 
 
 def check_registries(loaded: Loaded, settings: Settings) -> None:

@@ -42,6 +42,7 @@ EXTRAS = {
     ),
     "checkpoints-by-steps": ("cpu", "training: {checkpoint_steps: 50, gradient_checkpointing: true}\n"),
     "stable-decay": ("gpu", "training: {scheduler: warmup_stable_decay, decay_ratio: 0.2}\n"),
+    "continued-cpu": ("cpu", "adapter: {kind: qlora, continue_from: earlier-abc12}\n"),
     "lora-ddp-cpu": ("cpu-2", ""),
     "qlora-ddp-gpu": ("gpu-4", "adapter: {kind: qlora}\n"),
     "qlora-fsdp-gpu": ("gpu-4", "adapter: {kind: qlora}\ncompute: {parallel: fsdp}\n"),

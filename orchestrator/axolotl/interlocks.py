@@ -32,6 +32,19 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
         "max_momentum",
     ),
 }
+_OF_A_NEW_ADAPTER = frozenset(
+    [
+        "lora_alpha_pattern",
+        "lora_fan_in_fan_out",
+        "lora_rank_pattern",
+        "lora_target_parameters",
+        "peft_ensure_weight_tying",
+        "peft_init_lora_weights",
+        "peft_layers_pattern",
+        "peft_layers_to_transform",
+        "peft_use_rslora",
+    ]
+)
 
 
 def interlock_faults(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> list[Fault]:
@@ -84,6 +97,14 @@ def _adapters(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator
     if passed.get("lora_target_parameters") and spec.adapter.dropout:
         what = "lora_target_parameters cannot be trained with dropout"
         yield _fault(spec, "lora_target_parameters", what, "set adapter.dropout to 0")
+
+
+def _earlier_adapter(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator[Fault]:
+    """`loaders/adapter.py`: with `lora_model_dir` the saved adapter_config.json governs, without a word."""
+    if spec.adapter.continue_from:
+        for key in sorted(_OF_A_NEW_ADAPTER & set(spec.axolotl)):
+            what = "the adapter it goes on from has been made already, with settings of its own"
+            yield _fault(spec, key, what, "remove it")
 
 
 def _packing(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator[Fault]:
@@ -181,6 +202,7 @@ _RULES: tuple[Callable[[Spec, Machine, Mapping[str, Any]], Iterator[Fault]], ...
     _needs_a_gpu,
     _low_rank_only,
     _adapters,
+    _earlier_adapter,
     _packing,
     _streaming,
     _optimizers,

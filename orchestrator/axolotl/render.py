@@ -50,14 +50,13 @@ def render(spec: Spec, machine: Machine, facts: DatasetFacts) -> Config:
     Raises SpecError for keys under `axolotl` that may not stand there, and where the dataset or the
     machine cannot do what the spec asks; its faults have paths, and no places yet (spec.load.with_places).
     """
-    if faults := [*_machine_faults(spec, machine), *pass_through_faults(spec.axolotl)]:
+    if faults := faults_on(spec, machine):
         raise SpecError(faults)
     figures = schedule(spec.training, machine, facts)
+    if faults := _data_faults(spec, facts, figures):
+        raise SpecError(faults)
     keys = _from_templates(spec, machine)
     keys |= _adapter(spec.adapter) | _training(spec.training, figures) | _held_out(spec, keys, figures)
-    keys |= _recomputation(spec.training, keys)
-    if faults := [*_data_faults(spec, facts, figures), *interlock_faults(spec, machine, keys)]:
-        raise SpecError(faults)
     keys = _passed_through(keys, spec.axolotl)
     if faults := _schema_faults(keys):
         raise SpecError(faults)
@@ -70,6 +69,14 @@ def render(spec: Spec, machine: Machine, facts: DatasetFacts) -> Config:
         save_steps=figures.save_steps,
         eval_steps=figures.eval_steps,
     )
+
+
+def faults_on(spec: Spec, machine: Machine) -> list[Fault]:
+    """What a spec asks that its machine, or Axolotl, cannot do, as far as it is known without its data."""
+    wrong = [*_machine_faults(spec, machine), *pass_through_faults(spec.axolotl)]
+    told = {fault.path for fault in wrong}
+    together = interlock_faults(spec, machine, _from_templates(spec, machine))
+    return [*wrong, *(fault for fault in together if fault.path not in told)]
 
 
 def template_names(spec: Spec, machine: Machine) -> list[str]:
@@ -97,7 +104,7 @@ def _from_templates(spec: Spec, machine: Machine) -> dict[str, Any]:
     if spec.adapter.kind == "qlora" and "fsdp_config" in keys:
         # Quantised weights have another shape than the others' placeholders: each process reads them.
         keys["fsdp_config"]["cpu_ram_efficient_loading"] = False
-    return keys
+    return keys | _recomputation(spec.training, keys)
 
 
 def _template(name: str) -> dict[str, Any]:
@@ -115,6 +122,8 @@ def _adapter(adapter: Adapter) -> dict[str, Any]:
     }
     if adapter.target_modules:
         keys |= {"lora_target_linear": False, "lora_target_modules": list(adapter.target_modules)}
+    if adapter.continue_from:
+        keys["lora_model_dir"] = "adapter-in"  # laid out there by the trainer
     return keys
 
 

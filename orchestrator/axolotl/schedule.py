@@ -64,7 +64,7 @@ def schedule(training: Training, machine: Machine, facts: DatasetFacts) -> Sched
         steps=steps,
         max_steps=training.max_steps if ends_sooner else None,
         warmup_steps=int(training.warmup_ratio * steps) if ends_sooner and steps else None,
-        decay_steps=int((training.decay_ratio or DECAY_RATIO) * steps) if decays and steps else None,
+        decay_steps=math.ceil((training.decay_ratio or DECAY_RATIO) * steps) if decays and steps else None,
         micro_batch_size=micro,
         accumulation=max(1, share // micro),
         save_steps=save_steps,

@@ -31,13 +31,14 @@ def command(spec: Path, only_config: bool, form: str) -> None:
       axo plan spec.yaml
       axo plan spec.yaml --config > axolotl.yaml
     """
-    from orchestrator.service import check_machine
+    from orchestrator.service import check_machine, with_earlier_adapter
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
 
     settings = Settings.from_environment()
     loaded = load_spec(spec)
     check_machine(loaded, settings)
+    loaded = with_earlier_adapter(loaded, settings)
     planned = _planned(loaded, settings)
     if only_config:
         click.echo(planned.config.text, nl=False)

@@ -37,6 +37,7 @@ from orchestrator.contract.attempt import (
 from orchestrator.contract.layout import (
     ADAPTER,
     CHECKPOINTS,
+    adapter_key,
     attempt_key,
     checkpoint_key,
     checkpoint_steps,
@@ -90,6 +91,7 @@ __all__ = [
     "Store",
     "Stream",
     "StreamWriter",
+    "adapter_key",
     "attempt_key",
     "attempts",
     "checkpoint_key",

@@ -20,6 +20,11 @@ def dataset_key(digest: str) -> str:
     return f"datasets/{digest}"
 
 
+def adapter_key(digest: str) -> str:
+    """An adapter from outside the runs, to go on from."""
+    return f"adapters/{digest}"
+
+
 def run_key(run: str) -> str:
     return f"runs/{run}"
 

@@ -78,7 +78,14 @@ def _provenance(made: Made) -> dict[str, Any]:
         versions=_versions(),
         attempts=made.attempts,
         lost_steps=made.run.lost_steps,
+        continued_from=_continued_from(made),
     )
+
+
+def _continued_from(made: Made) -> dict[str, Any] | None:
+    """The adapter that training started from: its digest, and its run where it was one of ours."""
+    earlier = made.run.facts.get("earlier_adapter")
+    return {"digest": earlier["digest"], "run": earlier["run"]} if earlier else None
 
 
 def _card_facts(made: Made, folder: Path) -> CardFacts:

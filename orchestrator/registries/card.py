@@ -134,12 +134,15 @@ def provenance(
     versions: Mapping[str, str | None],
     attempts: int,
     lost_steps: int,
+    continued_from: Mapping[str, Any] | None = None,
     code_commit: str | None = None,
     image_digest: str | None = None,
 ) -> dict[str, Any]:
     """Where an adapter comes from, as `provenance.json` holds it; None where something is not known.
 
-    `files` are the adapter's own; `adapter_digest` is their content digest. Digests are SHA-256 in hex.
+    `files` are the adapter's own; `adapter_digest` is their content digest. `continued_from` is
+    the digest of the adapter that training started from, and its run where it was one of ours. Digests are
+    SHA-256 in hex.
     """
     return {
         "version": 1,
@@ -149,6 +152,7 @@ def provenance(
             "files": [asdict(file) for file in sorted(files, key=lambda file: file.path)],
         },
         "base_model": {"name": base_model, "digest": base_model_digest},
+        "continued_from": continued_from,
         "dataset": {"digest": dataset_digest},
         "mapping": {"digest": mapping_digest},
         "config": {"digest": config_digest},

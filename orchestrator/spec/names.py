@@ -18,6 +18,7 @@ AXOLOTL_NAMES: Mapping[str, str] = {
     "load_in_4bit": "adapter.kind",
     "lora_alpha": "adapter.alpha",
     "lora_dropout": "adapter.dropout",
+    "lora_model_dir": "adapter.continue_from",
     "lora_r": "adapter.r",
     "lora_target_linear": "adapter.target_modules",
     "lora_target_modules": "adapter.target_modules",

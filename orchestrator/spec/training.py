@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from orchestrator.spec.base import Closed, Label, Name
+from orchestrator.spec.base import Closed, Label, Name, Text
 
 Scheduler = Literal[
     "cosine",
@@ -40,6 +40,11 @@ class Adapter(Closed):
         min_length=1,
         max_length=64,
         description="Layers to adapt; every linear layer if left out.",
+    )
+    continue_from: Text | None = Field(
+        default=None,
+        description="An earlier adapter to train on: the id of its run, or its folder; its rank, alpha, "
+        "dropout and layers hold.",
     )
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator.adapters import find_adapter, stage_adapter
 from orchestrator.contract import ContractError, model_key
 from orchestrator.data.forecast import Forecast, forecast
 from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, prepare
@@ -66,8 +67,14 @@ def prepare_step(work: Work) -> dict[str, Any]:
     work.fence.check()
     digest = stage_model(work.storage, model)
     work.say(f"model in storage: {model_key(digest)}")
+    earlier = None
+    if spec.adapter.continue_from:
+        found = find_adapter(spec.adapter.continue_from, base, work.storage)
+        earlier = stage_adapter(work.storage, found, model_key(digest))
+        work.say(f"goes on from the adapter {found.reference}: {earlier['key']}")
     return {
         "model": digest,
+        "earlier_adapter": earlier,
         "model_revision": model.revision,
         "dataset": dataset.digest,
         "dataset_facts": dataset.facts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from rendered import FACTS, MACHINES_OF, spec_of
 
@@ -29,3 +31,12 @@ def test_a_smaller_micro_batch_keeps_the_batch() -> None:
     config = plan_train(spec_of(""), PREPARED, "run", 2, MACHINES_OF["gpu-4"], 2).config
     assert config
     assert (config.micro_batch_size, config.accumulation) == (2, 4)
+
+
+def test_a_launch_is_told_the_adapter_it_goes_on_from() -> None:
+    facts = {"model": "m", "dataset": "d", "dataset_facts": asdict(FACTS)}
+    assert Prepared.from_facts(facts | {"earlier_adapter": None}) == Prepared("m", "d", FACTS)
+    earlier = {"key": "runs/first/adapter", "digest": "5eed", "run": "first"}
+    prepared = Prepared.from_facts(facts | {"earlier_adapter": earlier})
+    launch = plan_train(spec_of(""), prepared, "run", 2, MACHINES_OF["cpu"]).launch
+    assert launch.adapter == "runs/first/adapter"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from rendered import FACTS, MACHINES_OF, spec_of
 
-from orchestrator.axolotl.interlocks import interlock_faults
-from orchestrator.axolotl.render import render
+from orchestrator.axolotl.render import faults_on, render
 from orchestrator.errors import Fault, SpecError
 
 
@@ -36,6 +35,11 @@ def refused(text: str, machine: str = "gpu") -> list[Fault]:
             "gpu",
             "axolotl: {lora_target_parameters: [a]}\nadapter: {kind: lora, dropout: 0.1}",
             "lora_target_parameters",
+        ),
+        (
+            "gpu",
+            "axolotl: {peft_use_rslora: true}\nadapter: {kind: lora, continue_from: earlier-abc12}",
+            "peft_use_rslora",
         ),
         ("gpu", "axolotl: {sample_packing_bin_size: 4}", "sample_packing_bin_size"),
         ("gpu", "axolotl: {group_by_length: true}\ntraining: {packing: true}", "group_by_length"),
@@ -77,8 +81,7 @@ def test_the_same_keys_pass_where_they_belong() -> None:
         " lr_scheduler_kwargs: {power: 2}, sample_packing_bin_size: 4, dataloader_prefetch_factor: 4}\n"
         "training: {packing: true, scheduler: polynomial}\n"
     )
-    spec, machine = spec_of(text), MACHINES_OF["gpu"]
-    assert interlock_faults(spec, machine, render(spec, machine, FACTS).keys) == []
+    assert faults_on(spec_of(text), MACHINES_OF["gpu"]) == []
 
 
 @pytest.mark.parametrize(
