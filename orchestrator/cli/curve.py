@@ -1,52 +1,80 @@
-"""Draw the course of metrics as an SVG picture, for reports and READMEs."""
+"""Draw the course of metrics over the optimizer step, for reports and READMEs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from xml.sax.saxutils import escape
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.cli.picture import Dot, Line, Picture, Shape, Words, words_width
 
 WIDTH, HEIGHT = 760, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 48
-COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
+COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea", "#d97706", "#0891b2", "#be185d", "#4b5563")
 SMOOTHING = 0.8
+_FEW = 30  # so many points are shown each as a dot; more get a smoothed line
+_LEGEND_ROW = 18
+_GREY = "#e5e7eb"
 
 Series = Sequence[tuple[int, float]]
 
 
-def curve_svg(title: str, series: Mapping[str, Series]) -> str:
-    """Lines over the optimizer step: each series as it was logged, long ones with a smoothed line on top.
+@dataclass(frozen=True)
+class Curve:
+    """One metric as (step, value) pairs in order of step; `colour` counts through COLOURS.
 
-    `series` maps a name to (step, value) pairs in order of step. Values that are not finite are left out.
+    A curve without a name has the colour of another one and no entry in the legend.
     """
-    finite = {name: [(s, v) for s, v in points if math.isfinite(v)] for name, points in series.items()}
-    shown = {name: points for name, points in finite.items() if points}
+
+    name: str | None
+    points: Series
+    colour: int
+
+
+def draw_series(title: str, series: Mapping[str, Series]) -> Picture:
+    """Each series, by its name, in a colour of its own."""
+    return draw_curves(title, [Curve(name, points, i) for i, (name, points) in enumerate(series.items())])
+
+
+def draw_curves(title: str, curves: Sequence[Curve]) -> Picture:
+    """Lines over the optimizer step as they were logged, long ones with a smoothed line on top.
+
+    Values that are not finite are left out, and so are curves with nothing left.
+    """
+    finite = [
+        Curve(curve.name, [(s, v) for s, v in curve.points if math.isfinite(v)], curve.colour)
+        for curve in curves
+    ]
+    shown = [curve for curve in finite if curve.points]
+    head = Words(LEFT, 22, title, size=15)
     if not shown:
-        return _document(title, [_text(WIDTH / 2, HEIGHT / 2, "nothing was logged yet", anchor="middle")])
-    last = max(step for points in shown.values() for step, _ in points)
-    ticks = _ticks(
-        min(0.0, min(value for points in shown.values() for _, value in points)),
-        max(value for points in shown.values() for _, value in points),
-    )
-    scale = _Scale(last, ticks[0], ticks[-1])
-    body = [*_grid(scale, ticks, last)]
-    for index, (name, points) in enumerate(shown.items()):
-        body += _line(scale, points, COLOURS[index % len(COLOURS)])
-        body += _legend(index, name, COLOURS[index % len(COLOURS)])
-    return _document(title, body)
+        nothing = Words(WIDTH / 2, HEIGHT / 2, "nothing was logged yet", "middle")
+        return Picture(title, WIDTH, HEIGHT, [head, nothing])
+    legend, height = _legend(shown)
+    sheet = _sheet(shown, TOP + height, HEIGHT + height)
+    lines = [shape for curve in shown for shape in _course(sheet, curve)]
+    return Picture(title, WIDTH, HEIGHT + height, [head, *_grid(sheet), *lines, *legend])
 
 
-class _Scale:
-    """From step and value to a place on the sheet."""
+@dataclass(frozen=True)
+class _Sheet:
+    """From step and value to a place: the axes, and where they lie."""
 
-    def __init__(self, last_step: int, low: float, high: float) -> None:
-        self._last, self._low, self._span = max(1, last_step), low, (high - low) or 1.0
+    last_step: int
+    ticks: Sequence[float]
+    top: int
+    bottom: int
 
-    def x(self, step: float) -> float:
-        return LEFT + step / self._last * (WIDTH - LEFT - RIGHT)
+    def place(self, step: float, value: float) -> tuple[float, float]:
+        low, high = self.ticks[0], self.ticks[-1]
+        x = LEFT + step / max(1, self.last_step) * (WIDTH - LEFT - RIGHT)
+        return x, self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
 
-    def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (value - self._low) / self._span * (HEIGHT - TOP - BOTTOM)
+
+def _sheet(curves: Sequence[Curve], top: int, height: int) -> _Sheet:
+    values = [value for curve in curves for _, value in curve.points]
+    last = max(step for curve in curves for step, _ in curve.points)
+    return _Sheet(last, _ticks(min(0.0, min(values)), max(values)), top, height - BOTTOM)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -59,31 +87,24 @@ def _ticks(low: float, high: float) -> list[float]:
     return [(first + index) * step for index in range(count + 1)]
 
 
-def _grid(scale: _Scale, ticks: Sequence[float], last: int) -> list[str]:
-    lines = []
-    for tick in ticks:
-        y = scale.y(tick)
-        lines.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#e5e7eb"/>')
-        lines.append(_text(LEFT - 8, y + 4, f"{tick:g}", anchor="end"))
-    for step in _ticks(0.0, float(last)):
-        if step <= last:
-            lines.append(_text(scale.x(step), HEIGHT - BOTTOM + 20, f"{step:g}", anchor="middle"))
-    lines.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "optimizer step", anchor="middle"))
-    return lines
+def _grid(sheet: _Sheet) -> Iterator[Shape]:
+    for tick in sheet.ticks:
+        _, y = sheet.place(0, tick)
+        yield Line([(LEFT, y), (WIDTH - RIGHT, y)], _GREY)
+        yield Words(LEFT - 8, y + 4, f"{tick:g}", "end")
+    for step in _ticks(0.0, float(sheet.last_step)):
+        if step <= sheet.last_step:
+            yield Words(sheet.place(step, 0)[0], sheet.bottom + 20, f"{step:g}", "middle")
+    yield Words((LEFT + WIDTH - RIGHT) / 2, sheet.bottom + 40, "optimizer step", "middle")
 
 
-def _line(scale: _Scale, points: Series, colour: str) -> list[str]:
-    if len(points) < 30:
-        dots = [
-            f'<circle cx="{scale.x(s):.1f}" cy="{scale.y(v):.1f}" r="3" fill="{colour}"/>' for s, v in points
-        ]
-        return [_path(scale, points, colour, 1.5, 1.0), *dots]
-    return [_path(scale, points, colour, 1, 0.3), _path(scale, _smoothed(points), colour, 2, 1.0)]
-
-
-def _path(scale: _Scale, points: Series, colour: str, width: float, opacity: float) -> str:
-    course = "L".join(f"{scale.x(step):.1f} {scale.y(value):.1f}" for step, value in points)
-    return f'<path d="M{course}" fill="none" stroke="{colour}" stroke-width="{width}" opacity="{opacity}"/>'
+def _course(sheet: _Sheet, curve: Curve) -> list[Shape]:
+    colour = COLOURS[curve.colour % len(COLOURS)]
+    logged = [sheet.place(step, value) for step, value in curve.points]
+    if len(logged) < _FEW:
+        return [Line(logged, colour, 1.5), *(Dot(x, y, 3, colour) for x, y in logged)]
+    smooth = [sheet.place(step, value) for step, value in _smoothed(curve.points)]
+    return [Line(logged, colour, 1, 0.3), Line(smooth, colour, 2)]
 
 
 def _smoothed(points: Series) -> list[tuple[int, float]]:
@@ -96,29 +117,17 @@ def _smoothed(points: Series) -> list[tuple[int, float]]:
     return smooth
 
 
-def _legend(index: int, name: str, colour: str) -> list[str]:
-    x = LEFT + 8 + index * 150
-    return [f'<rect x="{x}" y="32" width="12" height="3" fill="{colour}"/>', _text(x + 18, 37, name)]
-
-
-def _text(x: float, y: float, words: str, *, anchor: str = "start", size: int = 12) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def _document(title: str, body: Sequence[str]) -> str:
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" font-family="system-ui, sans-serif" fill="#374151" role="img">'
-    )
-    backdrop = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
-    return "\n".join(
-        [
-            head,
-            f"<title>{escape(title)}</title>",
-            backdrop,
-            _text(LEFT, 22, title, size=15),
-            *body,
-            "</svg>",
-            "",
-        ]
-    )
+def _legend(curves: Sequence[Curve]) -> tuple[list[Shape], int]:
+    """The names behind their colours, in as many rows as they need; what those rows add to the height."""
+    shapes: list[Shape] = []
+    x, y = float(LEFT), 37
+    for curve in curves:
+        if curve.name is None:
+            continue
+        width = 18 + words_width(curve.name) + 24
+        if x > LEFT and x + width > WIDTH - RIGHT:
+            x, y = LEFT, y + _LEGEND_ROW
+        shapes.append(Line([(x, y - 4), (x + 12, y - 4)], COLOURS[curve.colour % len(COLOURS)], 3))
+        shapes.append(Words(x + 18, y, curve.name))
+        x += width
+    return shapes, y - 37

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Look": {
         "get": "List runs, or show how one stands.",
         "describe": "Tell everything about one run.",
+        "compare": "Show runs side by side: results, spec, data, losses.",
         "logs": "Print what a run's attempts printed.",
     },
     "Results": {

@@ -24,7 +24,9 @@ WATCH_SECONDS = 2.0
 @click.option("-w", "--watch", is_flag=True, help="Go on showing it as it changes.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Runs to list.")
 @click.option(
-    "--curve", type=click.Path(dir_okay=False, path_type=Path), help="Draw NAME's losses into this SVG file."
+    "--curve",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw NAME's losses into this .svg or .png.",
 )
 @output_option("table", "wide", "json", "yaml", "name")
 def command(name: str | None, watch: bool, limit: int, curve: Path | None, form: str) -> None:
@@ -53,7 +55,7 @@ def command(name: str | None, watch: bool, limit: int, curve: Path | None, form:
 
 
 def _draw(service: Service, name: str | None, file: Path) -> None:
-    from orchestrator.cli.curve import curve_svg
+    from orchestrator.cli.curve import draw_series
 
     if name is None:
         raise click.UsageError("--curve draws the losses of one run: give its NAME")
@@ -63,7 +65,7 @@ def _draw(service: Service, name: str | None, file: Path) -> None:
         told: [(point.step, point.value) for point in service.database.points(run.id, key)]
         for told, key in keys.items()
     }
-    file.write_text(curve_svg(f"{run.id} on {run.spec['base_model']}", series))
+    draw_series(f"{run.id} on {run.spec['base_model']}", series).write(file)
     note(f"drew {file}")
 
 

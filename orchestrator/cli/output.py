@@ -58,11 +58,20 @@ def _take_form(context: click.Context, _: click.Parameter, form: str) -> str:
 def print_data(value: Any, form: str) -> None:
     """Print a JSON-able value as JSON or YAML on stdout."""
     if form == "json":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
     else:
         import yaml
 
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def columns() -> int:
@@ -70,11 +79,14 @@ def columns() -> int:
     return max(_NARROWEST_LINE, shutil.get_terminal_size().columns)
 
 
-def table(rows: Sequence[Mapping[str, str]], width: int | None = None, indent: int = 0) -> str:
+def table(
+    rows: Sequence[Mapping[str, str]], width: int | None = None, indent: int = 0, keep_first: bool = False
+) -> str:
     """Aligned columns under upper-case heads, as kubectl prints them; a blank cell shows as `-`.
 
     Cells are cut, widest column first, until a line fits `width` (by default the terminal's): a
-    name in its middle, since its end tells it apart, anything else at its end.
+    name in its middle, since its end tells it apart, anything else at its end. With `keep_first`
+    the first column is cut only where cutting the others is not enough.
     """
     if not rows:
         return ""
@@ -83,8 +95,12 @@ def table(rows: Sequence[Mapping[str, str]], width: int | None = None, indent: i
     natural = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     limit = (columns() - 1 if width is None else width) - indent
     gap = "   " if sum(natural) + 3 * (len(heads) - 1) <= limit else "  "
-    widths = _narrowed(natural, limit - len(gap) * (len(heads) - 1))
-    return "\n".join(" " * indent + gap.join(_cells(line, widths)).rstrip() for line in lines)
+    room = limit - len(gap) * (len(heads) - 1)
+    if keep_first and len(natural) > 1:
+        natural = [natural[0], *_narrowed(natural[1:], room - natural[0])]
+    widths = _narrowed(natural, room)
+    shown = [_cells(line, widths, names=line is heads) for line in lines]
+    return "\n".join(" " * indent + gap.join(cells).rstrip() for cells in shown)
 
 
 def _narrowed(natural: Sequence[int], limit: int) -> list[int]:
@@ -95,9 +111,10 @@ def _narrowed(natural: Sequence[int], limit: int) -> list[int]:
     return widths
 
 
-def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _cells(line: Sequence[str], widths: Sequence[int], *, names: bool) -> list[str]:
+    """The cells of a line at their widths; names, those of a head and of the first column, keep their end."""
     return [
-        (cut_inside(cell, width) if index == 0 else cut(cell, width)).ljust(width)
+        (cut_inside(cell, width) if names or index == 0 else cut(cell, width)).ljust(width)
         for index, (cell, width) in enumerate(zip(line, widths, strict=True))
     ]
 

@@ -8,7 +8,7 @@ from xml.dom import minidom
 
 import pytest
 
-from orchestrator.cli.curve import curve_svg
+from orchestrator.cli.curve import draw_series
 from orchestrator.cli.output import age, duration, fields, sparkline, table
 
 
@@ -44,9 +44,9 @@ def test_a_sparkline_shows_the_course_at_its_width() -> None:
 
 def test_a_curve_is_well_formed_and_inside_its_sheet() -> None:
     noisy = [(step, 5 / step + (step % 3) / 10) for step in range(1, 200)]
-    picture = curve_svg(
+    picture = draw_series(
         "a <run> & more", {"training loss": noisy, "validation loss": [(50, 1.0), (100, 0.5)]}
-    )
+    ).svg()
     document = minidom.parseString(picture)
     assert document.documentElement.tagName == "svg"
     places = re.findall(r"(-?[\d.]+) (-?[\d.]+)(?=[L\"])", picture)
@@ -55,4 +55,4 @@ def test_a_curve_is_well_formed_and_inside_its_sheet() -> None:
 
 
 def test_a_curve_of_nothing_says_so() -> None:
-    assert "nothing was logged yet" in curve_svg("x", {"loss": [(1, math.nan)]})
+    assert "nothing was logged yet" in draw_series("x", {"loss": [(1, math.nan)]}).svg()

@@ -1,0 +1,225 @@
+"""`axo compare`: runs side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from orchestrator.cli.output import duration, note, output_option, print_data, table
+
+if TYPE_CHECKING:
+    from orchestrator.cli.picture import Picture
+    from orchestrator.db import Run
+    from orchestrator.service import Service
+
+MOST_RUNS = 8
+_MLFLOW_PAGE = re.compile(r"(?P<server>.+)/#/experiments/(?P<experiment>[^/]+)/runs/(?P<run>[^/?]+)$")
+
+Rows = Mapping[str, Sequence[Any]]
+
+
+@click.command("compare")
+@click.argument("names", nargs=-1, required=True, metavar="NAME NAME...")
+@click.option(
+    "--curve",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw their losses into this file, an .svg or a .png.",
+)
+@click.option("--all", "whole", is_flag=True, help="Show what is the same in all of them too.")
+@output_option("table", "json", "yaml")
+def command(names: Sequence[str], curve: Path | None, whole: bool, form: str) -> None:
+    """Show runs side by side: how they ended, and what differs in spec and data.
+
+    \b
+    Examples:
+      axo compare support-triage-x7k2p support-triage-q3m8d
+      axo compare mild-x7k2p strong-q3m8d --curve losses.png
+    """
+    from orchestrator.service import Service
+    from orchestrator.settings import Settings
+
+    with Service(Settings.from_environment()) as service:
+        runs = _runs(service, names)
+        if curve is not None:
+            _picture(service, runs).write(curve)
+            note(f"drew {curve}")
+        if form == "table":
+            click.echo(_described(service, runs, whole))
+        else:
+            print_data(_plain(service, runs, whole), form)
+
+
+def _runs(service: Service, names: Sequence[str]) -> list[Run]:
+    runs = {run.id: run for run in map(service.database.run, names)}
+    if not 2 <= len(runs) <= MOST_RUNS:
+        raise click.UsageError(f"it takes two to {MOST_RUNS} runs; these names are those of {len(runs)}")
+    return list(runs.values())
+
+
+def _described(service: Service, runs: Sequence[Run], whole: bool) -> str:
+    ids = [run.id for run in runs]
+    sections = {
+        "Result": figures(service, runs),
+        "Spec": differing([flat(_spec(run)) for run in runs], whole),
+        "Dataset": differing([_dataset(run) for run in runs], whole),
+    }
+    blocks = [
+        f"{click.style(title, bold=True)}\n{_side_by_side(rows, ids) if rows else '  the same'}"
+        for title, rows in sections.items()
+    ]
+    if url := mlflow_compare_url(runs):
+        blocks.append(f"{click.style('In MLflow', bold=True)}\n  {url}")
+    return "\n\n".join(blocks)
+
+
+def _side_by_side(rows: Rows, ids: Sequence[str]) -> str:
+    heads = short_names(ids)
+    lines = [{"": key} | dict(zip(heads, map(_cell, values), strict=True)) for key, values in rows.items()]
+    return table(lines, indent=2, keep_first=True)
+
+
+def short_names(ids: Sequence[str]) -> list[str]:
+    """The ids, or only their ends where all runs have one name."""
+    names, ends = zip(*(run.rsplit("-", 1) if "-" in run else ("", run) for run in ids), strict=True)
+    return [f"..-{end}" for end in ends] if len(set(names)) == 1 and names[0] else list(ids)
+
+
+def _plain(service: Service, runs: Sequence[Run], whole: bool) -> dict[str, Any]:
+    from orchestrator.cli.shown import summary
+
+    ids = [run.id for run in runs]
+
+    def by_run(rows: Rows) -> dict[str, dict[str, Any]]:
+        return {key: dict(zip(ids, values, strict=True)) for key, values in rows.items()}
+
+    return {
+        "runs": [summary(service, run) for run in runs],
+        "result": by_run(figures(service, runs)),
+        "spec": by_run(differing([flat(_spec(run)) for run in runs], whole)),
+        "dataset": by_run(differing([_dataset(run) for run in runs], whole)),
+        "mlflow": mlflow_compare_url(runs),
+    }
+
+
+def figures(service: Service, runs: Sequence[Run]) -> Rows:
+    """How each run ended: its newest metrics, scores and times; what none of them has is left out."""
+    rows = {name: [figure(service, run) for run in runs] for name, figure in _FIGURES.items()}
+    return {name: values for name, values in rows.items() if any(value is not None for value in values)}
+
+
+def differing(facts: Sequence[Mapping[str, Any]], whole: bool = False) -> Rows:
+    """The facts that are not the same everywhere; None where one has no such fact."""
+    keys = dict.fromkeys(key for each in facts for key in each)
+    rows = {key: [each.get(key) for each in facts] for key in keys}
+    return {key: values for key, values in rows.items() if whole or any(v != values[0] for v in values)}
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What is given in nested mappings and lists, by dotted keys: `training.epochs`, `publish[0].mlflow`."""
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            found |= flat(inner, f"{prefix}{key}.")
+        elif isinstance(inner, list) and inner and all(isinstance(entry, Mapping) for entry in inner):
+            for index, entry in enumerate(inner):
+                found |= flat(entry, f"{prefix}{key}[{index}].")
+        elif inner is not None and inner != []:
+            found[f"{prefix}{key}"] = inner
+    return found
+
+
+def mlflow_compare_url(runs: Sequence[Run]) -> str | None:
+    """MLflow's page that compares these runs, where all are on one server.
+
+    `runs` must be its first parameter: the page reads the key `?runs`.
+    """
+    pages = [_MLFLOW_PAGE.match(run.mlflow_url or "") for run in runs]
+    found = [page for page in pages if page]
+    if len(found) < len(runs) or len({page["server"] for page in found}) > 1:
+        return None
+    ids, experiments = (
+        quote(json.dumps(list(dict.fromkeys(page[part] for page in found)))) for part in ("run", "experiment")
+    )
+    return f"{found[0]['server']}/#/compare-runs?runs={ids}&experiments={experiments}"
+
+
+def _picture(service: Service, runs: Sequence[Run]) -> Picture:
+    """The losses of each run in its colour, those on held-out rows as dots."""
+    from orchestrator.cli.curve import Curve, draw_curves
+
+    curves = [
+        Curve(run.id if key == "loss" else None, _series(service, run, key), index)
+        for index, run in enumerate(runs)
+        for key in ("loss", "eval_loss")
+    ]
+    return draw_curves("Loss in training, and on held-out rows (dots)", curves)
+
+
+def _series(service: Service, run: Run, key: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in service.database.points(run.id, key)]
+
+
+def _spec(run: Run) -> Mapping[str, Any]:
+    """The spec of a run with the defaults of today for what its version did not know."""
+    from pydantic import ValidationError
+
+    from orchestrator.spec.models import Spec
+
+    try:
+        return Spec.model_validate(dict(run.spec)).model_dump(mode="json")
+    except ValidationError:  # written by a version whose specs are not ours
+        return run.spec
+
+
+def _dataset(run: Run) -> dict[str, Any]:
+    facts = run.facts.get("dataset_facts") or {}
+    digests = {"dataset": run.facts.get("dataset"), "base model": run.facts.get("model")}
+    return {**digests, **{key: value for key, value in facts.items() if key != "digest"}}
+
+
+def _newest(key: str) -> Callable[[Service, Run], Any]:
+    def figure(service: Service, run: Run) -> Any:
+        point = service.database.newest_point(run.id, key)
+        return point.value if point else None
+
+    return figure
+
+
+def _score(side: str, metric: str) -> Callable[[Service, Run], Any]:
+    return lambda _, run: ((run.facts.get("evaluate") or {}).get(side) or {}).get(metric)
+
+
+def _steps(service: Service, run: Run) -> str | None:
+    from orchestrator.cli.shown import progress_of
+
+    return progress_of(service, run)[1]
+
+
+_FIGURES: Mapping[str, Callable[[Service, Run], Any]] = {
+    "status": lambda _, run: run.status.value,
+    "reason": lambda _, run: run.reason.value if run.reason else None,
+    "steps": _steps,
+    "loss": _newest("loss"),
+    "validation loss": _newest("eval_loss"),
+    "exact match": _score("adapter", "exact_match"),
+    "held-out loss": _score("adapter", "loss"),
+    "tokens/s": _newest("tokens_per_second"),
+    "took": lambda _, run: duration(run.ended - run.created) if run.ended else None,
+    "lost steps": lambda _, run: run.lost_steps or None,
+}
+
+
+def _cell(value: Any) -> str:
+    """A value in as few characters as tell it."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join(text.split())
