@@ -25,24 +25,30 @@ MAX_FAULTS = 20
 _WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
 _DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,6}[1-9])$"
 _SMALL = r"^-?0\.000"  # the number would be written with an exponent
-_RECORD = re.compile(r'(?:"(?:[^"]|"")*"|[^",\r\n]*)(?:,(?:"(?:[^"]|"")*"|[^",\r\n]*))*')
 _CELL_CHARACTERS = 2**31 - 1
 
 
-def read_csv(path: Path, name: str) -> Rows:
-    """Rows of a comma-separated file with a header; raises DataError with the line of what is wrong."""
-    header = _header(path, name)
+def read_csv(path: Path, name: str, separator: str = ",") -> Rows:
+    """Rows of a table with a header; raises DataError with the line of what is wrong."""
+    header = _header(path, name, separator)
     refuse_own_column(header, name)
     try:
-        texts = pl.scan_csv(path, glob=False, infer_schema=False, row_index_name=ROW, row_index_offset=1)
+        texts = pl.scan_csv(
+            path,
+            glob=False,
+            separator=separator,
+            infer_schema=False,
+            row_index_name=ROW,
+            row_index_offset=1,
+        )
         columns = [column for column in texts.collect_schema().names() if column != ROW]
         texts = texts.filter(_filled(columns))
-        count, short, types = _columns(texts, columns)
+        count, short, types = plain_columns(texts, columns)
     except PolarsError as error:
         why = str(error).strip().splitlines()[0]
-        fallback = [Fault("the file cannot be read as CSV", "quote fields that hold commas", why, name)]
-        raise DataError(_row_faults(path, name) or fallback) from error
-    if short and (faults := _row_faults(path, name)):
+        fallback = [Fault("the file cannot be read as CSV", _quote(separator), why, name)]
+        raise DataError(_row_faults(path, name, separator) or fallback) from error
+    if short and (faults := _row_faults(path, name, separator)):
         raise DataError(faults)
     if not count:
         raise DataError(
@@ -50,10 +56,16 @@ def read_csv(path: Path, name: str) -> Rows:
         )
     schema = pl.Schema(types)
     numbers = [pl.col(column).cast(dtype) for column, dtype in types.items() if dtype != pl.String]
-    return Rows(texts.with_columns(numbers), schema, count, lambda rows: _lines_of(path, rows))
+    return Rows(
+        texts.with_columns(numbers),
+        schema,
+        count,
+        lambda rows: _lines_of(path, rows, separator),
+        plain_numbers=True,
+    )
 
 
-def _columns(texts: pl.LazyFrame, columns: list[str]) -> tuple[int, bool, dict[str, pl.DataType]]:
+def plain_columns(texts: pl.LazyFrame, columns: list[str]) -> tuple[int, bool, dict[str, pl.DataType]]:
     """The number of rows, whether some may have too few fields, and what each column holds."""
     figures = texts.select(
         pl.len().alias("rows"),
@@ -87,9 +99,9 @@ def _decimals(column: str) -> pl.Expr:
     return _all_match(column, _DECIMAL) & ~pl.col(column).str.contains(_SMALL).any()
 
 
-def _header(path: Path, name: str) -> list[str]:
+def _header(path: Path, name: str, separator: str) -> list[str]:
     try:
-        _, header, _ = next(_records(path))
+        _, header, _ = next(_records(path, separator))
     except _BrokenQuotes as broken:
         raise DataError([_broken(name, broken, None)]) from broken
     if faults := _header_faults(header, name):
@@ -101,11 +113,6 @@ def _header_faults(header: list[str], name: str) -> list[Fault]:
     if not header:
         fix = "begin the file with the names of the columns"
         return [Fault("the first line is blank", fix, file=name, line=1)]
-    if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), None)):
-        what = (
-            f"the columns are separated by {'tabs' if separator == chr(9) else repr(separator)}, not commas"
-        )
-        return [Fault(what, "save the file as comma-separated", file=name, line=1, value=cut(header[0]))]
     faults = [
         Fault("a column has no name", "name every column in the first line", file=name, line=1, column=number)
         for number, column in enumerate(header, 1)
@@ -118,10 +125,11 @@ def _header_faults(header: list[str], name: str) -> list[Fault]:
     ]
 
 
-def _row_faults(path: Path, name: str) -> list[Fault]:
+def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
     """Rows with too few or too many fields or with stray quotes, each with its line: the slow, exact pass."""
     faults: list[Fault] = []
-    records, row = _records(path), 0
+    records, row = _records(path, separator), 0
+    whole = _record(separator)
     wanted = len(next(records)[1])
     try:
         for line, record, raw in records:
@@ -130,9 +138,9 @@ def _row_faults(path: Path, name: str) -> list[Fault]:
                 break
             if record and len(record) != wanted:
                 what = f"the row has {counted(len(record), 'field')}, the header {wanted}"
-                fix = "quote fields that hold commas or line ends"
+                fix = _quote(separator)
                 faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
-            elif '"' in raw and not _RECORD.fullmatch(raw):
+            elif '"' in raw and not whole.fullmatch(raw):
                 what = "a quote stands in a field that is not quoted"
                 fix = 'quote the whole field, and write the quote inside it twice: ""'
                 faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
@@ -147,6 +155,17 @@ def _broken(name: str, broken: _BrokenQuotes, row: int | None) -> Fault:
     return Fault("a quoted field is not closed properly", fix, why, file=name, line=broken.line, row=row)
 
 
+def _record(separator: str) -> re.Pattern[str]:
+    """Records whose quotes stand where they may."""
+    field, mark = rf'(?:"(?:[^"]|"")*"|[^"{separator}\r\n]*)', re.escape(separator)
+    return re.compile(f"{field}(?:{mark}{field})*")
+
+
+def _quote(separator: str) -> str:
+    named = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}[separator]
+    return f"quote fields that hold {named} or line ends"
+
+
 class _BrokenQuotes(Exception):
     """A record that cannot be read; `line` is where it begins."""
 
@@ -155,12 +174,12 @@ class _BrokenQuotes(Exception):
         self.line = line
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str], str]]:
+def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str], str]]:
     """The header and the records, each with the line it begins in and its text."""
     csv.field_size_limit(_CELL_CHARACTERS)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         taken: list[str] = []
-        reader = csv.reader(_taking(file, taken), strict=True)
+        reader = csv.reader(_taking(file, taken), delimiter=separator, strict=True)
         while True:
             line = reader.line_num + 1
             taken.clear()
@@ -180,9 +199,9 @@ def _taking(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
         yield line
 
 
-def _lines_of(path: Path, rows: frozenset[int]) -> dict[int, int]:
+def _lines_of(path: Path, rows: frozenset[int], separator: str) -> dict[int, int]:
     last, found = max(rows, default=0), {}
-    for row, (line, _, _) in enumerate(_records(path)):
+    for row, (line, _, _) in enumerate(_records(path, separator)):
         if row > last:
             break
         if row in rows:

@@ -7,16 +7,16 @@ meaning that every reader agrees on, so each is a fault with its line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
+from orchestrator.data.json_items import too_deep
 from orchestrator.data.report import cut
-from orchestrator.errors import DataError, Fault
+from orchestrator.errors import Fault
 
 MAX_FAULTS = 20
 _LARGEST, _SMALLEST = 2**63 - 1, -(2**63)
-_SPACE = " \t\n\r"
 
 
 @dataclass(frozen=True)
@@ -57,46 +57,14 @@ class ExactReader:
             fix = "write one JSON object per line, each whole"
             self.faults.append(_broken(self.file, line, error.colno, error.msg, fix, row, text))
         except RecursionError:
-            self.faults.append(_too_deep(self.file, line, row))
+            self.faults.append(too_deep(self.file, line, row))
         else:
             self._row(value, _Place(line, row))
-
-    def array(self, text: str) -> Iterator[tuple[int, Any]]:
-        """The items of a JSON array, each with the line it begins in; raises DataError where it breaks."""
-        at, line, counted, row = _skip(text, text.index("[") + 1), 1, 0, 0
-        closed = text[at : at + 1] == "]"
-        while not closed and not self.full:
-            line, counted, row = line + text.count("\n", counted, at), at, row + 1
-            value, at = self._item(text, at, row)
-            self._row(value, _Place(line, row))
-            yield line, value
-            at = _skip(text, at)
-            closed = text[at : at + 1] == "]"
-            if not closed and text[at : at + 1] != ",":
-                self._stop(text, at, "Expecting ',' or ']'", row)
-            at = at if closed else _skip(text, at + 1)
-        if closed and text[at + 1 :].strip(_SPACE):
-            self._stop(text, _skip(text, at + 1), "Extra data after the array", row)
 
     def found(self) -> list[Fault]:
         """Every fault, fields of several kinds last."""
         mixed = [self._mixed(name, kinds) for name, kinds in self._kinds.items() if self._several(name)]
         return [*self.faults, *mixed][:MAX_FAULTS]
-
-    def _item(self, text: str, at: int, row: int) -> tuple[Any, int]:
-        try:
-            return self._decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            self._stop(text, error.pos, error.msg, row)
-        except RecursionError:
-            line = text.count("\n", 0, at) + 1
-            raise DataError([*self.faults, _too_deep(self.file, line, row)]) from None
-
-    def _stop(self, text: str, at: int, message: str, row: int) -> NoReturn:
-        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-        near = text[max(0, at - 20) : at + 40]
-        fault = _broken(self.file, line, column, message, "mend the array", row or None, near)
-        raise DataError([*self.faults, fault])
 
     def _row(self, value: Any, place: _Place) -> None:
         for what, name, shown in self._noted:
@@ -208,15 +176,5 @@ def _has_surrogate(text: str) -> bool:
     return False
 
 
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
-        at += 1
-    return at
-
-
 def _broken(file: str, line: int, column: int, why: str, fix: str, row: int | None, value: str) -> Fault:
     return Fault("this is not valid JSON", fix, why, file, line, column, None, row, cut(value))
-
-
-def _too_deep(file: str, line: int, row: int) -> Fault:
-    return Fault("the row is nested too deeply", "flatten it", file=file, line=line, row=row)

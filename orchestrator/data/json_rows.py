@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 from glob import escape
 from operator import add
@@ -16,8 +16,9 @@ from polars._typing import PolarsDataType
 from polars.datatypes import DataTypeClass
 from polars.exceptions import PolarsError
 
-from orchestrator.data.json_exact import ExactReader, exact_faults
-from orchestrator.data.rows import ROW, Rows, refuse_own_column
+from orchestrator.data.json_exact import exact_faults
+from orchestrator.data.json_items import write_items
+from orchestrator.data.rows import ROW, Rows, fresh, refuse_own_column
 from orchestrator.errors import DataError, Fault
 
 BATCH = 4096
@@ -30,12 +31,35 @@ _TEXTS = r'"(?:[^"\\]|\\.)*"\s*'
 _LONG_INTEGER = r"[:\[,]\s*-?[0-9]{19}"
 
 
-def read_jsonl(path: Path, name: str, *, bom: bool) -> Rows:
-    """Rows of a file with one JSON object per line; blank lines are passed over.
+def read_json(path: Path, name: str, scratch: Path) -> Rows:
+    """Rows of JSON lines, of a JSON array of objects, or of objects one after the other.
 
-    The schema is that of all rows. Raises DataError with the line of what is wrong.
+    All but JSON lines are written as such into `scratch` first. The schema is that of all rows; blank lines
+    are passed over. Raises DataError with the line of what is wrong.
     """
-    content: str | bytes = path.read_bytes()[3:] if bom else escape(str(path))
+    if _is_lines(path):
+        return _read_lines(path, name)
+    target = fresh(scratch)
+    lines = write_items(path, name, target)
+    if not lines:
+        raise DataError([Fault("the array is empty", "give a file that holds rows", file=name)])
+    try:
+        rows = _read_lines(target, name)
+    except DataError as error:
+        faults = [replace(fault, line=fault.line and lines[fault.line - 1]) for fault in error.faults]
+        raise DataError(faults) from error
+    return replace(rows, lines=lambda wanted: {row: lines[row - 1] for row in wanted})
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether a file is read line by line: its first line is no array, and ends as an object does."""
+    with path.open(encoding="utf-8") as file:
+        first = next((line.strip() for line in file if line.strip()), "")
+    return not first.startswith("[") and (first.endswith("}") or not first.startswith("{"))
+
+
+def _read_lines(path: Path, name: str) -> Rows:
+    content = escape(str(path))
     try:
         schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
         refuse_own_column(schema, name)
@@ -48,45 +72,7 @@ def read_jsonl(path: Path, name: str, *, bom: bool) -> Rows:
     )
 
 
-def read_json(path: Path, name: str) -> Rows | None:
-    """Rows of a JSON array of objects, or of one object; None where the file holds JSON lines.
-
-    It is read whole, which takes several times its size in memory: large data belongs into JSONL or
-    Parquet. Raises DataError as `read_jsonl` does.
-    """
-    text = path.read_text(encoding="utf-8-sig")
-    if text.lstrip().startswith("{"):
-        if _is_lines(text):
-            return None
-        text = f"[{text}]"
-    reader = ExactReader(name)
-    lines, encoded = array("Q"), bytearray()
-    for line, value in reader.array(text):
-        lines.append(line)
-        if not reader.faults:
-            encoded += json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    if faults := reader.found():
-        raise DataError(faults)
-    if not lines:
-        raise DataError([Fault("the array is empty", "give a file that holds rows", file=name)])
-    content = bytes(encoded)
-    schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
-    refuse_own_column(schema, name)
-    frame = pl.scan_ndjson(content, schema=schema, row_index_name=ROW, row_index_offset=1)
-    return Rows(frame, schema, len(lines), lambda rows: {row: lines[row - 1] for row in rows})
-
-
-def _is_lines(text: str) -> bool:
-    """Whether a text that begins with an object goes on after it."""
-    try:
-        _, end = json.JSONDecoder().raw_decode(text.lstrip())
-    except (ValueError, RecursionError):
-        first = text.lstrip().partition("\n")[0].strip()
-        return first.endswith("}")
-    return bool(text.lstrip()[end:].strip())
-
-
-def _check(content: str | bytes, name: str, schema: pl.Schema) -> tuple[int, bool]:
+def _check(content: str, name: str, schema: pl.Schema) -> tuple[int, bool]:
     """The number of rows, and whether blank lines lie between them; raises DataError for what Polars
     reads without a word although it has no one meaning."""
     present = pl.scan_ndjson(content, schema=schema).select(present=_present_in_row(schema))
@@ -105,7 +91,7 @@ def _check(content: str | bytes, name: str, schema: pl.Schema) -> tuple[int, boo
     return rows, last_line != rows
 
 
-def _lines(content: str | bytes) -> pl.LazyFrame:
+def _lines(content: str) -> pl.LazyFrame:
     """Lines that are not blank, with their number in the file and among the rows."""
     lines = pl.scan_lines(content, name=_TEXT, row_index_name=_LINE, row_index_offset=1)
     filled = pl.col(_TEXT).str.strip_chars(" \t\r").str.len_bytes() > 0
@@ -118,7 +104,7 @@ def _triples(lines: pl.LazyFrame) -> Iterator[tuple[int, int, str]]:
         yield from batch.iter_rows()
 
 
-def _named(content: str | bytes, name: str, error: Exception) -> list[Fault]:
+def _named(content: str, name: str, error: Exception) -> list[Fault]:
     """The faults behind an error of Polars, each with its line."""
     if faults := exact_faults(_triples(_lines(content)), name):
         return faults
@@ -126,7 +112,7 @@ def _named(content: str | bytes, name: str, error: Exception) -> list[Fault]:
     return [Fault("the file cannot be read as JSON lines", "write one object per line", why, name)]
 
 
-def _lines_of(content: str | bytes, rows: frozenset[int]) -> dict[int, int]:
+def _lines_of(content: str, rows: frozenset[int]) -> dict[int, int]:
     found = _lines(content).filter(pl.col(ROW).is_in(list(rows))).select(ROW, _LINE)
     return dict(found.collect(engine="streaming").iter_rows())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +31,15 @@ def look(source: str, base: Path) -> Look:
 
     Raises DataError where it cannot be read.
     """
-    rows = read_source(open_source(source, base)).rows
-    sample = rows.frame.head(SAMPLE).drop(ROW).collect().to_dicts()
+    with tempfile.TemporaryDirectory(prefix="axo-look-") as scratch:
+        found = read_source(open_source(source, base), Path(scratch))
+        sample = found.frame.head(SAMPLE).drop(ROW).collect().to_dicts()
     return Look(
         source=source,
-        rows=rows.count,
-        columns=list(rows.schema),
+        rows=found.count,
+        columns=list(found.schema),
         longest=max((sum(map(_characters, row.values())) for row in sample), default=0),
-        recognition=recognise(rows.schema, sample),
+        recognition=recognise(found.schema, sample),
     )
 
 

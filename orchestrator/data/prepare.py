@@ -30,7 +30,7 @@ from orchestrator.data.lengths import training_rules, with_counts, without_count
 from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.report import Finding, Report, counted, merged
 from orchestrator.data.shapes import CONVERSATION
-from orchestrator.data.sources import SourceFile, open_source, read_source
+from orchestrator.data.sources import OpenedSource, Source, open_source, read_source
 from orchestrator.data.split import (
     SPLIT,
     TRAIN,
@@ -58,10 +58,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that decides a dataset; `files` by the split they feed, no counts without a `tokenizer`."""
+    """Everything that decides a dataset; `sources` by the split they feed; no counts without
+    a `tokenizer`."""
 
     spec: Spec
-    files: Mapping[str, SourceFile]
+    sources: Mapping[str, OpenedSource]
     tokenizer: ChatTokenizer | None
     rules: TrainingRules
 
@@ -71,17 +72,17 @@ class Inputs:
         names = {TRAIN: spec.dataset.source}
         if isinstance(spec.dataset.validation, str):
             names[VALIDATION] = spec.dataset.validation
-        files: dict[str, SourceFile] = {}
+        sources: dict[str, OpenedSource] = {}
         faults: list[Fault] = []
         for split, name in names.items():
             try:
                 field = "dataset.source" if split == TRAIN else "dataset.validation"
-                files[split] = open_source(name, base, field)
+                sources[split] = open_source(name, base, field)
             except DataError as error:
                 faults += error.faults
         if faults:
             raise DataError(faults)
-        return cls(spec, files, tokenizer, training_rules(spec))
+        return cls(spec, sources, tokenizer, training_rules(spec))
 
     @property
     def mapping_digest(self) -> str:
@@ -93,8 +94,7 @@ class Inputs:
         held_out = self.spec.dataset.validation
         return _digest(
             {
-                "sources": {split: file.survey.sha256 for split, file in self.files.items()},
-                "formats": {split: file.path.suffix.lower() for split, file in self.files.items()},
+                "sources": {split: source.key for split, source in self.sources.items()},
                 "mapping": self.mapping_digest,
                 "shape": CONVERSATION.name,
                 "split": [held_out, self.spec.dataset.split_seed] if isinstance(held_out, float) else None,
@@ -261,16 +261,16 @@ def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
 
 def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
     parts = []
-    for split, file in inputs.files.items():
-        say(f"reading {file.name} ({file.survey.size / 1e6:,.1f} MB)")
-        source = read_source(file)
-        mapping = compile_mapping(inputs.spec.mapping, source.rows.schema)
+    for split, opened in inputs.sources.items():
+        say(f"reading {opened.name} ({opened.size / 1e6:,.1f} MB)")
+        source = read_source(opened, scratch)
+        mapping = compile_mapping(inputs.spec.mapping, source.schema)
         part = judge(source, mapping, scratch / f"mapped-{split}.parquet")
         report = part.report
         say(f"{counted(report.rows, 'row')}: {_counted_verdicts(report)}")
         if not report.rows:
             fix = "change the condition, or look at the values of its columns"
-            raise DataError([Fault("`where` leaves no row", fix, file=file.name, path="mapping.where")])
+            raise DataError([Fault("`where` leaves no row", fix, file=source.name, path="mapping.where")])
         parts.append(part)
     return parts
 
@@ -312,17 +312,12 @@ def _description(analysis: Analysis, digest: str) -> dict[str, Any]:
     held_out, tokenizer = inputs.spec.dataset.validation, inputs.tokenizer
     return {
         "version": 1,
-        "name": inputs.files[TRAIN].path.stem,
+        "name": inputs.sources[TRAIN].title,
         "digest": digest,
         "shape": CONVERSATION.name,
         "sources": [
-            {
-                "name": part.source.name,
-                "sha256": part.source.file.survey.sha256,
-                "bytes": part.source.file.survey.size,
-                "rows": part.source.rows.count,
-            }
-            for part in analysis.parts
+            _provenance(split, part.source)
+            for split, part in zip(inputs.sources, analysis.parts, strict=True)
         ],
         "mapping": inputs.mapping_digest,
         "split": {"validation": held_out, "seed": inputs.spec.dataset.split_seed},
@@ -334,6 +329,15 @@ def _description(analysis: Analysis, digest: str) -> dict[str, Any]:
         "input_key": inputs.key,
         "versions": {"axo": __version__, "data": DATA_VERSION, "polars": pl.__version__},
     }
+
+
+def _provenance(split: str, source: Source) -> dict[str, Any]:
+    """Where rows came from: the files as they lay there, and the rows in them."""
+    files = [
+        {"name": file.name, "sha256": file.survey.sha256, "bytes": file.survey.size}
+        for file in source.opened.files
+    ]
+    return {"split": split, "name": source.name, "files": files, "rows": source.count}
 
 
 def _prepared_before(storage: Store, key: str) -> Dataset | None:

@@ -36,7 +36,7 @@ class Judged:
 
 def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
     """Map and judge every row, in one pass over the source, into the Parquet file `mapped`."""
-    plan = mapping.apply(source.rows.frame)
+    plan = mapping.apply(source.frame)
     schema = plan.collect_schema()
     plan = plan.with_columns(
         _any(mapping.checks, "red").alias(RED),
@@ -49,9 +49,9 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
     checks = [
         replace(check, when=pl.col(check_column(number))) for number, check in enumerate(mapping.checks)
     ]
-    found = findings(source, rows, checks)
+    found = [*source.notes, *findings(source, rows, checks)]
     report = verdicts(rows, found)
-    if left_out := source.rows.count - report.rows:
+    if left_out := source.count - report.rows:
         what = f"rows that `where` leaves out of {source.name}"
         report = report.with_findings([Finding("where", "info", left_out, what)])
     return Judged(source, rows, report)
@@ -80,10 +80,17 @@ def examples(
     source: Source, rows: Sequence[tuple[int, str | None]], field: str | None
 ) -> tuple[Example, ...]:
     """Rows of a source with the values found there, each with its line."""
-    lines = source.rows.lines(frozenset(row for row, _ in rows))
+    places = source.places(row for row, _ in rows)
     return tuple(
-        Example(source.name, row, lines.get(row), field, None if value is None else cut(value))
+        Example(
+            place.file,
+            place.row,
+            place.line,
+            field,
+            None if value is None else cut(value),
+        )
         for row, value in rows
+        for place in (places[row],)
     )
 
 

@@ -15,7 +15,10 @@ Role = Literal["system", "user", "assistant", "tool"]
 class Dataset(Closed):
     """Where rows come from, and which of them are held out."""
 
-    source: Text = Field(description="A CSV, JSON, JSONL or Parquet file, relative to the spec's folder.")
+    source: Text = Field(
+        description="A CSV, JSON, JSONL, XLSX, Parquet or text file, packed or not, a folder of them or a "
+        "pattern such as `data/*.jsonl`; relative to the spec's folder."
+    )
     validation: Annotated[float, Field(gt=0, lt=0.9)] | Text | None = Field(
         default=None, description="Rows held out from training: a share of the source, or a file of its own."
     )

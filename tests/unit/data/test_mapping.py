@@ -23,8 +23,8 @@ Messages = list[tuple[str | None, str]]
 
 def mapped(folder: Path, rows: list[dict[str, Any]], mapping: dict[str, Any]) -> Judged:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = read_source(open_source("rows.jsonl", folder))
-    compiled = compile_mapping(Mapping.model_validate(mapping), source.rows.schema)
+    source = read_source(open_source("rows.jsonl", folder), folder / "scratch")
+    compiled = compile_mapping(Mapping.model_validate(mapping), source.schema)
     return judge(source, compiled, folder / "mapped.parquet")
 
 

@@ -225,11 +225,11 @@ def test_texts_that_are_messages_written_out_are_told() -> None:
         ("kto_en_demo.json", "openai"),
     ],
 )
-def test_real_files(name: str, form: str) -> None:
+def test_real_files(tmp_path: Path, name: str, form: str) -> None:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no {REAL_DATA.name} data beside the checkout")
-    rows = read_source(open_source(name, REAL_DATA)).rows
-    found = recognise(rows.schema, rows.frame.head(100).collect().to_dicts())
+    source = read_source(open_source(name, REAL_DATA), tmp_path)
+    found = recognise(source.schema, source.frame.head(100).collect().to_dicts())
     assert (found.form, found.confidence) == (form, "sure")
     assert found.mapping.tools == ("tools" if name.startswith("glaive") else None)
     if name.startswith("kto"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from math import ceil
-from pathlib import Path
 from statistics import median
 
 import polars as pl
@@ -16,9 +15,7 @@ from orchestrator.data import split
 from orchestrator.data.draw import rank, smallest
 from orchestrator.data.forecast import forecast
 from orchestrator.data.report import Report
-from orchestrator.data.rows import Rows
-from orchestrator.data.sources import Source, SourceFile
-from orchestrator.data.survey import Survey
+from orchestrator.data.sources import OpenedSource, Source
 from orchestrator.data.tally import tally
 from orchestrator.data.verdicts import Judged
 from orchestrator.spec.models import Training
@@ -35,9 +32,8 @@ def judged(whole: list[int], left_out: frozenset[int] = frozenset()) -> Judged:
         },
         schema_overrides={"reason": pl.String},
     ).lazy()
-    file = SourceFile("rows", Path("rows"), Survey("", 0, False, b""))
-    rows = Rows(frame, frame.collect_schema(), len(whole), lambda _: {})
-    return Judged(Source("rows", file, rows), frame, Report(len(whole), 0, 0, 0))
+    source = Source(OpenedSource("rows", ()), (), frame, frame.collect_schema())
+    return Judged(source, frame, Report(len(whole), 0, 0, 0))
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000, 4999, 5000])

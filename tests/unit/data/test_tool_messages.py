@@ -26,8 +26,8 @@ def compiled(
     folder: Path, rows: list[dict[str, Any]], mapping: dict[str, Any]
 ) -> tuple[Source, CompiledMapping]:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = read_source(open_source("rows.jsonl", folder))
-    return source, compile_mapping(Mapping.model_validate(mapping), source.rows.schema)
+    source = read_source(open_source("rows.jsonl", folder), folder / "scratch")
+    return source, compile_mapping(Mapping.model_validate(mapping), source.schema)
 
 
 def judged(folder: Path, rows: list[dict[str, Any]], **mapping: Any) -> Judged:
