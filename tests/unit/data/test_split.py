@@ -15,7 +15,9 @@ from orchestrator.data import split
 from orchestrator.data.draw import rank, smallest
 from orchestrator.data.forecast import forecast
 from orchestrator.data.report import Report
+from orchestrator.data.rows import Rows
 from orchestrator.data.sources import OpenedSource, Source
+from orchestrator.data.sources.reconcile import FileRows
 from orchestrator.data.tally import tally
 from orchestrator.data.verdicts import Judged
 from orchestrator.spec.models import Training
@@ -32,7 +34,8 @@ def judged(whole: list[int], left_out: frozenset[int] = frozenset()) -> Judged:
         },
         schema_overrides={"reason": pl.String},
     ).lazy()
-    source = Source(OpenedSource("rows", ()), (), frame, frame.collect_schema())
+    rows = Rows(frame, frame.collect_schema(), len(whole), lambda _: {})
+    source = Source(OpenedSource("rows", ()), (FileRows("rows", rows),), frame, rows.schema)
     return Judged(source, frame, Report(len(whole), 0, 0, 0))
 
 
