@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from orchestrator import contract
 from orchestrator.backends.local import LocalBackend
@@ -23,6 +23,9 @@ from orchestrator.locks import try_lock
 from orchestrator.runs import Intent, Phase, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
+
+if TYPE_CHECKING:
+    from orchestrator.steps.prepare import Inspection
 
 PASS_SECONDS = 0.5
 SETTLE_SECONDS = 30.0
@@ -215,6 +218,15 @@ class Service:
         folder.mkdir(parents=True, exist_ok=True)
         with try_lock(folder / f"{name}.lock") as lock:
             yield lock is not None
+
+
+def inspect(loaded: Loaded, settings: Settings, *, strict: bool = False) -> Inspection:
+    """What the data of a spec comes to; data that storage or this home has seen before is not read again."""
+    from orchestrator.steps import prepare
+
+    storage = contract.open_store(settings.storage)
+    cache = contract.FileStore(settings.home / "cache")
+    return prepare.inspect(loaded.spec, loaded.path.parent, strict=strict, storage=storage, cache=cache)
 
 
 def check_machine(loaded: Loaded, settings: Settings) -> None:

@@ -32,16 +32,15 @@ def command(spec: Path, strict: bool, samples: int, form: str) -> None:
       axo check spec.yaml
       axo check spec.yaml --strict -o json
     """
-    from orchestrator.service import check_config, check_machine, with_earlier_adapter
+    from orchestrator.service import check_config, check_machine, inspect, with_earlier_adapter
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec, with_places
-    from orchestrator.steps.prepare import inspect
 
     loaded, settings = load_spec(spec), Settings.from_environment()
     check_machine(loaded, settings)
     check_config(loaded, settings)
     loaded = with_earlier_adapter(loaded, settings)
-    found = inspect(loaded.spec, loaded.path.parent, strict=strict)
+    found = inspect(loaded, settings, strict=strict)
     faults = with_places(loaded, found.faults)
     if form == "table":
         click.echo(described(found, samples))

@@ -64,11 +64,11 @@ def _planned(loaded: Loaded, settings: Settings) -> _Planned:
     from orchestrator.data.prepare import facts_of
     from orchestrator.estimate.model import read_model
     from orchestrator.plan import config_for
+    from orchestrator.service import inspect
     from orchestrator.spec.load import with_places
     from orchestrator.staging import resolve_model
-    from orchestrator.steps.prepare import inspect
 
-    found = inspect(loaded.spec, loaded.path.parent)
+    found = inspect(loaded, settings)
     if found.faults or found.splits is None or found.forecast is None:
         raise SpecError(with_places(loaded, found.faults), hint=f"`axo check {loaded.path}` shows more")
     facts = DatasetFacts(**facts_of(found.splits, "not prepared yet"))

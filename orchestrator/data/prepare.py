@@ -28,6 +28,7 @@ from orchestrator.data.content_digest import content_digest
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.lengths import training_rules, with_counts, without_counts
 from orchestrator.data.mapping import compile_mapping
+from orchestrator.data.recall import DATA_VERSION, Summary, remember
 from orchestrator.data.report import Finding, Report, counted, merged
 from orchestrator.data.shapes import CONVERSATION
 from orchestrator.data.sources import OpenedSource, Source, open_source, read_source
@@ -48,9 +49,8 @@ from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
 from orchestrator.errors import DataError, Fault
 from orchestrator.spec.models import Spec
 
-# Part of every input key: raise it when the same input comes out as other rows or other counts.
-DATA_VERSION = 3
 MAX_RED_SHARE = 0.05
+SAMPLES = 3
 DESCRIPTION = "dataset.json"
 
 Say = Callable[[str], None]
@@ -132,14 +132,17 @@ class Analysis:
         parts = aligned([part.rows for part in self.parts], CONVERSATION)
         return pl.concat(part.filter(pl.col(SPLIT) == split).select(columns) for part in parts)
 
-    def samples(self, count: int) -> tuple[list[dict[str, str]], ...]:
-        """The first training rows."""
-        rows = self.rows(TRAIN).head(count).collect(engine="streaming")
-        return tuple(rows.get_column(MESSAGES).to_list())
-
-    def figures(self) -> dict[str, dict[str, Any]]:
-        """Rows, tokens and lengths of each split."""
-        return {split: self.tally.figures(split) for split in self.splits}
+    def summary(self) -> Summary:
+        """All that was found but the rows."""
+        samples = self.rows(TRAIN).head(SAMPLES).collect(engine="streaming")
+        return Summary(
+            report=self.report,
+            splits={split: self.tally.figures(split) for split in self.splits},
+            dropped=self.tally.dropped,
+            lengths=self.tally.lengths(TRAIN),
+            samples=samples.get_column(MESSAGES).to_list(),
+            counted=self.inputs.tokenizer is not None,
+        )
 
 
 @dataclass(frozen=True)
@@ -196,11 +199,13 @@ def prepare(
         return before
     analysis = analyse(inputs, scratch, strict=strict, max_red_share=max_red_share, say=say)
     folder = scratch / "dataset"
-    description = write(analysis, folder)
+    summary = analysis.summary()
+    description = write(analysis, summary, folder)
     digest = description["digest"]
     if read_manifest(storage, dataset_key(digest)) is None:
         share_folder(storage, folder, dataset_key(digest), Manifest("dataset", (), facts={"content": digest}))
     storage.write(_record_key(key), _json(description))
+    remember(storage, key, summary)
     say(f"dataset {digest}: {_counted_splits(description)}")
     return Dataset(digest, description, reused=False)
 
@@ -244,7 +249,7 @@ def refuse(report: Report, *, strict: bool, max_red_share: float) -> None:
         raise UnfitError([*faults, *warned], report)
 
 
-def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
+def write(analysis: Analysis, summary: Summary, folder: Path) -> dict[str, Any]:
     """Write the Parquet files and `dataset.json` of an analysis; what the latter says."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {split: folder / f"{split}.parquet" for split in analysis.splits}
@@ -253,7 +258,7 @@ def write(analysis: Analysis, folder: Path) -> dict[str, Any]:
         rows.sink_parquet(
             path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS, maintain_order=True
         )
-    text = _json(_description(analysis, content_digest(files)))
+    text = _json(_description(analysis, summary, content_digest(files)))
     (folder / DESCRIPTION).write_bytes(text)
     description: dict[str, Any] = json.loads(text)
     return description
@@ -307,7 +312,7 @@ def _of_tokenizer(inputs: Inputs) -> list[Finding]:
     return findings
 
 
-def _description(analysis: Analysis, digest: str) -> dict[str, Any]:
+def _description(analysis: Analysis, summary: Summary, digest: str) -> dict[str, Any]:
     inputs = analysis.inputs
     held_out, tokenizer = inputs.spec.dataset.validation, inputs.tokenizer
     return {
@@ -321,11 +326,11 @@ def _description(analysis: Analysis, digest: str) -> dict[str, Any]:
         ],
         "mapping": inputs.mapping_digest,
         "split": {"validation": held_out, "seed": inputs.spec.dataset.split_seed},
-        "splits": analysis.figures(),
-        "dropped": analysis.tally.dropped,
+        "splits": summary.splits,
+        "dropped": summary.dropped,
         "tokenizer": {"digest": tokenizer.digest, "exact": tokenizer.exact} if tokenizer else None,
         "rules": asdict(inputs.rules),
-        "report": analysis.report.to_dict(),
+        "report": summary.report.to_dict(),
         "input_key": inputs.key,
         "versions": {"axo": __version__, "data": DATA_VERSION, "polars": pl.__version__},
     }

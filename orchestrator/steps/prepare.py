@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.adapters import find_adapter, stage_adapter
-from orchestrator.contract import ContractError, model_key
+from orchestrator.contract import ContractError, Store, model_key
 from orchestrator.data.forecast import Forecast, forecast
-from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, prepare
+from orchestrator.data.prepare import MAX_RED_SHARE, Inputs, UnfitError, analyse, prepare, refuse
+from orchestrator.data.recall import (
+    Summary,
+    files_key,
+    recall,
+    recall_files,
+    remember,
+    remember_files,
+)
 from orchestrator.data.report import Report
-from orchestrator.data.split import TRAIN
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError, Fault, FaultsError, SpecError
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
 from orchestrator.steps.attempt import Work
-
-SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Inspection:
     splits: Mapping[str, Mapping[str, Any]] | None = None
     dropped: Mapping[str, int] | None = None
     forecast: Forecast | None = None
-    samples: tuple[list[dict[str, str]], ...] = ()
+    samples: Sequence[list[dict[str, Any]]] = ()
 
 
 def prepare_step(work: Work) -> dict[str, Any]:
@@ -62,6 +67,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
             strict=bool(work.plan.task.get("strict")),
             say=work.say,
         )
+    remember_files(work.storage, files_key(spec, base, model.folder), dataset.description["input_key"])
     for finding in dataset.report.findings:
         work.say(f"{finding.severity}: {finding.fault()}")
     work.fence.check()
@@ -86,35 +92,58 @@ def prepare_step(work: Work) -> dict[str, Any]:
     }
 
 
-def inspect(spec: Spec, base: Path, *, strict: bool = False) -> Inspection:
-    """What `axo check` shows; `base` is where relative paths start. Nothing is written but scratch files."""
-    faults: list[Fault] = []
-    tokenizer = None
+def inspect(
+    spec: Spec,
+    base: Path,
+    *,
+    strict: bool = False,
+    storage: Store | None = None,
+    cache: Store | None = None,
+) -> Inspection:
+    """What `axo check` shows; `base` is where relative paths start.
+
+    What was prepared into `storage`, or inspected with the same `cache`, is recalled instead of read again.
+    Nothing is written but scratch files, and records in `cache`.
+    """
+    faults: tuple[Fault, ...] = ()
+    known = tokenizer = files = None
+    stores = [store for store in (storage, cache) if store is not None]
     try:
-        tokenizer = _tokenizer(resolve_model(spec.base_model, base))
+        model = resolve_model(spec.base_model, base)
+        files = files_key(spec, base, model.folder)
+        known = recall_files(stores, files)
+        tokenizer = None if known else _tokenizer(model)
     except FaultsError as error:
-        faults += error.faults
+        faults = tuple(error.faults)
     try:
-        with tempfile.TemporaryDirectory(prefix="axo-check-") as scratch:
-            inputs = Inputs.open(spec, base, tokenizer)
-            return _inspected(analyse(inputs, Path(scratch), strict=strict), tuple(faults))
+        summary = known or _summary(Inputs.open(spec, base, tokenizer), stores, cache, files)
+        refuse(summary.report, strict=strict, max_red_share=MAX_RED_SHARE)
     except UnfitError as error:
         return Inspection((*faults, *error.faults), error.report)
     except FaultsError as error:
         return Inspection((*faults, *error.faults))
+    counts = forecast(summary.lengths, spec.training) if summary.counted else None
+    return Inspection(faults, summary.report, summary.splits, summary.dropped, counts, summary.samples)
 
 
-def _inspected(analysis: Analysis, faults: tuple[Fault, ...]) -> Inspection:
-    counted = analysis.inputs.tokenizer is not None
-    training = analysis.inputs.spec.training
-    return Inspection(
-        faults=faults,
-        report=analysis.report,
-        splits=analysis.figures(),
-        dropped=analysis.tally.dropped,
-        forecast=forecast(analysis.tally.lengths(TRAIN), training) if counted else None,
-        samples=analysis.samples(SAMPLES),
-    )
+def _summary(inputs: Inputs, stores: Sequence[Store], cache: Store | None, files: str | None) -> Summary:
+    """What an input comes to: recalled by its key, or else found out and kept in `cache`.
+
+    Raises as `prepare` does; without a tokenizer nothing is recalled or kept.
+    """
+    if inputs.tokenizer is None:
+        return _analysed(inputs)
+    key = inputs.key
+    summary = recall(stores, key) or _analysed(inputs)
+    if cache is not None:
+        remember(cache, key, summary)
+        remember_files(cache, files, key)
+    return summary
+
+
+def _analysed(inputs: Inputs) -> Summary:
+    with tempfile.TemporaryDirectory(prefix="axo-check-") as scratch:
+        return analyse(inputs, Path(scratch)).summary()
 
 
 def _task(task: Mapping[str, Any]) -> tuple[Spec, Path]:
