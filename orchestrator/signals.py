@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT of a step's program: kept for later, forwarded to a child, or raised.
+"""SIGTERM and SIGINT of a step's program: kept for later, forwarded to children, or raised.
 
 Imports next to nothing, so that its handlers stand before anything else is done.
 """
@@ -13,7 +13,7 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """SIGTERM or SIGINT came while there was no child to forward it to."""
+    """SIGTERM or SIGINT came while there was nobody to forward it to."""
 
 
 class Signals:
@@ -21,7 +21,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.stopping = False
-        self._child: int | None = None
+        self._children: tuple[int, ...] = ()
         self._raising = False
 
     def listen(self) -> None:
@@ -40,24 +40,25 @@ class Signals:
             self._raising = False
 
     @contextlib.contextmanager
-    def forwarding(self, child: int) -> Iterator[None]:
-        """Inside, a signal goes to this child; so does one that came while it was started."""
-        self._child = child
+    def forwarding(self, *children: int) -> Iterator[None]:
+        """Inside, a signal goes to these children; so does one that came while they were started."""
+        self._children = children
         try:
             if self.stopping:
-                self._forward(child)
+                self._forward()
             yield
         finally:
-            self._child = None
+            self._children = ()
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
-        if self._child is not None:
-            self._forward(self._child)
+        if self._children:
+            self._forward()
         elif self._raising:
             self._raising = False  # once: a second signal must not break the leaving
             raise Stopped
 
-    def _forward(self, child: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
+    def _forward(self) -> None:
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)

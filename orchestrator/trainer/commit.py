@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.contract import ADAPTER, Fenced, Manifest, checkpoint_key, commit_folder
+from orchestrator.trainer.cadence import Cadence
 from orchestrator.trainer.checkpoints import prune
 from orchestrator.trainer.endings import from_exception
 from orchestrator.trainer.session import Session
@@ -19,12 +20,18 @@ _ALLOWED_NAMES = {"merges.txt", "vocab.txt"}
 _OWN_FILES = {"trainer_state.json", "tokens_state.json"}
 
 
-def commit_checkpoint(session: Session, trainer: Any, *, evaluation_due: bool) -> None:
-    """Commit the folder transformers has just saved; this process leaves when it may not."""
-    try:
-        _commit_checkpoint(session, trainer, evaluation_due)
-    except (Fenced, OSError) as error:
-        session.leave(from_exception(error, session.phase))
+def commit_checkpoint(session: Session, trainer: Any, cadence: Cadence, *, evaluation_due: bool) -> None:
+    """Commit the folder transformers has just saved, once every rank has written its part of it, and
+    go on when it is there. This process leaves when it may not commit. A collective call."""
+    session.ranks.wait()
+    if session.ranks.first:
+        try:
+            _commit_checkpoint(session, trainer, evaluation_due)
+        except (Fenced, OSError) as error:
+            session.leave(from_exception(error, session.phase))
+    session.ranks.wait()
+    session.step = session.committed = trainer.state.global_step
+    cadence.saved()
 
 
 def commit_adapter(session: Session, output: Path) -> Manifest:
@@ -83,7 +90,6 @@ def _commit_checkpoint(session: Session, trainer: Any, evaluation_due: bool) -> 
     )
     folder = Path(trainer.args.output_dir) / f"checkpoint-{step}"
     commit_folder(session.run, folder, checkpoint_key(step), manifest, guard=session.fence)
-    session.step = session.committed = step
     prune(session.run, session.plan.keep_checkpoints, facts["best_step"])
 
 
@@ -93,6 +99,7 @@ def _checkpoint_facts(trainer: Any, evaluation_due: bool) -> dict[str, Any]:
     tokens = getattr(state, "tokens", {}).get("total")
     return {
         "evaluation_due": evaluation_due,
+        "devices": trainer.args.world_size,
         "best_step": best or None,
         "best_metric": state.best_metric if best else None,
         "epoch": state.epoch,

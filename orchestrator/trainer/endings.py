@@ -1,4 +1,4 @@
-"""How a step's program ended, in the contract's words: from an exception, or from a dead child."""
+"""How a step's program ended, in the contract's words: from an exception, a dead child, or a group."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import errno
 import json
 import signal
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ _MEMORY_WORDS = (
     "cannot allocate memory",
     "cublas_status_alloc_failed",
 )
+# How gloo and NCCL say that a peer is gone.
+_ECHO_NAMES = {"DistBackendError", "DistNetworkError", "DistStoreError"}
+_ECHO_WORDS = ("gloo/transport", "connection closed by peer", "connection reset by peer")
 _CODES = {
     Cause.STOPPED: ExitCode.INTERRUPTED,
     Cause.FENCED: ExitCode.INTERRUPTED,
@@ -55,7 +58,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """What a child says when it leaves; the parent makes the attempt's outcome from it."""
+    """What a child says when it leaves; the parent makes the attempt's outcome from it.
+
+    `echo`: it only lost touch with another rank, whose own ending is the cause.
+    """
 
     result: Result
     cause: Cause | None = None
@@ -63,6 +69,7 @@ class Ending:
     step: int | None = None
     total_steps: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    echo: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
@@ -99,6 +106,8 @@ def from_exception(error: BaseException, phase: Phase) -> Ending:
     """Whose fault an exception is, and what to do about it."""
     if isinstance(error, Fenced):
         return Ending(Result.INTERRUPTED, Cause.FENCED, f"A newer start owns this run: {error}.")
+    if _is_echo(error):
+        return replace(failed(Cause.CRASHED, f"Another rank was lost: {_named(error)}"), echo=True)
     if _is_memory(error):
         return failed(Cause.OUT_OF_MEMORY, _memory_message(error, phase))
     if _is_storage(error):
@@ -130,6 +139,19 @@ def from_exit(code: int, *, stopping: bool, oom_killed: bool) -> Ending:
         name = signal.Signals(-code).name
         return failed(Cause.KILLED, f"Training was killed by {name}, which nobody here sent.")
     return failed(Cause.CRASHED, f"Training left with code {code} and no word why. Read the attempt's log.")
+
+
+def first_failure(endings: Sequence[Ending]) -> int:
+    """Which of the failed ranks' endings is the cause of the others, in the order they were seen."""
+    return next((number for number, ending in enumerate(endings) if not ending.echo), 0)
+
+
+def _is_echo(error: BaseException) -> bool:
+    return any(
+        type(link).__name__ in _ECHO_NAMES
+        or (isinstance(link, RuntimeError) and any(word in str(link).lower() for word in _ECHO_WORDS))
+        for link in _chain(error)
+    )
 
 
 def _is_memory(error: BaseException) -> bool:

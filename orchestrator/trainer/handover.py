@@ -1,4 +1,4 @@
-"""What the parent tells its child: one small file in the scratch folder."""
+"""What the parent tells its children: one small file in the scratch folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.contract import LaunchPlan, Store, launch_key, open_store
 
 @dataclass(frozen=True)
 class Order:
-    """One child's work: `run` is the run's URL, `scratch` the attempt's own folder.
+    """The work of an attempt's children: `run` is the run's URL, `scratch` the attempt's own folder.
 
     `resume_from` is the step of the checkpoint that lies in `output/`; `evaluation_due` says that
     the evaluation of that step was skipped by the stop that wrote it.
@@ -30,10 +30,9 @@ class Order:
         """The folder Axolotl runs in."""
         return Path(self.scratch) / "work"
 
-    @property
-    def ending(self) -> Path:
-        """Where the child says how it ended."""
-        return Path(self.scratch) / "ending.json"
+    def ending(self, rank: int) -> Path:
+        """Where the child of this rank says how it ended."""
+        return Path(self.scratch) / f"ending-{rank}.json"
 
     @property
     def store(self) -> Store:

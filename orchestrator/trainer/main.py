@@ -1,4 +1,4 @@
-"""The parent: claims an attempt, prepares it, runs the child, and writes how it ended.
+"""The parent: claims an attempt, prepares it, runs the children, and writes how they ended.
 
 Standard library only, and quick: its signal handlers stand before anything else is done.
 """
@@ -26,6 +26,7 @@ from orchestrator.contract import (
     LaunchPlan,
     Manifest,
     Outcome,
+    Result,
     Store,
     attempt_key,
     claim_attempt,
@@ -40,9 +41,19 @@ from orchestrator.contract.program import Log, scratch_folder
 from orchestrator.signals import Signals, Stopped
 from orchestrator.trainer import oom
 from orchestrator.trainer.checkpoints import choose
-from orchestrator.trainer.endings import Ending, Phase, failed, from_exception, from_exit, stopped, success
+from orchestrator.trainer.endings import (
+    Ending,
+    Phase,
+    failed,
+    first_failure,
+    from_exception,
+    from_exit,
+    stopped,
+    success,
+)
 from orchestrator.trainer.handover import Order, read_plan
-from orchestrator.trainer.launcher import run_child
+from orchestrator.trainer.launcher import Child, Exit, run_children
+from orchestrator.trainer.ranks import rendezvous
 from orchestrator.trainer.work import child_environment, lay_out, overlay
 
 _USAGE = "usage: python -m orchestrator.trainer <run folder or URL> <launch>"
@@ -118,16 +129,37 @@ class _Attempt:
 
     def _run(self, order: Order) -> Ending:
         command = [sys.executable, "-P", "-m", "orchestrator.trainer.train", str(order.write())]
-        environment = child_environment(Path(order.scratch), self.plan.device, os.environ)
+        devices = self.plan.devices if self.plan.step == "train" else 1
+        environment = child_environment(Path(order.scratch), self.plan.device, devices, os.environ)
         kills = oom.kills()
-        code = run_child(
-            command, folder=order.work, environment=environment, signals=self.signals, log=self.log
-        )
-        ending = Ending.read(order.ending)
-        if ending is None or code != ending.exit_code:
-            ending = from_exit(code, stopping=self.signals.stopping, oom_killed=oom.kills() > kills)
-            ending = self._with_progress(ending, order)
+        with rendezvous(devices) as place:
+            children = [
+                Child(rank, place.environment(rank, environment), place.handles(rank))
+                for rank in range(devices)
+            ]
+            exits = run_children(command, children, folder=order.work, signals=self.signals, log=self.log)
+        ending = self._cause(exits, order, oom_killed=oom.kills() > kills)
         return replace(ending, facts={**ending.facts, "peak_memory_bytes": _peak_memory()})
+
+    def _cause(self, exits: Sequence[Exit], order: Order, *, oom_killed: bool) -> Ending:
+        """How the children ended together. Rank 0 commits the adapter: its success is the step's."""
+        failures = [each for each in exits if each.code and not each.ours]
+        if not failures or any(each.rank == 0 and each.code == 0 for each in exits):
+            return self._said(Exit(0, 0), order, oom_killed=False)
+        endings = [self._said(failure, order, oom_killed=oom_killed) for failure in failures]
+        chosen = first_failure(endings)
+        ending, rank = endings[chosen], failures[chosen].rank
+        if len(exits) > 1 and ending.result is Result.FAILED:
+            ending = replace(ending, message=f"Rank {rank}: {ending.message}")
+        return ending
+
+    def _said(self, left: Exit, order: Order, *, oom_killed: bool) -> Ending:
+        """What a child said of its end or, where it could not, what its exit code says."""
+        ending = Ending.read(order.ending(left.rank))
+        if ending is not None and left.code == ending.exit_code:
+            return ending
+        ending = from_exit(left.code, stopping=self.signals.stopping, oom_killed=oom_killed)
+        return self._with_progress(ending, order)
 
     def _with_progress(self, ending: Ending, order: Order) -> Ending:
         """How far a child came that could not say so itself: what its metric record shows."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import accelerate.data_loader
@@ -17,10 +19,12 @@ from transformers import TrainerCallback, set_seed
 
 from orchestrator.contract import Cause
 from orchestrator.trainer import session as sessions
+from orchestrator.trainer.cadence import Cadence
 from orchestrator.trainer.commit import commit_checkpoint
 from orchestrator.trainer.endings import Phase, failed
 from orchestrator.trainer.record import numbers
-from orchestrator.trainer.resume import RandomState, finished, guard_epochs, prepare_resume
+from orchestrator.trainer.repeats import ignore_repeats
+from orchestrator.trainer.resume import RandomState, finished, guard_epochs, keep_best, prepare_resume
 from orchestrator.trainer.session import Session
 
 DEFAULT_SEED = 42  # what transformers takes for its own seeding where none is given
@@ -59,6 +63,8 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
             # Each resume would evaluate again and log a second eval_loss.
             trainer.args.eval_on_start = False
         guard_epochs(trainer)
+        keep_best(trainer)
+        self._share_out(cfg, trainer)
         self.callback = ServiceCallback(self.session, trainer)
         trainer.add_callback(self.callback)  # the last callback: its word on `control` stands
 
@@ -72,6 +78,19 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
         session.facts.update(_result_facts(self.trainer))
         if self.callback:
             session.facts["callback_ms_per_step"] = self.callback.milliseconds_per_step
+            session.facts.update(self.callback.cadence.facts)
+
+    def _share_out(self, cfg: Any, trainer: Any) -> None:
+        """What several ranks need: each token weighs the same whichever rank trains on it, and Axolotl,
+        which writes configs and tokenizer from every rank, writes them into one folder from one only."""
+        ranks = self.session.ranks
+        if ranks.size == 1:
+            return
+        trainer.args.average_tokens_across_devices = True
+        if not cfg.sample_packing:
+            ignore_repeats(trainer, ranks.rank, ranks.size)
+        if not ranks.first:
+            cfg.output_dir = str(Path(self.session.order.scratch) / f"rank-{ranks.rank}")
 
 
 class ServiceCallback(TrainerCallback):  # type: ignore[misc]
@@ -79,6 +98,8 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, session: Session, trainer: Any) -> None:
         self.session, self.trainer = session, trainer
+        self.cadence = Cadence(session.plan.task.get("checkpoint_seconds"))
+        self.stopping = False  # agreed: the same on every rank, unlike the session's
         self.ran_out = False  # every epoch was read to its end, with fewer steps than foreseen
         self._evaluation_due = False
         self._before_evaluation: RandomState | None = None
@@ -92,9 +113,10 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         session.listen()  # Axolotl has just put its own SIGINT handler in place
         session.step, session.total_steps = state.global_step, state.max_steps
         session.record.start(state.global_step, self._start_values(state))
-        if session.stopping:
-            session.leave(session.stop_ending())
+        self._leave_if_told()
         session.begin_training()
+        self.cadence.begin()
+        _calling_first(self.trainer, "_save_checkpoint", self.cadence.saving)
         if session.order.resume_from is not None:
             prepare_resume(self.trainer, control, evaluation_due=session.order.evaluation_due)
         self._tokens = _tokens(state)
@@ -130,32 +152,30 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         self._spend(now)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not self.session.stopping:
+        if not self._told():
             return
         if self._before_evaluation:  # as if the evaluation had not begun: it is due at the next start
             self._before_evaluation.restore()
             self._evaluation_due = True
             self.trainer._save_checkpoint(self.trainer.model, None)
-            commit_checkpoint(self.session, self.trainer, evaluation_due=True)
+            self._commit()
         self.session.leave(self.session.stop_ending())
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._step_ended = time.perf_counter()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        session = self.session
-        if session.committed != state.global_step or self._evaluation_due:
-            commit_checkpoint(session, self.trainer, evaluation_due=self._evaluation_due)
-        if session.stopping:
-            session.leave(session.stop_ending())
+        if self.session.committed != state.global_step or self._evaluation_due:
+            self._commit()
+        self._leave_if_told()
         self._step_ended = time.perf_counter()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         session = self.session
         session.record.flush()
         session.phase = Phase.SAVING
-        if session.stopping and session.committed == state.global_step:
-            session.leave(session.stop_ending())
+        if session.committed == state.global_step:
+            self._leave_if_told()
 
     @property
     def milliseconds_per_step(self) -> float:
@@ -165,12 +185,31 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
     def _spend(self, since: float) -> None:
         self._spent += time.perf_counter() - since
 
+    def _told(self) -> bool:
+        """Any rank was told to stop. A collective call, since all must leave at the same step."""
+        (told,) = self.session.ranks.agree(self.session.stopping)
+        self.stopping = self.stopping or told
+        return self.stopping
+
+    def _leave_if_told(self) -> None:
+        if self._told():
+            self.session.leave(self.session.stop_ending())
+
+    def _commit(self) -> None:
+        commit_checkpoint(self.session, self.trainer, self.cadence, evaluation_due=self._evaluation_due)
+
     def _decide(self, control: Any) -> None:
         """Told to stop: save now, evaluate at the next start; leaving is up to `on_save`."""
-        if self.session.stopping:
+        ranks = self.session.ranks
+        told, due = ranks.agree(self.session.stopping, ranks.first and self.cadence.due())
+        self.stopping = self.stopping or told
+        if self.stopping:
             self._evaluation_due = bool(control.should_evaluate)
             control.should_evaluate, control.should_save, control.should_training_stop = False, True, True
-        elif control.should_evaluate:
+            return
+        if due:
+            control.should_save = True
+        if control.should_evaluate:
             self._before_evaluation = RandomState.now()
 
     def _speed(self, state: Any) -> dict[str, float]:
@@ -187,6 +226,17 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
             "resumed_from": self.session.order.resume_from or 0,
             **self.session.counts,
         }
+
+
+def _calling_first(trainer: Any, method: str, call: Callable[[], None]) -> None:
+    """Let the trainer call this before a method of its own that no callback comes before."""
+    original = getattr(trainer, method)
+
+    def both(*arguments: Any, **named: Any) -> Any:
+        call()
+        return original(*arguments, **named)
+
+    setattr(trainer, method, both)
 
 
 def _carry_epochs_into_skipped_batches() -> None:

@@ -62,6 +62,22 @@ class MetricRecord:
             time.sleep(FLUSH_SECONDS)
 
 
+class Silence(MetricRecord):
+    """What the other ranks write to: one run has one record, and rank 0 writes it."""
+
+    def __init__(self) -> None:
+        self.length = 0
+
+    def start(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing is written."""
+
+    def flush(self) -> None:
+        """Nothing is waiting."""
+
+    def _append(self, record: Record) -> None:
+        """Nothing is kept."""
+
+
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     """The numeric values of one log call; true and false are no figures."""
     return {

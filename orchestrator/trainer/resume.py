@@ -14,24 +14,24 @@ from transformers import EarlyStoppingCallback
 
 @dataclass(frozen=True)
 class RandomState:
-    """Every generator that training draws from, at one moment."""
+    """Every generator that this process's training draws from, at one moment."""
 
     python: Any
     numpy: Any
     cpu: Any
-    devices: Any
+    device: Any  # None without a GPU
 
     @classmethod
     def now(cls) -> RandomState:
-        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return cls(random.getstate(), numpy.random.get_state(), torch.random.get_rng_state(), devices)
+        device = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+        return cls(random.getstate(), numpy.random.get_state(), torch.random.get_rng_state(), device)
 
     def restore(self) -> None:
         random.setstate(self.python)
         numpy.random.set_state(self.numpy)
         torch.random.set_rng_state(self.cpu)
-        if self.devices:
-            torch.cuda.set_rng_state_all(self.devices)
+        if self.device is not None:
+            torch.cuda.set_rng_state(self.device)
 
 
 def prepare_resume(trainer: Any, control: Any, *, evaluation_due: bool) -> None:
@@ -61,6 +61,21 @@ def guard_epochs(trainer: Any) -> None:
             run_epoch(**arguments)
 
     trainer._run_epoch = guarded
+
+
+def keep_best(trainer: Any) -> None:
+    """Save whenever an evaluation is the best so far: the checkpoint that is loaded at the end, or
+    fetched after a stop, must exist, whatever cadence the others have."""
+    determine = trainer._determine_best_metric
+
+    def saving(*arguments: Any, **named: Any) -> bool:
+        best = bool(determine(*arguments, **named))
+        if best:
+            trainer.control.should_save = True
+        return best
+
+    if trainer.args.load_best_model_at_end:
+        trainer._determine_best_metric = saving
 
 
 def finished(trainer: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The state of one training child: how far it is, whether it was told to stop, how it leaves."""
+"""The state of one rank in training: how far it is, whether it was told to stop, how it leaves."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from typing import Any, NoReturn
 from orchestrator.contract import Fence, LaunchPlan, Store
 from orchestrator.trainer.endings import Ending, Phase, stopped
 from orchestrator.trainer.handover import Order, read_plan
-from orchestrator.trainer.record import MetricRecord
+from orchestrator.trainer.ranks import Ranks
+from orchestrator.trainer.record import MetricRecord, Silence
 
 
 class Session:
-    """One child's state. `step` and `committed` are the last step done and the last one committed."""
+    """One rank's state. `step` and `committed` are the last step done and the last one committed."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, order: Order, ranks: Ranks) -> None:
+        self.order, self.ranks = order, ranks
         self.run: Store = order.store
         self.plan: LaunchPlan = read_plan(self.run, order.launch)
         self.fence = Fence(self.run, order.attempt)
-        self.record = MetricRecord(self.run, order.attempt)
+        self.record = MetricRecord(self.run, order.attempt) if ranks.first else Silence()
         self.phase = Phase.STARTING
         self.stopping = False
         self.step: int | None = order.resume_from
         self.committed: int | None = order.resume_from
         self.total_steps: int | None = None
-        self.facts: dict[str, Any] = {"resumed_from": order.resume_from}
+        self.facts: dict[str, Any] = {"resumed_from": order.resume_from, "devices": ranks.size}
         self.counts: dict[str, float] = {}
         self._began = time.monotonic()
         self.plugged = False  # Axolotl goes on without a plugin that it cannot import
@@ -53,7 +54,9 @@ class Session:
         facts = {**self.counts, **self.facts, **_device_facts(), **ending.facts}
         if self.plan.step == "train":
             facts |= self._progress(ending)
-        replace(ending, step=self.step, total_steps=self.total_steps, facts=facts).write(self.order.ending)
+        replace(ending, step=self.step, total_steps=self.total_steps, facts=facts).write(
+            self.order.ending(self.ranks.rank)
+        )
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # a signal may have come in the middle of a write
                 stream.flush()
@@ -89,9 +92,9 @@ class Session:
 _current: list[Session] = []
 
 
-def begin(order: Order) -> Session:
+def begin(order: Order, ranks: Ranks) -> Session:
     """Make this process's session. The plugin, which Axolotl makes by name, finds it by `current`."""
-    _current[:] = [Session(order)]
+    _current[:] = [Session(order, ranks)]
     return _current[0]
 
 

@@ -12,18 +12,21 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.trainer.endings import Ending, Phase, from_exception, success
 from orchestrator.trainer.handover import Order
+from orchestrator.trainer.ranks import Ranks
 from orchestrator.trainer.session import Session, begin
 
+COLLECTIVE_SECONDS = 1800  # what transformers gives a collective call where `ddp_timeout` is not set
 _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    session = begin(Order.read(Path(arguments[0])))
+    session = begin(Order.read(Path(arguments[0])), Ranks.of(os.environ))
     session.listen()
     _die_with_parent(session.order.parent)
     try:
@@ -45,6 +48,8 @@ def merged_config(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict
 def _train(session: Session) -> Ending:
     cfg = _load_config(session)
     _run_axolotl(cfg)
+    if not session.ranks.first:
+        return success(f"Trained {session.step} steps; rank 0 commits the adapter.")
     manifest = _commit(session)
     return success(f"Trained {session.step} steps; the adapter is {manifest.size} bytes.")
 
@@ -56,12 +61,26 @@ def _load_config(session: Session) -> Any:
     session.phase = Phase.CONFIG
     config = yaml.safe_load(Path("axolotl.yaml").read_bytes())
     overlay = yaml.safe_load(Path("overlay.yaml").read_bytes())
-    merged = Path("merged.yaml")
+    if on_cpu := session.ranks.size > 1 and session.plan.device == "cpu":
+        _ask_no_gpu()
+    session.ranks.join(
+        session.plan.device, timedelta(seconds=config.get("ddp_timeout") or COLLECTIVE_SECONDS)
+    )
+    merged = Path(f"merged-{session.ranks.rank}.yaml")
     merged.write_text(yaml.safe_dump(merged_config(config, overlay), sort_keys=False))
     cfg = load_cfg(str(merged))
+    if on_cpu:
+        cfg.device_map = None  # Axolotl maps each rank to a GPU of its number
     if not session.plugged:
         raise RuntimeError("Axolotl did not load the service's plugin")
     return cfg
+
+
+def _ask_no_gpu() -> None:
+    """With several ranks, Axolotl asks the CUDA driver how GPUs reach each other, though there be none."""
+    import axolotl.utils.trainer
+
+    axolotl.utils.trainer.check_cuda_p2p_ib_support = lambda: True
 
 
 def _run_axolotl(cfg: Any) -> None:

@@ -65,8 +65,10 @@ def overlay(resume_from: int | None) -> bytes:
     return json.dumps(added, indent=1).encode() + b"\n"
 
 
-def child_environment(scratch: Path, device: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The child's environment: ours, offline, with every cache inside the scratch folder."""
+def child_environment(
+    scratch: Path, device: str, devices: int, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """What every child's environment holds: ours, offline, with every cache inside the scratch folder."""
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(part for part in (package, environment.get("PYTHONPATH")) if part)
     child = {
@@ -80,11 +82,18 @@ def child_environment(scratch: Path, device: str, environment: Mapping[str, str]
     }
     if len(str(scratch / "tmp")) <= _TEMPORARY_LENGTH:
         child["TMPDIR"] = str(scratch / "tmp")
-    # One child, one device: with more in sight, transformers would spread each batch over all of
-    # them and so train on another batch size.
-    devices = environment.get("CUDA_VISIBLE_DEVICES") or "0"
-    child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else devices.split(",")[0]
+    if device == "cpu" and devices > 1:
+        child["ACCELERATE_USE_CPU"] = "true"  # without it, accelerate sees ranks and looks for GPUs
+    child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else _visible(devices, environment)
     return child
+
+
+def _visible(devices: int, environment: Mapping[str, str]) -> str:
+    """As many devices as there are ranks, each of which takes its own. With more in sight than ranks,
+    transformers would spread each batch over all of them and so train on another batch size."""
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    visible = given.split(",") if given else [str(number) for number in range(devices)]
+    return ",".join(visible[:devices])
 
 
 def _place(storage: Store, key: str, target: Path) -> None:

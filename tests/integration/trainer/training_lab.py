@@ -143,12 +143,13 @@ class Lab:
         _rows(40, seed=2).write_parquet(folder / "validation.parquet")
         commit_folder(self.store, folder, "datasets/plain", Manifest("dataset", ()))
 
-    def run(self, name: str, *settings: Mapping[str, Any], keep: int = 3) -> Run:
-        """A new run with one launch: its plan and its config are in storage."""
+    def run(self, name: str, *settings: Mapping[str, Any], keep: int = 3, **planned: Any) -> Run:
+        """A new run with one launch: its plan (`planned`: further fields of it) and its config are in
+        storage."""
         run = Run(self, name)
         plan = LaunchPlan(
             run=name, launch=1, step="train", model="models/tiny", dataset="datasets/plain",
-            base_model="acme/tiny", keep_checkpoints=keep,
+            base_model="acme/tiny", keep_checkpoints=keep, **planned,
         )  # fmt: skip
         run.store.write(f"{launch_key(1)}/plan.json", plan.to_json())
         run.store.write(f"{launch_key(1)}/axolotl.yaml", yaml.safe_dump(_merged(settings)).encode())
@@ -302,6 +303,16 @@ class Attempt:
 
     def wait(self) -> int:
         return self.process.wait()
+
+    def rank(self, number: int) -> int:
+        """The process id of a rank."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        mark = f"RANK={number}".encode()
+        return next(
+            int(child)
+            for child in children
+            if mark in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        )
 
     def kill_group(self) -> None:
         """SIGKILL parent and child at once, as a lost node does."""

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result
-from orchestrator.trainer.endings import Ending, Phase, from_exception, from_exit, stopped, success
+from orchestrator.trainer.endings import (
+    Ending,
+    Phase,
+    first_failure,
+    from_exception,
+    from_exit,
+    stopped,
+    success,
+)
 
 
 class OutOfMemoryError(RuntimeError):
@@ -113,3 +121,17 @@ def test_an_ending_goes_through_its_file(tmp_path: Path) -> None:
     assert Ending.read(path) == ending
     path.write_text(path.read_text()[:20])
     assert Ending.read(path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[../third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:4711",
+        "Connection reset by peer",
+    ],
+)
+def test_a_lost_peer_is_no_cause_where_another_rank_has_one(text: str) -> None:
+    echo = from_exception(RuntimeError(text), Phase.MODEL)
+    cause = from_exception(OutOfMemoryError("CUDA out of memory"), Phase.TRAINING)
+    assert echo.cause is Cause.CRASHED
+    assert [first_failure(order) for order in ([echo, cause], [cause, echo], [echo, echo])] == [1, 0, 0]

@@ -19,15 +19,18 @@ import os, sys
 from pathlib import Path
 from orchestrator.contract import FileStore
 from orchestrator.contract.program import Log
-from orchestrator.trainer.launcher import run_child
 from orchestrator.signals import Signals
+from orchestrator.trainer import launcher
+from orchestrator.trainer.launcher import Child, run_children
 
+launcher.LAST_WORDS_SECONDS = 0.3
 signals = Signals()
 signals.listen()
 log = Log(FileStore(Path(sys.argv[1])), 1, "trainer")
 command = [sys.executable, "-u", "-c", sys.argv[2]]
-code = run_child(command, folder=Path("/"), environment=os.environ, signals=signals, log=log)
-log.say(f"code {code}, stopping {signals.stopping}")
+children = [Child(rank, {**os.environ, "RANK": str(rank)}) for rank in range(int(sys.argv[3]))]
+for left in run_children(command, children, folder=Path("/"), signals=signals, log=log):
+    log.say(f"rank {left.rank} code {left.code}{' ours' if left.ours else ''}, stopping {signals.stopping}")
 log.flush()
 """
 OBEDIENT = """
@@ -41,9 +44,9 @@ signal.pause()
 """
 
 
-def start(tmp_path: Path, child: str, *wrapper: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, child: str, *wrapper: str, ranks: int = 1) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*wrapper, sys.executable, "-c", PARENT, str(tmp_path), textwrap.dedent(child)],
+        [*wrapper, sys.executable, "-c", PARENT, str(tmp_path), textwrap.dedent(child), str(ranks)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -66,7 +69,7 @@ def log(tmp_path: Path) -> str:
 def test_the_true_exit_code_comes_back(tmp_path: Path, child: str, code: int) -> None:
     with start(tmp_path, child) as parent:
         assert parent.stdout is not None
-        assert f"code {code}, stopping False" in parent.stdout.read()
+        assert f"rank 0 code {code}, stopping False" in parent.stdout.read()
 
 
 def test_output_goes_to_ours_and_to_the_log_in_order(tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ def test_output_goes_to_ours_and_to_the_log_in_order(tmp_path: Path) -> None:
     with start(tmp_path, child) as parent:
         assert parent.stdout is not None
         said = parent.stdout.read()
-    assert said == "one\ntwo\nthree\n[trainer] code 0, stopping False\n"
+    assert said == "one\ntwo\nthree\n[trainer] rank 0 code 0, stopping False\n"
     assert log(tmp_path) == said
 
 
@@ -84,7 +87,7 @@ def test_a_signal_is_forwarded_and_the_child_leaves_in_its_own_time(tmp_path: Pa
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
         parent.send_signal(number)
-        assert parent.stdout.read() == "saving\n[trainer] code 75, stopping True\n"
+        assert parent.stdout.read() == "saving\n[trainer] rank 0 code 75, stopping True\n"
 
 
 def test_a_worker_that_holds_the_pipe_does_not_hold_the_parent(tmp_path: Path) -> None:
@@ -100,7 +103,60 @@ def test_a_worker_that_holds_the_pipe_does_not_hold_the_parent(tmp_path: Path) -
             assert parent.wait(30) == 0
         finally:
             subprocess.run(["kill", "-9", str(worker)], check=True)
-    assert "code 0" in log(tmp_path)
+    assert "rank 0 code 0" in log(tmp_path)
+
+
+def test_one_failed_rank_ends_the_others_after_their_last_words(tmp_path: Path) -> None:
+    child = """
+    import os, signal, sys, time
+    rank = os.environ["RANK"]
+    if rank == "1":
+        print("no memory", flush=True)
+        sys.exit(71)
+    if rank == "2":
+        time.sleep(0.1)
+        print("lost", end="", flush=True)
+        sys.exit(70)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pause()
+    """
+    with start(tmp_path, child, ranks=3) as parent:
+        assert parent.stdout is not None
+        said = parent.stdout.read().splitlines()
+    assert said == [
+        "[rank 1] no memory",
+        "[rank 2] lost",
+        "[trainer] rank 1 code 71, stopping False",
+        "[trainer] rank 2 code 70, stopping False",
+        "[trainer] rank 0 code -9 ours, stopping False",
+    ]
+
+
+def test_every_rank_is_told_to_stop_and_none_is_hurried(tmp_path: Path) -> None:
+    child = """
+    import os, signal, sys, time
+    def leave(*_):
+        time.sleep(0.1)
+        sys.exit(75)
+    signal.signal(signal.SIGTERM, leave)
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.01)  # a pause could miss a signal that comes just before it
+    """
+    with start(tmp_path, child, ranks=2) as parent:
+        assert parent.stdout is not None
+        assert {parent.stdout.readline(), parent.stdout.readline()} == {"ready\n", "[rank 1] ready\n"}
+        parent.send_signal(signal.SIGTERM)
+        said = parent.stdout.read().splitlines()
+    assert sorted(said) == [f"[trainer] rank {rank} code 75, stopping True" for rank in (0, 1)]
+
+
+def test_a_rank_that_is_done_waits_for_the_others(tmp_path: Path) -> None:
+    child = "import os, time; time.sleep(0.6 * (1 - int(os.environ['RANK'])))"
+    with start(tmp_path, child, ranks=2) as parent:
+        assert parent.stdout is not None
+        said = parent.stdout.read().splitlines()
+    assert said == [f"[trainer] rank {rank} code 0, stopping False" for rank in (1, 0)]
 
 
 def test_as_pid_1_it_hears_signals_and_reaps_orphans(tmp_path: Path) -> None:
@@ -128,4 +184,4 @@ def test_as_pid_1_it_hears_signals_and_reaps_orphans(tmp_path: Path) -> None:
         assert outer.stdout.readline() == "ready 1\n"
         inner = subprocess.run(["pgrep", "-P", str(outer.pid)], capture_output=True, text=True, check=True)
         subprocess.run(["kill", "-TERM", inner.stdout.strip()], check=True)
-        assert outer.stdout.read() == "zombies []\n[trainer] code 75, stopping True\n"
+        assert outer.stdout.read() == "zombies []\n[trainer] rank 0 code 75, stopping True\n"

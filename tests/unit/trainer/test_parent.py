@@ -144,17 +144,28 @@ def test_the_overlay_adds_plugins_and_names_the_checkpoint() -> None:
 
 def test_the_child_is_offline_and_writes_into_the_scratch_folder(tmp_path: Path) -> None:
     given = {"OMP_NUM_THREADS": "3", "HF_HUB_OFFLINE": "0", "CUDA_VISIBLE_DEVICES": "2,3"}
-    child = child_environment(tmp_path, "cpu", given)
+    child = child_environment(tmp_path, "cpu", 1, given)
     assert (child["HF_HUB_OFFLINE"], child["AXOLOTL_DO_NOT_TRACK"], child["DO_NOT_TRACK"]) == ("1", "1", "1")
     assert (child["OMP_NUM_THREADS"], child["CUDA_VISIBLE_DEVICES"]) == ("3", "")
     assert child["HF_HOME"].startswith(str(tmp_path))
-    assert child_environment(tmp_path, "gpu", given)["CUDA_VISIBLE_DEVICES"] == "2"
-    assert child_environment(tmp_path, "gpu", {})["CUDA_VISIBLE_DEVICES"] == "0"
+    assert "ACCELERATE_USE_CPU" not in child
+    assert child_environment(tmp_path, "cpu", 2, given)["ACCELERATE_USE_CPU"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("devices", "given", "visible"), [(1, "2,3", "2"), (2, "2,3", "2,3"), (1, None, "0"), (3, None, "0,1,2")]
+)
+def test_as_many_devices_are_in_sight_as_there_are_ranks(
+    tmp_path: Path, devices: int, given: str | None, visible: str
+) -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": given} if given else {}
+    child = child_environment(tmp_path, "gpu", devices, environment)
+    assert child["CUDA_VISIBLE_DEVICES"] == visible
 
 
 def test_temporary_files_stay_in_the_scratch_folder_where_a_socket_name_fits() -> None:
-    assert child_environment(Path("/scratch/axo"), "cpu", {})["TMPDIR"] == "/scratch/axo/tmp"
-    assert child_environment(Path("/" + "x" * 80), "cpu", {"TMPDIR": "/tmp"})["TMPDIR"] == "/tmp"
+    assert child_environment(Path("/scratch/axo"), "cpu", 1, {})["TMPDIR"] == "/scratch/axo/tmp"
+    assert child_environment(Path("/" + "x" * 80), "cpu", 1, {"TMPDIR": "/tmp"})["TMPDIR"] == "/tmp"
 
 
 def test_a_dead_attempts_scratch_folder_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
