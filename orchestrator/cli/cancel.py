@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import note
 
 
 @click.command("cancel")
-@click.argument("name")
+@click.argument("name", metavar="NAME", type=RUN)
 def command(name: str) -> None:
     """Stop the run NAME and wait until its processes are gone; its newest checkpoint stays.
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import duration, note, output_option, print_data, table
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Rows = Mapping[str, Sequence[Any]]
 
 
 @click.command("compare")
-@click.argument("names", nargs=-1, required=True, metavar="NAME NAME...")
+@click.argument("names", type=RUN, nargs=-1, required=True, metavar="NAME NAME...")
 @click.option(
     "--curve",
     type=click.Path(dir_okay=False, path_type=Path),

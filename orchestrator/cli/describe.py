@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import fields, output_option, print_data, table, wrapped
 from orchestrator.cli.shown import course, elapsed, moment, next_commands, state_fields, summary
 
@@ -25,7 +26,7 @@ _METRICS = {
 
 
 @click.command("describe")
-@click.argument("name")
+@click.argument("name", metavar="NAME", type=RUN)
 @output_option("table", "json", "yaml")
 def command(name: str, form: str) -> None:
     """Tell everything about the run NAME: spec, data, metrics, attempts, history, what to do next.

@@ -36,6 +36,11 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "publish": "Push a finished adapter to registries that lack it.",
         "verify": "Re-read what was published and compare digests.",
     },
+    "This installation": {
+        "doctor": "Look whether everything a run needs is there.",
+        "machines": "List the machines that a spec may name.",
+        "completion": "Print what your shell needs to complete axo.",
+    },
 }
 SENTENCES = {name: sentence for group in GROUPS.values() for name, sentence in group.items()}
 

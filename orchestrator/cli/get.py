@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import age, fields, note, output_option, print_data, table
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ WATCH_SECONDS = 2.0
 
 
 @click.command("get")
-@click.argument("name", required=False)
+@click.argument("name", metavar="[NAME]", type=RUN, required=False)
 @click.option("-w", "--watch", is_flag=True, help="Go on showing it as it changes.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Runs to list.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ FOLLOW_SECONDS = 1.0
 
 
 @click.command("logs")
-@click.argument("name")
+@click.argument("name", metavar="NAME", type=RUN)
 @click.option("-f", "--follow", is_flag=True, help="Go on, across attempts, until the run ends.")
 @click.option("--attempt", type=click.IntRange(1), help="Only this attempt.")
 @click.option("--tail", type=click.IntRange(0), help="Begin with this many of the newest lines.")

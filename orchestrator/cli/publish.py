@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import output_option, print_data, table
 
 
 @click.command("publish")
-@click.argument("name")
+@click.argument("name", metavar="NAME", type=RUN)
 @output_option("table", "json", "yaml", "name")
 def command(name: str, form: str) -> None:
     """Push the adapter of the run NAME, now, to each registry of its spec that has not confirmed it.

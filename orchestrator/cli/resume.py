@@ -6,12 +6,13 @@ import sys
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.follow import follow, follow_options
 from orchestrator.cli.output import output_option
 
 
 @click.command("resume")
-@click.argument("name")
+@click.argument("name", metavar="NAME", type=RUN)
 @follow_options
 @output_option("table", "json", "yaml", "name")
 def command(name: str, watch: bool | None, detach: bool, timeout: float | None, form: str) -> None:

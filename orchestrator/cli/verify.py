@@ -6,11 +6,12 @@ import sys
 
 import click
 
+from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import output_option, print_data
 
 
 @click.command("verify")
-@click.argument("name")
+@click.argument("name", metavar="NAME", type=RUN)
 @output_option("table", "json", "yaml")
 def command(name: str, form: str) -> None:
     """Download what was published of the run NAME and compare every file with its digest.
