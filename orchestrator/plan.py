@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.axolotl.render import Config, DatasetFacts, render
 from orchestrator.contract import LaunchPlan, StepKind, Store, dataset_key, launch_key, model_key
-from orchestrator.settings import Machine
+from orchestrator.machines import Machine, SlowTemplates
 from orchestrator.spec.models import Spec
 
 CONFIG = "axolotl.yaml"
@@ -46,9 +46,11 @@ class Plan:
         run.write(f"{folder}/plan.json", self.launch.to_json())
 
 
-def plan_prepare(spec: Spec, base: str, run: str, launch: int, machine: Machine) -> Plan:
+def plan_prepare(
+    spec: Spec, base: str, run: str, launch: int, machine: Machine, slow_templates: SlowTemplates
+) -> Plan:
     """The CPU step that stages the model and proves the data; `base` is where relative paths start."""
-    task = {"spec": spec.model_dump(mode="json"), "base": base}
+    task = {"spec": spec.model_dump(mode="json"), "base": base, "slow_templates": slow_templates}
     return Plan(LaunchPlan(run, launch, "prepare", device=machine.device, task=task))
 
 

@@ -226,7 +226,14 @@ def inspect(loaded: Loaded, settings: Settings, *, strict: bool = False) -> Insp
 
     storage = contract.open_store(settings.storage)
     cache = contract.FileStore(settings.home / "cache")
-    return prepare.inspect(loaded.spec, loaded.path.parent, strict=strict, storage=storage, cache=cache)
+    return prepare.inspect(
+        loaded.spec,
+        loaded.path.parent,
+        settings.slow_templates,
+        strict=strict,
+        storage=storage,
+        cache=cache,
+    )
 
 
 def check_machine(loaded: Loaded, settings: Settings) -> None:

@@ -112,7 +112,7 @@ class Controller:
         try:
             micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step, machine)
             number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
-            make_plan(run, number, action.step, machine, micro_batch_size).write(store)
+            make_plan(self.settings, run, number, action.step, machine, micro_batch_size).write(store)
             self.backend.launch(LaunchRequest(run.id, number, action.step, run.storage, machine))
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
@@ -150,12 +150,17 @@ def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machi
 
 
 def make_plan(
-    run: Run, number: int, step: contract.StepKind, machine: Machine, micro_batch_size: int | None
+    settings: Settings,
+    run: Run,
+    number: int,
+    step: contract.StepKind,
+    machine: Machine,
+    micro_batch_size: int | None,
 ) -> Plan:
     """The plan of a launch; the same for the same arguments."""
     spec = spec_of(run)
     if step == "prepare":
-        return plan_prepare(spec, run.base, run.id, number, machine)
+        return plan_prepare(spec, run.base, run.id, number, machine, settings.slow_templates)
     prepared = Prepared.from_facts(run.facts)
     if step == "evaluate":
         return plan_evaluate(spec, prepared, run.id, number, machine)

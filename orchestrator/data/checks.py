@@ -153,6 +153,16 @@ def conversation_checks(
     return (*checks, _two_systems(column)) if with_system else tuple(checks)
 
 
+def slow_check(path: str, failure: str) -> RowCheck:
+    """The check of a template that runs row by row; the column `failure` tells where it cannot, and why."""
+    what, fix = (
+        "the template cannot be rendered",
+        "test for it with {% if %}, or leave the row out with `where`",
+    )
+    there = pl.col(failure)
+    return RowCheck("template_failed", "red", what, fix, there.is_not_null(), path, there)
+
+
 def blank(text: pl.Expr) -> pl.Expr:
     """Whether a text is nothing but white space."""
     return text.str.strip_chars(WHITESPACE).str.len_bytes() == 0

@@ -8,6 +8,7 @@ import polars as pl
 
 from orchestrator.data.checks import RowCheck
 from orchestrator.data.rows import ROW
+from orchestrator.data.template import Condition, Slow
 from orchestrator.errors import Fault
 from orchestrator.spec.faults import suggestion
 
@@ -21,7 +22,8 @@ class CompiledMapping:
     """A mapping for rows of one schema, `where` left to the caller of `apply`.
 
     `columns` are those of the source that are read, `out` those of the example, in their order. Each of
-    `steps` is a selection beside `axo_row`. Messages have `carried` beside role and content.
+    `steps` is a selection beside `axo_row`. Messages have `carried` beside role and content. `slow` are the
+    templates that run row by row, without the condition.
     """
 
     checks: tuple[RowCheck, ...]
@@ -29,18 +31,26 @@ class CompiledMapping:
     steps: tuple[Step, ...]
     out: tuple[str, ...]
     carried: tuple[str, ...] = ()
-    where: pl.Expr | None = None
+    where: Condition | None = None
+    slow: tuple[Slow, ...] = ()
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """From rows of the source: `axo_row`, the columns of `out`, those that the checks tell values
         from, and `check <n>`, one Boolean for each of `checks`; only rows that `where` keeps."""
-        frame = rows if self.where is None else rows.filter(self.where)
+        frame = rows if self.where is None else _kept(rows, self.where)
+        frame = frame.with_columns(*(part.outcome for part in self.slow))
         for step in self.steps:
             frame = frame.select(pl.col(ROW), *step)
         checked = [check.when.alias(check_column(number)) for number, check in enumerate(self.checks)]
         values = [check.value for check in self.checks if check.value is not None]
         shown = {name for value in values for name in value.meta.root_names()}
         return frame.select(ROW, *self.out, *sorted(shown - set(self.out)), *checked)
+
+
+def _kept(rows: pl.LazyFrame, where: Condition) -> pl.LazyFrame:
+    if where.slow is not None:
+        rows = rows.with_columns(where.slow.outcome)
+    return rows.filter(where.holds)
 
 
 def check_column(number: int) -> str:

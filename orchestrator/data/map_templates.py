@@ -17,14 +17,16 @@ from orchestrator.spec.models import MessageTemplate
 
 
 def from_templates(
-    messages: Sequence[MessageTemplate], schema: pl.Schema, faults: list[Fault]
+    messages: Sequence[MessageTemplate], schema: pl.Schema, faults: list[Fault], *, slow: bool
 ) -> CompiledMapping | None:
+    """Messages from templates; `slow` allows those that run row by row."""
     templates: list[Template] = []
     for number, message in enumerate(messages):
+        path = f"mapping.messages[{number}].content"
         try:
-            templates.append(compile_template(message.content, schema))
+            templates.append(compile_template(message.content, schema, path if slow else None))
         except TemplateFault as error:
-            faults += [at_path(f"mapping.messages[{number}].content", fault) for fault in error.faults]
+            faults += [at_path(path, fault) for fault in error.faults]
     if faults:
         return None
     texts = [f"text {number}" for number in range(len(templates))]
@@ -41,6 +43,7 @@ def from_templates(
         steps=(tuple(rendered), (_joined(messages, texts).alias(MESSAGES), pl.exclude(ROW))),
         out=(MESSAGES,),
         carried=("weight",) if _weighted(messages) else (),
+        slow=tuple(template.slow for template in templates if template.slow is not None),
     )
 
 

@@ -12,26 +12,34 @@ from dataclasses import replace
 
 import polars as pl
 
-from orchestrator.data.checks import MESSAGES
+from orchestrator.data.checks import MESSAGES, slow_check
 from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, no_column
 from orchestrator.data.map_conversation import from_conversation
 from orchestrator.data.map_templates import at_path, from_templates
+from orchestrator.data.report import Finding
 from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import EXTRAS
-from orchestrator.data.template import TemplateFault, compile_condition
+from orchestrator.data.template import Condition, Slow, TemplateFault, compile_condition
 from orchestrator.data.tool_calls import read_tools
 from orchestrator.data.tool_checks import TOOLS, tool_checks
 from orchestrator.errors import Fault, SpecError
+from orchestrator.machines import SlowTemplates
 from orchestrator.spec.models import Mapping
 
-__all__ = ["CompiledMapping", "compile_mapping"]
+__all__ = ["CompiledMapping", "compile_mapping", "slow_findings"]
+
+WHERE = "mapping.where"
+SLOW_TEMPLATE = "slow_template"
 
 
-def compile_mapping(mapping: Mapping, schema: pl.Schema) -> CompiledMapping:
+def compile_mapping(
+    mapping: Mapping, schema: pl.Schema, slow_templates: SlowTemplates = "allow"
+) -> CompiledMapping:
     """Compile a mapping; raises SpecError with every fault of it, each at its path in the spec."""
     faults: list[Fault] = []
-    where = _where(mapping.where, schema, faults)
-    compiled = _of_kind(mapping, schema, faults)
+    slow = slow_templates == "allow"
+    where = _where(mapping.where, schema, faults, slow=slow)
+    compiled = _of_kind(mapping, schema, faults, slow=slow)
     tools = _tools(mapping.tools, schema, faults)
     if faults or compiled is None:
         raise SpecError(faults)
@@ -39,23 +47,30 @@ def compile_mapping(mapping: Mapping, schema: pl.Schema) -> CompiledMapping:
         compiled = _trained_at_the_end(compiled)
     if mapping.tools is not None and tools is not None:
         compiled = _with_tools(compiled, mapping.tools, tools)
-    return replace(compiled, where=where)
+    return _with_failures(replace(compiled, where=where))
 
 
-def _of_kind(mapping: Mapping, schema: pl.Schema, faults: list[Fault]) -> CompiledMapping | None:
+def slow_findings(compiled: CompiledMapping) -> list[Finding]:
+    """A warning for each template that runs row by row, with what makes it do so."""
+    return [_slow_finding(part) for part in _slow_parts(compiled)]
+
+
+def _of_kind(
+    mapping: Mapping, schema: pl.Schema, faults: list[Fault], *, slow: bool
+) -> CompiledMapping | None:
     if mapping.messages is not None:
-        return from_templates(mapping.messages, schema, faults)
+        return from_templates(mapping.messages, schema, faults, slow=slow)
     assert mapping.conversation is not None
     return from_conversation(mapping.conversation, schema, faults)
 
 
-def _where(source: str | None, schema: pl.Schema, faults: list[Fault]) -> pl.Expr | None:
+def _where(source: str | None, schema: pl.Schema, faults: list[Fault], *, slow: bool) -> Condition | None:
     if source is None:
         return None
     try:
-        return compile_condition(source, schema).holds
+        return compile_condition(source, schema, WHERE if slow else None)
     except TemplateFault as error:
-        faults += [at_path("mapping.where", fault) for fault in error.faults]
+        faults += [at_path(WHERE, fault) for fault in error.faults]
         return None
 
 
@@ -98,3 +113,30 @@ def _trained_at_the_end(compiled: CompiledMapping) -> CompiledMapping:
     ordered = [fields[name].alias(name) for name in ("role", "content", *carried)]
     step = (pl.col(MESSAGES).list.eval(pl.struct(ordered)).alias(MESSAGES), pl.exclude(ROW, MESSAGES))
     return replace(compiled, steps=(*compiled.steps, step), carried=carried)
+
+
+def _with_failures(compiled: CompiledMapping) -> CompiledMapping:
+    """With the failures of templates that run row by row carried from the first step on, and checked."""
+    parts = _slow_parts(compiled)
+    first, *others = compiled.steps
+    failures = [part.failure.alias(_failure_column(part)) for part in parts]
+    checks = [slow_check(part.name, _failure_column(part)) for part in parts]
+    return replace(compiled, steps=((*first, *failures), *others), checks=(*checks, *compiled.checks))
+
+
+def _slow_parts(compiled: CompiledMapping) -> tuple[Slow, ...]:
+    condition = compiled.where.slow if compiled.where else None
+    return compiled.slow if condition is None else (condition, *compiled.slow)
+
+
+def _failure_column(part: Slow) -> str:
+    return f"failure of {part.name}"
+
+
+def _slow_finding(part: Slow) -> Finding:
+    named = "; ".join(
+        f"{fault.what} (line {fault.line})" if fault.line else fault.what for fault in part.constructs
+    )
+    fixes = "; ".join(dict.fromkeys(fault.fix for fault in part.constructs if fault.fix))
+    what = f"{part.name} runs row by row, many times slower than a compiled template: {named}"
+    return Finding(SLOW_TEMPLATE, "warn", 0, what, fixes)

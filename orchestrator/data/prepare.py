@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from orchestrator.data.checks import MESSAGES
 from orchestrator.data.content_digest import content_digest
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.lengths import training_rules, with_counts, without_counts
-from orchestrator.data.mapping import compile_mapping
+from orchestrator.data.mapping import SLOW_TEMPLATE, compile_mapping, slow_findings
 from orchestrator.data.recall import DATA_VERSION, Summary, remember
 from orchestrator.data.report import Finding, Report, counted, merged
 from orchestrator.data.shapes import CONVERSATION
@@ -44,9 +44,11 @@ from orchestrator.data.split import (
     whole,
 )
 from orchestrator.data.tally import Tally, tally
+from orchestrator.data.template import FORBIDDEN
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
 from orchestrator.errors import DataError, Fault
+from orchestrator.machines import SlowTemplates
 from orchestrator.spec.models import Spec
 
 MAX_RED_SHARE = 0.05
@@ -65,9 +67,16 @@ class Inputs:
     sources: Mapping[str, OpenedSource]
     tokenizer: ChatTokenizer | None
     rules: TrainingRules
+    slow_templates: SlowTemplates = "allow"
 
     @classmethod
-    def open(cls, spec: Spec, base: Path, tokenizer: ChatTokenizer | None) -> Inputs:
+    def open(
+        cls,
+        spec: Spec,
+        base: Path,
+        tokenizer: ChatTokenizer | None,
+        slow_templates: SlowTemplates = "allow",
+    ) -> Inputs:
         """Open the sources of a spec; raises DataError with the faults of all of them."""
         names = {TRAIN: spec.dataset.source}
         if isinstance(spec.dataset.validation, str):
@@ -82,7 +91,7 @@ class Inputs:
                 faults += error.faults
         if faults:
             raise DataError(faults)
-        return cls(spec, sources, tokenizer, training_rules(spec))
+        return cls(spec, sources, tokenizer, training_rules(spec), slow_templates)
 
     @property
     def mapping_digest(self) -> str:
@@ -195,7 +204,7 @@ def prepare(
     key = inputs.key
     if before := _prepared_before(storage, key):
         say(f"the same input was prepared before: dataset {before.digest}")
-        refuse(before.report, strict=strict, max_red_share=max_red_share)
+        refuse(before.report, inputs.slow_templates, strict=strict, max_red_share=max_red_share)
         return before
     analysis = analyse(inputs, scratch, strict=strict, max_red_share=max_red_share, say=say)
     folder = scratch / "dataset"
@@ -237,8 +246,16 @@ def analyse(
     return Analysis(inputs, tuple(parts), report, tally(part.rows for part in parts))
 
 
-def refuse(report: Report, *, strict: bool, max_red_share: float) -> None:
-    """Raise UnfitError where too many rows are red, or, with `strict`, anything is worth a warning."""
+def refuse(
+    report: Report, slow_templates: SlowTemplates = "allow", *, strict: bool, max_red_share: float
+) -> None:
+    """Raise UnfitError where too many rows are red, or, with `strict`, anything is worth a warning.
+
+    `slow_templates` matters for a report from before the operator forbade them.
+    """
+    slow = [finding.fault() for finding in report.findings if finding.code == SLOW_TEMPLATE]
+    if slow and slow_templates == "forbid":
+        raise UnfitError([replace(fault, why=FORBIDDEN) for fault in slow], report)
     faults = [finding.fault() for finding in report.of("error")]
     if report.red and (report.red == report.rows or report.red > max_red_share * report.rows):
         what = f"{report.red:,} of {counted(report.rows, 'row')} cannot be trained on"
@@ -265,18 +282,18 @@ def write(analysis: Analysis, summary: Summary, folder: Path) -> dict[str, Any]:
 
 
 def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
-    parts = []
+    parts: list[Judged] = []
     for split, opened in inputs.sources.items():
         say(f"reading {opened.name} ({opened.size / 1e6:,.1f} MB)")
         source = read_source(opened, scratch)
-        mapping = compile_mapping(inputs.spec.mapping, source.schema)
+        mapping = compile_mapping(inputs.spec.mapping, source.schema, inputs.slow_templates)
         part = judge(source, mapping, scratch / f"mapped-{split}.parquet")
         report = part.report
         say(f"{counted(report.rows, 'row')}: {_counted_verdicts(report)}")
         if not report.rows:
             fix = "change the condition, or look at the values of its columns"
             raise DataError([Fault("`where` leaves no row", fix, file=source.name, path="mapping.where")])
-        parts.append(part)
+        parts.append(part if parts else replace(part, report=report.with_findings(slow_findings(mapping))))
     return parts
 
 

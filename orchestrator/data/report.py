@@ -39,8 +39,9 @@ class Finding:
     def fault(self) -> Fault:
         """The same as a fault at its first row."""
         first = self.examples[0] if self.examples else None
+        rows = f" ({counted(self.count, 'row')})" if self.count else ""
         return Fault(
-            f"{self.message} ({counted(self.count, 'row')})",
+            f"{self.message}{rows}",
             self.fix,
             file=first.file if first else None,
             row=first.row if first else None,

@@ -25,7 +25,7 @@ Outside. Loops, macros, calls, blocks, includes, lists made in the template (exc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -47,6 +47,8 @@ __all__ = [
 
 Schema = pl.Schema | Mapping[str, pl.DataType | type[pl.DataType]]
 
+FORBIDDEN = "only Jinja itself could run it, row by row, which the settings forbid (`slow_templates: forbid`)"
+
 
 class TemplateFault(SpecError):
     """The template has faults.
@@ -62,10 +64,11 @@ class TemplateFault(SpecError):
 
 @dataclass(frozen=True)
 class Slow:
-    """The part of a template that runs row by row: a frame needs `outcome` as a column first, and `axo_row`
-    for that. `failure` (String) says on which rows the template cannot be rendered, and why; null on all
-    others. `constructs` are what lies outside the compiled core, with their places."""
+    """The part of a template that runs row by row: before anything else of it, a frame needs the column
+    `outcome`, called `name`, for which it needs `axo_row`. `failure` (String) says on which rows the template
+    cannot be rendered, and why; null on all others. `constructs` are what lies outside the compiled core."""
 
+    name: str
     outcome: pl.Expr
     failure: pl.Expr
     constructs: tuple[Fault, ...]
@@ -75,10 +78,10 @@ class Slow:
 class Template:
     """A template made ready.
 
-    `text` (String, never null) is the rendered text. `empty` (Boolean, never null) says that a field which
-    the template printed on this row was missing or came out empty: a yellow verdict. Either may be a lone
-    literal, always so where the template reads no field (`constant`): use `with_columns`, or select it
-    beside a column.
+    `text` (String, never null) is the rendered text, or the failure of a slow one. `empty` (Boolean, never
+    null) says that a field which the template printed on this row was missing or came out empty: a yellow
+    verdict. Either may be a lone literal, always so where the template reads no field (`constant`): use
+    `with_columns`, or select it beside a column.
     """
 
     source: str
@@ -103,24 +106,18 @@ class Condition:
 def compile_template(source: str, schema: Schema, slow: str | None = None) -> Template:
     """Make a template ready for rows of a schema; raises TemplateFault with every fault in it.
 
-    Constructs outside the compiled core are faults too, unless `slow` names the column that is to hold the
-    outcome of rendering row by row.
+    Constructs outside the compiled core are faults too, unless `slow` gives the name under which a frame is
+    to have the outcome of rendering row by row.
     """
     walk = Walk(source, schema)
     body = walk.template(source)
     if body is not None and not walk.told:
         empty = pl.lit(False) if body.empty is None else body.empty
         return Template(source, frozenset(walk.columns), body.text(), empty, constant=not walk.columns)
-    columns, outcome = _outside(walk, source, slow, condition=False)
-    field = pl.col(outcome.meta.output_name()).struct.field
-    return Template(
-        source,
-        columns,
-        field("text").fill_null(""),
-        field("empty"),
-        constant=False,
-        slow=Slow(outcome, field("failure"), tuple(told.fault for told in walk.told)),
-    )
+    columns, part = _outside(walk, source, slow, condition=False)
+    field = pl.col(part.name).struct.field
+    text = pl.coalesce(field("text"), part.failure)
+    return Template(source, columns, text, field("empty"), constant=False, slow=part)
 
 
 def compile_condition(source: str, schema: Schema, slow: str | None = None) -> Condition:
@@ -129,23 +126,22 @@ def compile_condition(source: str, schema: Schema, slow: str | None = None) -> C
     holds = walk.expression(source)
     if holds is not None and not walk.told:
         return Condition(source, frozenset(walk.columns), holds)
-    columns, outcome = _outside(walk, source, slow, condition=True)
-    field = pl.col(outcome.meta.output_name()).struct.field
-    holds = field("failure").is_not_null() | (field("text").fill_null("") != "")
-    return Condition(
-        source, columns, holds, Slow(outcome, field("failure"), tuple(told.fault for told in walk.told))
-    )
+    columns, part = _outside(walk, source, slow, condition=True)
+    text = pl.col(part.name).struct.field("text")
+    return Condition(source, columns, pl.coalesce(text, part.failure) != "", part)
 
 
-def _outside(walk: Walk, source: str, slow: str | None, *, condition: bool) -> tuple[frozenset[str], pl.Expr]:
-    """The columns and the outcome of a template that lies outside the core; raises TemplateFault."""
+def _outside(walk: Walk, source: str, slow: str | None, *, condition: bool) -> tuple[frozenset[str], Slow]:
+    """The columns and the slow part of a template that lies outside the core; raises TemplateFault."""
     reading = Reading(walk.schema, walk.tell)
     if walk.tree is not None:
         reading.visit(walk.tree)
     mistakes = [told.fault for told in walk.told if not told.outside]
-    if mistakes and slow is not None:
-        raise TemplateFault(mistakes, outside=False)
     if slow is None:
-        raise TemplateFault([told.fault for told in walk.told], outside=not mistakes)
-    task = Task(source, condition, reading.forms)
-    return frozenset(reading.forms), outcome(task, walk.schema).alias(slow)
+        faults = [replace(told.fault, why=FORBIDDEN if told.outside else None) for told in walk.told]
+        raise TemplateFault(faults, outside=not mistakes)
+    if mistakes:
+        raise TemplateFault(mistakes, outside=False)
+    rows = outcome(Task(source, condition, reading.forms), walk.schema).alias(slow)
+    constructs = tuple(told.fault for told in walk.told)
+    return frozenset(reading.forms), Slow(slow, rows, pl.col(slow).struct.field("failure"), constructs)

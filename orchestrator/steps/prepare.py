@@ -26,6 +26,7 @@ from orchestrator.data.recall import (
 from orchestrator.data.report import Report
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError, Fault, FaultsError, SpecError
+from orchestrator.machines import SlowTemplates
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
 from orchestrator.steps.attempt import Work
@@ -61,7 +62,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
     tokenizer = _tokenizer(model)
     with _mapping_is_data():
         dataset = prepare(
-            Inputs.open(spec, base, tokenizer),
+            Inputs.open(spec, base, tokenizer, work.plan.task.get("slow_templates", "allow")),
             work.storage,
             work.scratch,
             strict=bool(work.plan.task.get("strict")),
@@ -95,6 +96,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
 def inspect(
     spec: Spec,
     base: Path,
+    slow_templates: SlowTemplates = "allow",
     *,
     strict: bool = False,
     storage: Store | None = None,
@@ -116,8 +118,8 @@ def inspect(
     except FaultsError as error:
         faults = tuple(error.faults)
     try:
-        summary = known or _summary(Inputs.open(spec, base, tokenizer), stores, cache, files)
-        refuse(summary.report, strict=strict, max_red_share=MAX_RED_SHARE)
+        summary = known or _summary(Inputs.open(spec, base, tokenizer, slow_templates), stores, cache, files)
+        refuse(summary.report, slow_templates, strict=strict, max_red_share=MAX_RED_SHARE)
     except UnfitError as error:
         return Inspection((*faults, *error.faults), error.report)
     except FaultsError as error:
