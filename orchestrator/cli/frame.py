@@ -14,6 +14,7 @@ import click
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "Write a spec": {
         "init": "Look at data and write a first, commented spec for it.",
+        "clone": "Write the spec of a run as a new one, changed.",
         "schema": "Print the JSON Schema of a spec or of the settings.",
     },
     "Prove and plan": {

@@ -59,19 +59,26 @@ def sequence_len_for(longest: int) -> int:
     return next(fits, _LONGEST)
 
 
+def scalar_text(value: Any) -> str:
+    """A value as YAML reads it back: plain where that is plain text, else as JSON, which is YAML too."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z/][A-Za-z0-9_/.@-]*", value) and not _is_word(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _head(draft: Draft) -> Iterator[str]:
     yield f"# yaml-language-server: $schema={SCHEMA_FILE}"
     for told in (f"Made by `{draft.made_by}`. {draft.taken_for}", *draft.notes):
         yield from textwrap.wrap(told, _WIDTH, initial_indent="# ", subsequent_indent="#   ")
     yield ""
     yield f"name: {draft.name}"
-    yield f"base_model: {_scalar(draft.base_model)}  # a hub id, best as org/name@commit, or a folder"
+    yield f"base_model: {scalar_text(draft.base_model)}  # a hub id, best as org/name@commit, or a folder"
     yield ""
 
 
 def _data(draft: Draft) -> Iterator[str]:
     yield "dataset:"
-    yield f"  source: {_scalar(draft.source)}"
+    yield f"  source: {scalar_text(draft.source)}"
     if share := _validation(draft.rows):
         yield f"  validation: {share}  # this share of the rows is held out, to measure on; or give a file"
     yield ""
@@ -118,23 +125,16 @@ def _lines(value: Mapping[str, Any], indent: str) -> Iterator[str]:
     """A small mapping as block YAML, lists of mappings with their dashes."""
     for key, inner in value.items():
         if isinstance(inner, Mapping):
-            yield f"{indent}{_scalar(key)}:"
+            yield f"{indent}{scalar_text(key)}:"
             yield from _lines(inner, f"{indent}  ")
         elif isinstance(inner, list) and inner and isinstance(inner[0], Mapping):
-            yield f"{indent}{_scalar(key)}:"
+            yield f"{indent}{scalar_text(key)}:"
             for entry in inner:
                 first, *rest = _lines(entry, f"{indent}    ")
                 yield f"{indent}  - {first.strip()}"
                 yield from rest
         else:
-            yield f"{indent}{_scalar(key)}: {_scalar(inner)}"
-
-
-def _scalar(value: Any) -> str:
-    """A value as YAML reads it back: plain where that is plain text, else as JSON, which is YAML too."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z/][A-Za-z0-9_/.@-]*", value) and not _is_word(value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+            yield f"{indent}{scalar_text(key)}: {scalar_text(inner)}"
 
 
 def _is_word(text: str) -> bool:
