@@ -39,6 +39,15 @@ class Rule:
         """The field of the spec that stands for the key."""
         return AXOLOTL_NAMES.get(self.key)
 
+    @property
+    def bounds(self) -> str:
+        """The values of a bounded key in words; empty for the others."""
+        if self.choices:
+            return f"one of {', '.join(map(shown, self.choices))}"
+        if self.minimum is None or self.maximum is None:
+            return ""
+        return f"a number from {self.minimum:.10g} to {self.maximum:.10g}"
+
 
 @cache
 def key_rules() -> Mapping[str, Rule]:
@@ -95,4 +104,4 @@ def _broken_bound(rule: Rule, value: Any) -> str | None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     inside = number and rule.minimum <= value <= rule.maximum
-    return None if inside else f"must be a number from {rule.minimum:.10g} to {rule.maximum:.10g}"
+    return None if inside else f"must be {rule.bounds}"

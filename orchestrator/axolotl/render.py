@@ -14,16 +14,15 @@ from orchestrator.axolotl.interlocks import interlock_faults
 from orchestrator.axolotl.keys import pass_through_faults
 from orchestrator.axolotl.schedule import DatasetFacts, Schedule, schedule
 from orchestrator.axolotl.schema import AXOLOTL_VERSION, problems
+from orchestrator.axolotl.templates import template, template_names
 from orchestrator.errors import Fault, SpecError
 from orchestrator.machines import Machine
-from orchestrator.shipped import templates_folder
 from orchestrator.spec.document import dotted
 from orchestrator.spec.faults import shown
 from orchestrator.spec.models import Spec
 from orchestrator.spec.training import Adapter, Training
-from orchestrator.spec.yaml import read_yaml
 
-__all__ = ["Config", "DatasetFacts", "render", "template_names"]
+__all__ = ["Config", "DatasetFacts", "faults_on", "render"]
 
 
 @dataclass(frozen=True)
@@ -79,37 +78,14 @@ def faults_on(spec: Spec, machine: Machine) -> list[Fault]:
     return [*wrong, *(fault for fault in together if fault.path not in told)]
 
 
-def template_names(spec: Spec, machine: Machine) -> list[str]:
-    """The templates of a spec on a machine, in the order they are laid over each other."""
-    training = spec.training
-    method = "pretrain_streaming" if training.streaming else spec.method
-    names = [
-        "common",
-        method,
-        spec.adapter.kind,
-        "packed" if training.packing else "unpacked",
-        machine.device,
-    ]
-    if machine.devices > 1:
-        names.append(spec.compute.parallel or "ddp")
-    if training.checkpoint_seconds and not training.early_stopping:
-        names.append("checkpoints_by_time")
-    return names
-
-
 def _from_templates(spec: Spec, machine: Machine) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for name in template_names(spec, machine):
-        keys |= _template(name)
+        keys |= template(name).keys
     if spec.adapter.kind == "qlora" and "fsdp_config" in keys:
         # Quantised weights have another shape than the others' placeholders: each process reads them.
-        keys["fsdp_config"]["cpu_ram_efficient_loading"] = False
+        keys["fsdp_config"] = {**keys["fsdp_config"], "cpu_ram_efficient_loading": False}
     return keys | _recomputation(spec.training, keys)
-
-
-def _template(name: str) -> dict[str, Any]:
-    file = templates_folder() / f"{name}.yaml"
-    return read_yaml(file.read_bytes(), file.name).value or {}
 
 
 def _adapter(adapter: Adapter) -> dict[str, Any]:
@@ -167,7 +143,7 @@ def _held_out(spec: Spec, keys: Mapping[str, Any], figures: Schedule) -> dict[st
     """The dataset that evaluation runs on, read in the same way as the one for training."""
     if figures.eval_steps is None:
         return {}
-    read = keys.get("datasets") or _template(spec.method)["datasets"]  # held-out rows are never streamed
+    read = keys.get("datasets") or template(spec.method).keys["datasets"]  # held-out rows are never streamed
     dataset = {**read[0], "path": "dataset/validation.parquet", "split": "train"}
     evaluation: dict[str, Any] = {
         "test_datasets": [dataset],

@@ -16,6 +16,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "init": "Look at data and write a first, commented spec for it.",
         "clone": "Write the spec of a run as a new one, changed.",
         "schema": "Print the JSON Schema of a spec or of the settings.",
+        "explain": "Tell what a key or field is, and its value in a spec.",
     },
     "Prove and plan": {
         "check": "Prove a spec and its data: verdicts, tokens, all faults.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,12 @@ class Loaded:
     canonical: str = field(repr=False)
     digest: str
     document: Document = field(repr=False, compare=False)
+
+    def written(self, names: Sequence[str]) -> Place | None:
+        """Where a field, its list places left out, stands first; None where it was left out."""
+        wanted = list(names)
+        keys = self.document.keys.items()
+        return next((at for path, at in keys if [p for p in path if isinstance(p, str)] == wanted), None)
 
 
 def load_spec(path: Path) -> Loaded:

@@ -103,3 +103,25 @@ def test_get_lists_and_shows_it(desk: Any, run: dict[str, Any]) -> None:
     shown = desk.axo("get", run["id"], "--curve", str(picture))
     assert "succeeded" in shown
     assert "training loss" in picture.read_text()
+
+
+def test_a_second_run_goes_on_from_the_first_ones_adapter(
+    desk: Any, run: dict[str, Any], tmp_path: Path
+) -> None:
+    """QLoRA on top of LoRA: the loss starts where the first run left it, and its record names the first."""
+    client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
+    spec = (desk.folder / "spec.yaml").read_text()
+    desk.write_spec(name="second", adapter={"kind": "qlora", "continue_from": run["id"]})
+    second = desk.run()
+    (desk.folder / "spec.yaml").write_text(spec)
+
+    def losses(shown: dict[str, Any]) -> list[float]:
+        return [value for _, value in history_of(client, shown["mlflow"].rpartition("/")[2], "loss")]
+
+    assert losses(second)[0] < losses(run)[0]
+    version = client.get_model_version_by_alias("desk", "candidate")
+    folder = Path(client.download_artifacts(version.run_id, version.source.split("/", 2)[2], str(tmp_path)))
+    origin = json.loads((folder / "provenance.json").read_text())
+    assert origin["run"]["id"] == second["id"]
+    assert origin["continued_from"] == {"digest": run["published"][0]["digest"], "run": run["id"]}
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
