@@ -1,69 +1,141 @@
-"""A million rows through a three-role template, against a plain Polars scan and sink."""
+"""Rows through a three-role template, against a plain Polars scan and sink, and against `datasets.map`.
+
+Then the whole prepare step but for tokens. Each measurement is a process of its own, and the variants take
+turns; medians are shown. A machine is rarely idle, so look at the ratios.
+"""
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
-from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+import random
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from benches._measure import show
-from orchestrator.data.mapping import ROW, compile_mapping
-from orchestrator.spec.models import Mapping
+from benches._measure import Cost, cost, middle
 
-ROUNDS = 3
-ROWS = 1_000_000
-MAPPING = {
-    "messages": [
-        {"role": "system", "content": "Answer in {{ lang }}."},
-        {"role": "user", "content": "{{ text | trim }}\n\n{{ context }}"},
-        {"role": "assistant", "content": "{{ label }}"},
-    ]
+WORK = Path(__file__).with_name("_data_work.py")
+FORMATS = ("jsonl", "parquet", "csv")
+LARGE = 10
+WORDS = {
+    "en": "parcel late broken refund invoice charge letter answer order number",
+    "de": "Paket spät kaputt Rechnung Gebühr Brief Antwort Bestellung Nummer",
+    "fr": "colis retard cassé facture frais lettre réponse commande numéro",
+    "es": "paquete tarde roto factura cargo carta respuesta pedido número",
+    "pl": "paczka późno zepsuty faktura opłata list odpowiedź zamówienie",
+    "tr": "paket geç kırık fatura ücret mektup cevap sipariş numara",
+    "ru": "посылка поздно сломан счёт плата письмо ответ заказ номер",
+    "ja": "荷物 遅い 壊れた 返金 請求書 料金 手紙 返事 注文 番号",
 }
 
 
 def main(arguments: Sequence[str]) -> None:
-    ArgumentParser(prog="scripts/bench data", description=__doc__).parse_args(arguments)
-    with TemporaryDirectory(prefix="axo-bench-data-") as scratch:
-        _bench(Path(scratch))
+    options = _options(arguments)
+    with TemporaryDirectory(prefix="axo-bench-data-", dir=options.folder) as folder:
+        bench = _Bench(Path(folder), options.rows, options.rounds)
+        for form in options.formats:
+            bench.compare(form, with_datasets=form == "jsonl" and not options.no_datasets)
+        if options.large:
+            bench.grow(options.rows * LARGE)
 
 
-def _bench(folder: Path) -> None:
-    source = folder / "rows.jsonl"
-    _write_rows(source)
-    rows = pl.scan_ndjson(source, row_index_name=ROW)
-    mapping = compile_mapping(Mapping.model_validate(MAPPING), rows.collect_schema())
-    mapped_rows = mapping.apply(rows).select("messages")
-    plain, mapped = [], []
-    for _ in range(ROUNDS):
-        plain.append(_clock(lambda: pl.scan_ndjson(source).sink_ndjson(folder / "plain.jsonl")))
-        mapped.append(_clock(lambda: mapped_rows.sink_ndjson(folder / "mapped.jsonl")))
-    print(f"mapping, seconds of wall time, {ROWS:,} rows ({source.stat().st_size / 1e6:.0f} MB of JSONL)")
-    show("scan and sink", plain)
-    show("three-role template", mapped)
-    print(f"  ratio of medians: {statistics.median(mapped) / statistics.median(plain):.2f}")
+def _options(arguments: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(prog="scripts/bench data", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="default 1,000,000 (0.9 GB of JSONL)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each variant; default 3")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS, help="default all three")
+    parser.add_argument(
+        "--no-datasets", action="store_true", help="without datasets.map, which takes minutes"
+    )
+    parser.add_argument("--large", action="store_true", help=f"then memory with {LARGE} times the rows")
+    parser.add_argument("--folder", type=Path, help="where the files are made; default the temporary folder")
+    return parser.parse_args(arguments)
 
 
-def _write_rows(path: Path) -> None:
-    text = "The parcel that I ordered has not arrived, and nobody answers my letters. " * 8
-    with path.open("w") as out:
-        for number in range(ROWS):
-            language = ("English", "Deutsch", "日本語")[number % 3]
-            row = {
-                "id": number,
-                "text": f"  {text}{number}",
-                "label": f"queue {number % 7}",
-                "lang": language,
-            }
-            out.write(json.dumps(row | {"context": text[: number % 200]}, ensure_ascii=False) + "\n")
+class _Bench:
+    """The files of one bench, and what is measured on them."""
+
+    def __init__(self, folder: Path, rows: int, rounds: int) -> None:
+        self.folder, self.rows, self.rounds = folder, rows, rounds
+        self.source = folder / "rows.jsonl"
+        write_rows(self.source, rows)
+
+    def compare(self, form: str, *, with_datasets: bool) -> None:
+        """Variants on a file of one format, its output of the same."""
+        source = self._as(form)
+        print(f"\n{form} in and out, {self.rows:,} rows, {source.stat().st_size / 1e6:,.0f} MB", flush=True)
+        found = {name: list[Cost]() for name in ("pass-through", "mapping", "prepare")}
+        for _ in range(self.rounds):
+            for name, costs in found.items():
+                costs.append(self._measure(name, source))
+        plain = middle(found["pass-through"])
+        for name, costs in found.items():
+            _show(name, middle(costs), plain)
+        ratio = middle(found["mapping"]).seconds / plain.seconds
+        print(f"  mapping / pass-through, wall: {ratio:.2f} (goal at most 1.5)")
+        if with_datasets:
+            mapped = middle(found["mapping"])
+            slow = self._measure("datasets", source)
+            _show("datasets.map, once", slow, plain)
+            print(f"  datasets.map / mapping, wall: {slow.seconds / mapped.seconds:.0f} (goal at least 30)")
+
+    def grow(self, rows: int) -> None:
+        """Memory of the product's variants with the rows of this bench, and with many more."""
+        few = {name: self._measure(name, self.source) for name in ("mapping", "prepare")}
+        self.source.unlink()
+        write_rows(self.source, rows)
+        print(f"\njsonl, {rows:,} rows, {self.source.stat().st_size / 1e6:,.0f} MB, once", flush=True)
+        plain = self._measure("pass-through", self.source)
+        _show("pass-through", plain, plain)
+        for name, before in few.items():
+            after = self._measure(name, self.source)
+            _show(name, after, plain)
+            ratio = after.anonymous / before.anonymous
+            print(f"  {name}, memory against that of {self.rows:,} rows: {ratio:.2f} (goal at most 1.2)")
+
+    def _as(self, form: str) -> Path:
+        path = self.source.with_suffix(f".{form}")
+        if form == "parquet":
+            pl.scan_ndjson(self.source).sink_parquet(path, compression="zstd", compression_level=1)
+        elif form == "csv":
+            pl.scan_ndjson(self.source).sink_csv(path)
+        return path
+
+    def _measure(self, name: str, source: Path) -> Cost:
+        with TemporaryDirectory(dir=self.folder) as made:
+            target = Path(made) / f"out{source.suffix}"
+            return cost([sys.executable, str(WORK), name, str(source), str(target)])
 
 
-def _clock(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def write_rows(path: Path, rows: int) -> None:
+    """JSON lines of some 900 bytes: id, text, label, lang, system (empty in every fourth) and context."""
+    chance = random.Random(42)
+    texts = {lang: " ".join(chance.choices(words.split(), k=200_000)) for lang, words in WORDS.items()}
+    with path.open("w", encoding="utf-8") as out:
+        out.writelines(_rows(chance, rows, texts))
+
+
+def _rows(chance: random.Random, rows: int, texts: dict[str, str]) -> Iterable[str]:
+    languages = tuple(texts.items())
+    for number in range(rows):
+        lang, corpus = languages[number % len(languages)]
+        start, length = chance.randrange(1_000_000), chance.randrange(150, 900)
+        start %= len(corpus) - 2000
+        text, context = corpus[start : start + length], corpus[start + 1000 : start + 1000 + length // 3]
+        system = f"Answer in {lang}." if number % 4 else ""
+        yield (
+            f'{{"id": {number}, "text": "  {text} {number} ", "label": "queue {number % 7}", '
+            f'"lang": "{lang}", "system": "{system}", "context": "{context}"}}\n'
+        )
+
+
+def _show(name: str, found: Cost, plain: Cost) -> None:
+    print(
+        f"  {name:<20} {found.seconds:7.1f} s  {found.processor:7.1f} s of processor "
+        f"({found.processor / plain.processor:4.1f}x)  {found.anonymous:6,.0f} MB held, "
+        f"{found.resident:6,.0f} MB resident",
+        flush=True,
+    )
