@@ -112,6 +112,7 @@ class ToyModel:
     """What decides a model's counts; `pieces` marks spaces with ▁ and falls back to bytes.
 
     `old_layout` puts the special tokens into special_tokens_map.json and the template into the config.
+    `around` is what the tokenizer makes of a plain text `$A`, such as `<s> $A`.
     """
 
     template: str
@@ -121,6 +122,7 @@ class ToyModel:
     further: tuple[str, ...] = ()
     pieces: bool = False
     old_layout: bool = False
+    around: str | None = None
     settings: dict[str, object] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
@@ -159,6 +161,23 @@ MODELS = {
         "PreTrainedTokenizerFast",
         {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
         ("<|start_header_id|>", "<|end_header_id|>"),
+    ),
+    "bos": ToyModel(
+        HEADERS,
+        "llama",
+        "PreTrainedTokenizerFast",
+        {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
+        ("<|start_header_id|>", "<|end_header_id|>"),
+        around="<|begin_of_text|> $A",
+        settings={"add_bos_token": False},
+    ),
+    "bos and eos": ToyModel(
+        HEADERS,
+        "qwen3",
+        "Qwen2Tokenizer",
+        {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
+        ("<|start_header_id|>", "<|end_header_id|>"),
+        around="<|begin_of_text|> $A <|eot_id|>",
     ),
     "alternating": ToyModel(
         ALTERNATING,
@@ -243,6 +262,9 @@ def _bytes(model: ToyModel) -> str:
         show_progress=False,
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
+    if model.around:
+        special = [(token, tokenizer.token_to_id(token)) for token in model.special if token in model.around]
+        tokenizer.post_processor = processors.TemplateProcessing(single=model.around, special_tokens=special)
     return str(tokenizer.to_str())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from orchestrator.cli.output import fields, output_option, print_data
 
 if TYPE_CHECKING:
     from orchestrator.data.report import Finding
+    from orchestrator.data.samples import Sample
     from orchestrator.steps.prepare import Inspection
 
 _COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
@@ -58,8 +60,7 @@ def described(found: Inspection, samples: int) -> str:
     blocks = [fields(_figures(found))]
     if found.report:
         blocks += [_finding(finding) for finding in found.report.findings]
-    for number, messages in enumerate(found.samples[:samples], 1):
-        blocks.append(_sample(number, messages))
+    blocks += [_sample(number, sample) for number, sample in enumerate(found.samples[:samples], 1)]
     return "\n".join(block for block in blocks if block)
 
 
@@ -70,6 +71,7 @@ def plain(found: Inspection) -> dict[str, Any]:
         "splits": found.splits,
         "dropped": found.dropped,
         "forecast": asdict(found.forecast) if found.forecast else None,
+        "samples": [asdict(sample) for sample in found.samples],
     }
 
 
@@ -91,11 +93,11 @@ def _figures(found: Inspection) -> dict[str, str | None]:
 def _split(split: Mapping[str, Any], *, counted: bool) -> str:
     if not counted:
         return f"{split['rows']:,} rows"
-    lengths = split["lengths"]
-    return (
-        f"{split['rows']:,} rows, {split['tokens']:,} tokens, {split['trained_tokens']:,} of them trained; "
-        f"longest {lengths['longest']:,}"
-    )
+    rows, longest = f"{split['rows']:,} rows", f"longest {split['lengths']['longest']:,}"
+    if "pieces" in split:
+        return f"{rows}, {split['tokens']:,} tokens, in {split['pieces']:,} pieces; {longest}"
+    trained = f"{split['trained_tokens']:,} of them trained"
+    return f"{rows}, {split['tokens']:,} tokens, {trained}; {longest}"
 
 
 def _finding(finding: Finding) -> str:
@@ -112,10 +114,41 @@ def _finding(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-def _sample(number: int, messages: list[dict[str, str]]) -> str:
+def _sample(number: int, sample: Sample) -> str:
+    """An example with its texts; what is trained is marked with `>`."""
+    head = f"example {number}; what is trained is marked >"
+    if sample.tokens is not None:
+        head = f"example {number}, {sample.tokens:,} tokens, {sample.trained_tokens:,} trained (marked >)"
+    return "\n".join([head, *_tools(sample.example), *_texts(sample)])
+
+
+def _texts(sample: Sample) -> list[str]:
+    messages = sample.example.get("messages")
+    if messages is None:
+        return [_marked(True, "", sample.example["text"], 0)]
     width = max(len(message["role"]) for message in messages) + 2
-    lines = [f"example {number}"]
-    for message in messages:
-        text = message["content"].replace("\n", "\n" + " " * (width + 4))
-        lines.append(f"    {message['role'] + ':':<{width}}{text}")
-    return "\n".join(lines)
+    return [
+        _marked(trained, message["role"] + ":", _said(message), width)
+        for trained, message in zip(sample.trained, messages, strict=True)
+    ]
+
+
+def _marked(trained: bool, who: str, text: str, width: int) -> str:
+    mark = "  > " if trained else "    "
+    shown = f"{who:<{width}}" + text.replace("\n", "\n" + mark + " " * width)
+    return click.style(mark + shown, fg="green") if trained else mark + shown
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """What a message says: what it thinks, its text, and its calls, one below the other."""
+    thought = [f"(thinks) {message['reasoning_content']}"] if message.get("reasoning_content") else []
+    functions = [call["function"] for call in message.get("tool_calls", ())]
+    calls = [f"calls {function['name']}({function['arguments']})" for function in functions]
+    return "\n".join([*thought, *([message["content"]] if message["content"] or not calls else []), *calls])
+
+
+def _tools(example: Mapping[str, Any]) -> list[str]:
+    if not example.get("tools"):
+        return []
+    named = [tool.get("function", tool).get("name", "?") for tool in json.loads(example["tools"])]
+    return [f"    tools on offer: {', '.join(named)}"]

@@ -25,8 +25,10 @@ def line(schema: pl.Schema) -> pl.Expr:
 
     A text `value` is written `<bytes>:<value>`, so that no two rows have one text. Messages are each
     `<role>:<content>`, then `;<name>:<value>` for whatever else they have, then `,`; calls are
-    `<id><name><arguments>` one behind the other. Tools follow as `;tools:<value>`.
+    `<id><name><arguments>` one behind the other. Tools follow as `;tools:<value>`. A plain text is a value.
     """
+    if "text" in schema:
+        return _sized(pl.col("text"))
     message = pl.element().struct
     parts = [message.field("role"), pl.lit(":"), _sized(message.field("content"))]
     parts += [_further(name, message.field(name)) for name in _fields([schema]) if name in EXTRAS]

@@ -64,6 +64,14 @@ def template_checks(
     return (*checks, *_order_of_templates(roles))
 
 
+def text_checks(text: str, empty: str | None, path: str) -> tuple[RowCheck, ...]:
+    """The checks of the column `text`; `empty` says of a row that a field printed in it was empty."""
+    nothing = blank(pl.col(text))
+    what, fix = "the text is empty, so there is nothing to train on", "leave such rows out with `where`"
+    checks = [_red("missing_text", what, fix, nothing, path)]
+    return tuple(checks if empty is None else [*checks, _empty_field(pl.col(empty) & ~nothing, path)])
+
+
 def conversation_checks(
     column: str,
     carried: Sequence[str],

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from orchestrator.data.canonical import line
-from orchestrator.data.shapes import CONVERSATION
+from orchestrator.data.shapes import CONVERSATION, Shape
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-def content_digest(files: Mapping[str, Path]) -> str:
+def content_digest(files: Mapping[str, Path], shape: Shape = CONVERSATION) -> str:
     """SHA-256 of the canonical rows of splits: a line `<shape>`, then for each split a line
     `<name> <rows>` and its rows, each as `canonical.line` writes it and a line end."""
-    digest = sha256(f"{CONVERSATION.name}\n".encode())
+    digest = sha256(f"{shape.name}\n".encode())
     for split, path in files.items():
         rows = pl.scan_parquet(path, glob=False)
         digest.update(f"{split} {rows.select(pl.len()).collect().item()}\n".encode())

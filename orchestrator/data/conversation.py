@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.errors import DataError, Fault
 
@@ -85,7 +85,7 @@ def tools(example: Example) -> list[object] | None:
     found = example.get("tools")
     if found is None:
         return None
-    listed = _parsed(found, "tools") if isinstance(found, str) else _without_nulls(found)
+    listed = _parsed(found, "tools") if isinstance(found, str) else without_nulls(found)
     if not isinstance(listed, list):
         raise _fault("tools are not a list", "tools", fix="give a list of tools, or its JSON text")
     return [_tool(entry, f"tools.{at}") for at, entry in enumerate(listed)]
@@ -95,7 +95,7 @@ def _turn(message: object, path: str, *, weights: bool) -> Turn:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise _fault("the message has no role", f"{path}.role")
     turn: dict[str, object] = {
-        name: _without_nulls(message[name]) for name in MESSAGE_PROPERTIES if message.get(name) is not None
+        name: without_nulls(message[name]) for name in MESSAGE_PROPERTIES if message.get(name) is not None
     }
     turn["role"] = ROLES.get(message["role"], message["role"])
     if calls := turn.get("tool_calls"):
@@ -134,11 +134,12 @@ def _parsed(text: str, path: str) -> object:
         raise _fault("not valid JSON", path, why=str(error), value=text[:80]) from error
 
 
-def _without_nulls(value: object) -> object:
+def without_nulls(value: object) -> Any:
+    """The value with nulls left out of its mappings: structs have one for each key of another row."""
     if isinstance(value, Mapping):
-        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, list):
-        return [_without_nulls(entry) for entry in value]
+        return [without_nulls(entry) for entry in value]
     return value
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import polars.selectors as cs
 
 from orchestrator.data.checks import RowCheck
-from orchestrator.data.conversation import TrainingRules
-from orchestrator.data.shapes import CONVERSATION
-from orchestrator.data.tokens import ChatTokenizer
+from orchestrator.data.conversation import Example, TrainingRules
+from orchestrator.data.shapes import EXAMPLE_COLUMNS
+from orchestrator.data.text_tokens import MOST_PIECES, TextTokenizer
+from orchestrator.data.tokens import Counts
 from orchestrator.data.verdicts import RED, Judged, findings, verdicts
 from orchestrator.errors import DataError
 from orchestrator.spec.models import Spec
@@ -27,6 +28,16 @@ _REFUSAL = "refusal"
 _COUNTS = pl.Schema({TOKENS: pl.UInt32, TRAINED: pl.UInt32, CUT: pl.UInt32, _REFUSAL: pl.String})
 
 
+class RowTokenizer(Protocol):
+    """What counts the tokens of rows: a ChatTokenizer those of conversations, a TextTokenizer of texts."""
+
+    exact: bool
+    digest: str
+    writes_eos: bool
+
+    def count(self, examples: Iterable[Example], rules: TrainingRules) -> list[Counts]: ...
+
+
 def training_rules(spec: Spec) -> TrainingRules:
     """The rules that decide counts, from the spec's own keys and those it passes through to Axolotl."""
     names = {name for name in TrainingRules.__dataclass_fields__ if name in spec.axolotl}
@@ -37,18 +48,21 @@ def training_rules(spec: Spec) -> TrainingRules:
 
 
 def with_counts(
-    judged: Judged, tokenizer: ChatTokenizer, rules: TrainingRules, file: Path, say: Callable[[str], None]
+    judged: Judged, tokenizer: RowTokenizer, rules: TrainingRules, file: Path, say: Callable[[str], None]
 ) -> Judged:
     """The rows with `tokens`, `trained`, `cut` and `reason` (why a row is left out, null where it is not);
     the report with what that found. A row that the chat template refuses becomes red.
 
     `file` is where the counts are kept.
     """
-    examples = judged.rows.select(RED, cs.by_name(CONVERSATION.columns.names(), require_all=False))
+    examples = judged.rows.select(RED, cs.by_name(EXAMPLE_COLUMNS, require_all=False))
     counts = _counted(examples, tokenizer, rules, file, say)
-    rows = pl.concat([judged.rows, counts], how="horizontal").with_columns(_reason(rules).alias(REASON))
+    whole = not isinstance(tokenizer, TextTokenizer)
+    rows = pl.concat([judged.rows, counts], how="horizontal").with_columns(
+        _reason(rules, whole=whole).alias(REASON)
+    )
     rows = rows.with_columns(pl.col(RED) | pl.col(_REFUSAL).is_not_null())
-    found = findings(judged.source, rows, _checks(rules))
+    found = findings(judged.source, rows, _checks(rules) if whole else _text_checks(rules))
     return replace(judged, rows=rows, report=verdicts(rows, [*judged.report.findings, *found]))
 
 
@@ -61,7 +75,7 @@ def without_counts(judged: Judged) -> Judged:
 
 def _counted(
     rows: pl.LazyFrame,
-    tokenizer: ChatTokenizer,
+    tokenizer: RowTokenizer,
     rules: TrainingRules,
     file: Path,
     say: Callable[[str], None],
@@ -76,7 +90,7 @@ def _counted(
     return pl.scan_csv(file, glob=False, has_header=False, schema=_COUNTS)
 
 
-def _batch_counts(batch: pl.DataFrame, tokenizer: ChatTokenizer, rules: TrainingRules) -> pl.DataFrame:
+def _batch_counts(batch: pl.DataFrame, tokenizer: RowTokenizer, rules: TrainingRules) -> pl.DataFrame:
     waiting = batch[RED].not_().arg_true().to_list()
     entries = batch.filter(~pl.col(RED)).drop(RED).to_dicts()
     found: list[tuple[int | None, int | None, int | None, str | None]] = [(None,) * 4] * len(batch)
@@ -103,8 +117,11 @@ def _refused(error: DataError) -> dict[int, str]:
     return {fault.row - 1: fault.why or fault.what for fault in error.faults if fault.row is not None}
 
 
-def _reason(rules: TrainingRules) -> pl.Expr:
-    """Why a row is left out: Axolotl's own rules, and rows that would teach nothing."""
+def _reason(rules: TrainingRules, *, whole: bool) -> pl.Expr:
+    """Why a row is left out: Axolotl's own rules, and rows that would teach nothing.
+
+    `whole` says that a row must fit into one sequence, as a plain text need not.
+    """
     length = pl.col(TOKENS) + pl.col(CUT)
     return (
         pl.when(pl.col(RED))
@@ -113,7 +130,7 @@ def _reason(rules: TrainingRules) -> pl.Expr:
         .then(pl.lit(REFUSED))
         .when(length < rules.min_sample_len)
         .then(pl.lit(TOO_SHORT))
-        .when(pl.col(TOKENS) > rules.sequence_len)
+        .when((pl.col(TOKENS) > rules.sequence_len) & whole)
         .then(pl.lit(TOO_LONG))
         .when(pl.col(TRAINED) == 0)
         .then(pl.lit(UNTRAINED))
@@ -149,6 +166,20 @@ def _checks(rules: TrainingRules) -> Sequence[RowCheck]:
         ),
         _of_length(
             "truncated", f"rows are cut to sequence_len ({limit})", "raise training.sequence_len", cut
+        ),
+    )
+
+
+def _text_checks(rules: TrainingRules) -> Sequence[RowCheck]:
+    most = MOST_PIECES * rules.sequence_len
+    short = f"texts shorter than {rules.min_sample_len} tokens are left out"
+    return (
+        _left_out(TOO_SHORT, short, "leave them out with `where`"),
+        _of_length(
+            "truncated",
+            f"of texts longer than {most:,} tokens ({MOST_PIECES} sequences) the rest is lost",
+            "cut such texts into several rows, or raise training.sequence_len",
+            pl.col(CUT) > 0,
         ),
     )
 

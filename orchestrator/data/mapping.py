@@ -2,8 +2,9 @@
 
     messages       texts from templates                map_templates.py
     conversation   a column that holds the messages    map_conversation.py
+    text           plain text from one template        map_templates.py
 
-Any of them may have `where`, a column of tools, and train the last answer alone.
+Any of them may have `where`; those that make messages a column of tools, and the last answer alone trained.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import polars as pl
 from orchestrator.data.checks import MESSAGES, slow_check
 from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, no_column
 from orchestrator.data.map_conversation import from_conversation
-from orchestrator.data.map_templates import at_path, from_templates
+from orchestrator.data.map_templates import at_path, from_templates, from_text
 from orchestrator.data.report import Finding
 from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import EXTRAS
@@ -60,6 +61,8 @@ def _of_kind(
 ) -> CompiledMapping | None:
     if mapping.messages is not None:
         return from_templates(mapping.messages, schema, faults, slow=slow)
+    if mapping.text is not None:
+        return from_text(mapping.text, schema, faults, slow=slow)
     assert mapping.conversation is not None
     return from_conversation(mapping.conversation, schema, faults)
 

@@ -23,14 +23,21 @@ import polars.selectors as cs
 from orchestrator import __version__
 from orchestrator.contract import Manifest, Store, dataset_key, read_manifest, share_folder
 from orchestrator.data.canonical import aligned
-from orchestrator.data.checks import MESSAGES
 from orchestrator.data.content_digest import content_digest
 from orchestrator.data.conversation import TrainingRules
-from orchestrator.data.lengths import training_rules, with_counts, without_counts
+from orchestrator.data.lengths import (
+    TOKENS,
+    TRAINED,
+    RowTokenizer,
+    training_rules,
+    with_counts,
+    without_counts,
+)
 from orchestrator.data.mapping import SLOW_TEMPLATE, compile_mapping, slow_findings
 from orchestrator.data.recall import DATA_VERSION, Summary, remember
 from orchestrator.data.report import Finding, Report, counted, merged
-from orchestrator.data.shapes import CONVERSATION
+from orchestrator.data.samples import samples
+from orchestrator.data.shapes import TEXT, Shape, shape_of
 from orchestrator.data.sources import OpenedSource, Source, open_source, read_source
 from orchestrator.data.split import (
     SPLIT,
@@ -45,7 +52,6 @@ from orchestrator.data.split import (
 )
 from orchestrator.data.tally import Tally, tally
 from orchestrator.data.template import FORBIDDEN
-from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
 from orchestrator.errors import DataError, Fault
 from orchestrator.machines import SlowTemplates
@@ -65,7 +71,7 @@ class Inputs:
 
     spec: Spec
     sources: Mapping[str, OpenedSource]
-    tokenizer: ChatTokenizer | None
+    tokenizer: RowTokenizer | None
     rules: TrainingRules
     slow_templates: SlowTemplates = "allow"
 
@@ -74,7 +80,7 @@ class Inputs:
         cls,
         spec: Spec,
         base: Path,
-        tokenizer: ChatTokenizer | None,
+        tokenizer: RowTokenizer | None,
         slow_templates: SlowTemplates = "allow",
     ) -> Inputs:
         """Open the sources of a spec; raises DataError with the faults of all of them."""
@@ -94,6 +100,15 @@ class Inputs:
         return cls(spec, sources, tokenizer, training_rules(spec), slow_templates)
 
     @property
+    def shape(self) -> Shape:
+        return shape_of(self.spec.mapping)
+
+    @property
+    def piece(self) -> int | None:
+        """The tokens of the longest piece that texts are trained in; None for what is trained whole."""
+        return self.rules.sequence_len if self.shape == TEXT and self.tokenizer else None
+
+    @property
     def mapping_digest(self) -> str:
         return _digest(self.spec.mapping.model_dump(mode="json"))
 
@@ -105,7 +120,7 @@ class Inputs:
             {
                 "sources": {split: source.key for split, source in self.sources.items()},
                 "mapping": self.mapping_digest,
-                "shape": CONVERSATION.name,
+                "shape": self.shape.name,
                 "split": [held_out, self.spec.dataset.split_seed] if isinstance(held_out, float) else None,
                 "tokenizer": self.tokenizer.digest if self.tokenizer else None,
                 "rules": asdict(self.rules),
@@ -137,19 +152,22 @@ class Analysis:
 
     def rows(self, split: str) -> pl.LazyFrame:
         """The rows of a split in their order, in the shape's columns."""
-        columns = cs.by_name(CONVERSATION.columns.names(), require_all=False)
-        parts = aligned([part.rows for part in self.parts], CONVERSATION)
+        return self._rows(split, self.inputs.shape.columns.names())
+
+    def _rows(self, split: str, names: Sequence[str]) -> pl.LazyFrame:
+        columns = cs.by_name(names, require_all=False)
+        parts = aligned([part.rows for part in self.parts], self.inputs.shape)
         return pl.concat(part.filter(pl.col(SPLIT) == split).select(columns) for part in parts)
 
     def summary(self) -> Summary:
         """All that was found but the rows."""
-        samples = self.rows(TRAIN).head(SAMPLES).collect(engine="streaming")
+        first = self._rows(TRAIN, [*self.inputs.shape.columns, TOKENS, TRAINED]).head(SAMPLES)
         return Summary(
             report=self.report,
             splits={split: self.tally.figures(split) for split in self.splits},
             dropped=self.tally.dropped,
             lengths=self.tally.lengths(TRAIN),
-            samples=samples.get_column(MESSAGES).to_list(),
+            samples=samples(first, self.inputs.rules),
             counted=self.inputs.tokenizer is not None,
         )
 
@@ -173,11 +191,12 @@ class Dataset:
 
 
 def facts_of(splits: Mapping[str, Mapping[str, Any]], digest: str) -> dict[str, Any]:
-    """What planning a launch needs to know of a dataset's splits, as a preparation counted them."""
+    """What planning a launch needs to know of a dataset's splits, as a preparation counted them; its rows
+    are those that are trained on, which for plain text are pieces."""
     train, held_out = splits[TRAIN], splits.get(VALIDATION)
     return {
-        "rows": train["rows"],
-        "validation_rows": held_out["rows"] if held_out else 0,
+        "rows": train.get("pieces", train["rows"]),
+        "validation_rows": held_out.get("pieces", held_out["rows"]) if held_out else 0,
         "tokens": train["tokens"],
         "trained_tokens": train["trained_tokens"],
         "longest": train["lengths"]["longest"],
@@ -243,7 +262,7 @@ def analyse(
     found += overlaps(parts[0], parts[-1]) if len(parts) > 1 else []
     report = report.with_findings([*found, *_of_tokenizer(inputs)])
     refuse(report, strict=strict, max_red_share=max_red_share)
-    return Analysis(inputs, tuple(parts), report, tally(part.rows for part in parts))
+    return Analysis(inputs, tuple(parts), report, tally((part.rows for part in parts), inputs.piece))
 
 
 def refuse(
@@ -275,7 +294,8 @@ def write(analysis: Analysis, summary: Summary, folder: Path) -> dict[str, Any]:
         rows.sink_parquet(
             path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS, maintain_order=True
         )
-    text = _json(_description(analysis, summary, content_digest(files)))
+    digest = content_digest(files, analysis.inputs.shape)
+    text = _json(_description(analysis, summary, digest))
     (folder / DESCRIPTION).write_bytes(text)
     description: dict[str, Any] = json.loads(text)
     return description
@@ -336,7 +356,7 @@ def _description(analysis: Analysis, summary: Summary, digest: str) -> dict[str,
         "version": 1,
         "name": inputs.sources[TRAIN].title,
         "digest": digest,
-        "shape": CONVERSATION.name,
+        "shape": inputs.shape.name,
         "sources": [
             _provenance(split, part.source)
             for split, part in zip(inputs.sources, analysis.parts, strict=True)

@@ -22,11 +22,12 @@ from orchestrator import __version__
 from orchestrator.contract import Store
 from orchestrator.data.lengths import training_rules
 from orchestrator.data.report import Report
+from orchestrator.data.samples import Sample
 from orchestrator.data.tally import Lengths
 from orchestrator.spec.models import Spec
 
 # Part of every key: raise it when the same input comes out as other rows or other counts.
-DATA_VERSION = 4
+DATA_VERSION = 5
 _MODEL_FILES = ("*.json", "*.jinja", "additional_chat_templates/*")
 _GLOB = frozenset("*?[")
 
@@ -43,7 +44,7 @@ class Summary:
     splits: Mapping[str, Mapping[str, Any]]
     dropped: Mapping[str, int]
     lengths: Lengths
-    samples: Sequence[list[dict[str, Any]]]
+    samples: tuple[Sample, ...]
     counted: bool
 
     def to_json(self) -> bytes:
@@ -52,7 +53,8 @@ class Summary:
     @classmethod
     def from_raw(cls, raw: Mapping[str, Any]) -> Self:
         report, lengths = Report.from_dict(raw["report"]), Lengths(**raw["lengths"])
-        return cls(**{**raw, "report": report, "lengths": lengths})
+        samples = tuple(Sample(**{**one, "trained": tuple(one["trained"])}) for one in raw["samples"])
+        return cls(**{**raw, "report": report, "lengths": lengths, "samples": samples})
 
 
 def remember(store: Store, key: str, summary: Summary) -> None:

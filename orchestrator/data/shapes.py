@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from orchestrator.spec.models import Mapping as MappingSpec
+
 ROLES = ("system", "user", "assistant", "tool")
 CALL = pl.Struct(
     {
@@ -49,6 +51,13 @@ CONVERSATION = Shape(
     pl.Schema({"messages": pl.List(pl.Struct({**TEXTS, **EXTRAS})), "tools": pl.String()}),
     frozenset({"tools"}),
 )
+TEXT = Shape("fine_tuning_text", pl.Schema({"text": pl.String()}))
+EXAMPLE_COLUMNS = (*CONVERSATION.columns, *TEXT.columns)
+
+
+def shape_of(mapping: MappingSpec) -> Shape:
+    """The shape of the examples that a mapping makes."""
+    return CONVERSATION if mapping.text is None else TEXT
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -31,6 +32,15 @@ class Lengths:
     def total_tokens(self) -> int:
         return sum(tokens * rows for tokens, rows in zip(self.tokens, self.rows, strict=True))
 
+    def in_pieces(self, longest: int) -> Lengths:
+        """The lengths of the pieces that texts of these lengths are cut into."""
+        counts: Counter[int] = Counter()
+        for tokens, rows in zip(self.tokens, self.rows, strict=True):
+            whole, rest = divmod(tokens, longest)
+            counts.update({longest: whole * rows, rest: rows})
+        there = sorted(length for length, count in counts.items() if length and count)
+        return Lengths(there, [counts[length] for length in there])
+
     def at(self, places: Iterable[int]) -> list[int]:
         """The lengths at places, from 0, of all rows put in order of length."""
         behind = list(accumulate(self.rows))
@@ -40,9 +50,11 @@ class Lengths:
 @dataclass(frozen=True)
 class Tally:
     """Rows of a dataset counted; `table` has `rows`, the sum of `trained` and the number `truncated` of each
-    `split`, `reason` (for being left out) and length (`tokens`, null where none was counted)."""
+    `split`, `reason` (for being left out) and length (`tokens`, null where none was counted). Rows of plain
+    text are trained in pieces of at most `piece` tokens."""
 
     table: pl.DataFrame
+    piece: int | None = None
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -54,17 +66,23 @@ class Tally:
         return int(self._of(split)[_ROWS].sum())
 
     def lengths(self, split: str) -> Lengths:
+        """The lengths that a split is trained in."""
         counted = self._of(split).drop_nulls(TOKENS)
-        return Lengths(counted[TOKENS].to_list(), counted[_ROWS].to_list())
+        lengths = Lengths(counted[TOKENS].to_list(), counted[_ROWS].to_list())
+        return lengths if self.piece is None else lengths.in_pieces(self.piece)
 
     def figures(self, split: str) -> dict[str, Any]:
-        """Rows and tokens of a split; lengths are in tokens, `p95` one that 95 % of rows do not exceed."""
+        """Rows and tokens of a split; lengths are in tokens, `p95` one that 95 % of rows do not exceed.
+
+        Of plain text, lengths are those of its `pieces`.
+        """
         table, lengths = self._of(split), self.lengths(split)
         count = lengths.total_rows
         places = (0, (count - 1) // 2, count // 2, -(-95 * count // 100) - 1, count - 1)
         shortest, lower, upper, p95, longest = lengths.at(places) if count else [0] * 5
         return {
             "rows": int(table[_ROWS].sum()),
+            **({} if self.piece is None else {"pieces": count}),
             "tokens": lengths.total_tokens,
             "trained_tokens": int(table[TRAINED].sum()),
             "truncated": int(table[_TRUNCATED].sum()),
@@ -80,10 +98,10 @@ class Tally:
         return self.table.filter(pl.col(SPLIT) == split)
 
 
-def tally(parts: Iterable[pl.LazyFrame]) -> Tally:
-    """Count the split rows of all parts, in one pass over each."""
+def tally(parts: Iterable[pl.LazyFrame], piece: int | None = None) -> Tally:
+    """Count the split rows of all parts, in one pass over each; `piece` as in `Tally`."""
     counted = pl.concat(part.select(SPLIT, REASON, TOKENS, TRAINED, CUT) for part in parts)
     table = counted.group_by(SPLIT, REASON, TOKENS).agg(
         pl.len().alias(_ROWS), pl.col(TRAINED).sum(), (pl.col(CUT) > 0).sum().alias(_TRUNCATED)
     )
-    return Tally(table.sort(TOKENS).collect(engine="streaming"))
+    return Tally(table.sort(TOKENS).collect(engine="streaming"), piece)

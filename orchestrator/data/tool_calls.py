@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from orchestrator.data.conversation import without_nulls
 from orchestrator.data.shapes import CALLS
 
 Call = dict[str, Any]
@@ -84,7 +85,7 @@ def _arguments(value: object) -> str | None:
     """Arguments as JSON text; None where they are no object, or its text."""
     if isinstance(value, str):
         return value if isinstance(_json(value), dict) else None
-    return _dumped(_without_nulls(value)) if isinstance(value, Mapping) else None
+    return _dumped(without_nulls(value)) if isinstance(value, Mapping) else None
 
 
 def _tools(value: object) -> str | None:
@@ -94,7 +95,7 @@ def _tools(value: object) -> str | None:
     listed = [read] if isinstance(read, Mapping) else read
     if not isinstance(listed, list) or not all(isinstance(tool, Mapping) for tool in listed):
         return UNREADABLE
-    return _dumped([_tool(_without_nulls(tool)) for tool in listed]) if listed else None
+    return _dumped([_tool(without_nulls(tool)) for tool in listed]) if listed else None
 
 
 def _tool(tool: Any) -> Any:
@@ -121,12 +122,3 @@ def _dumped(value: object) -> str:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _without_nulls(value: object) -> Any:
-    """Structs of Parquet and JSON have a null for each key of another row."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
-    if isinstance(value, list):
-        return [_without_nulls(entry) for entry in value]
-    return value

@@ -12,6 +12,7 @@ from orchestrator.data.checks import MESSAGES, UNKNOWN_ROLES, RowCheck
 from orchestrator.data.compiled import CompiledMapping, check_column
 from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, Report, cut
 from orchestrator.data.rows import ROW
+from orchestrator.data.shapes import TEXT
 from orchestrator.data.sources import Source
 from orchestrator.data.tool_checks import TOOLS
 
@@ -24,9 +25,10 @@ RED, YELLOW, WHOLE, PROMPT = "red", "yellow", "whole", "prompt"
 class Judged:
     """The rows of one file, mapped and judged.
 
-    `rows` has every row that `where` kept, in its order: `axo_row`, `messages`, `red`, `yellow`, and hashes
-    of the `whole` conversation and of its `prompt` (all but the last message). It is a plan over files in
-    scratch, to which later steps add their columns: what is held in memory does not grow with the rows.
+    `rows` has every row that `where` kept, in its order: `axo_row`, the columns of its shape, `red`,
+    `yellow`, and hashes of the `whole` example and of its `prompt` (all messages but the last). It is a plan
+    over files in scratch, to which later steps add their columns: what is held in memory does not grow with
+    the rows.
     """
 
     source: Source
@@ -41,7 +43,7 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
     plan = plan.with_columns(
         _any(mapping.checks, "red").alias(RED),
         _any(mapping.checks, "yellow").alias(YELLOW),
-        _hash(pl.col(MESSAGES), schema).alias(WHOLE),
+        _whole(schema).alias(WHOLE),
         _prompt(schema).alias(PROMPT),
     )
     plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
@@ -99,8 +101,14 @@ def _any(checks: Sequence[RowCheck], verdict: str) -> pl.Expr:
     return pl.any_horizontal(columns) if columns else pl.lit(False)
 
 
+def _whole(schema: pl.Schema) -> pl.Expr:
+    return _hash(pl.col(MESSAGES), schema) if MESSAGES in schema else pl.col(*TEXT.columns).hash()
+
+
 def _prompt(schema: pl.Schema) -> pl.Expr:
-    """The hash of all messages but the last; null where there is but one."""
+    """The hash of all messages but the last; null where there is but one, or plain text."""
+    if MESSAGES not in schema:
+        return pl.lit(None, pl.UInt64)
     count = pl.col(MESSAGES).list.len().cast(pl.Int64)
     return pl.when(count > 1).then(_hash(pl.col(MESSAGES).list.head((count - 1).clip(0)), schema))
 

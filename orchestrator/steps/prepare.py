@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from orchestrator.adapters import find_adapter, stage_adapter
 from orchestrator.contract import ContractError, Store, model_key
 from orchestrator.data.forecast import Forecast, forecast
+from orchestrator.data.lengths import RowTokenizer
 from orchestrator.data.prepare import MAX_RED_SHARE, Inputs, UnfitError, analyse, prepare, refuse
 from orchestrator.data.recall import (
     Summary,
@@ -24,6 +25,9 @@ from orchestrator.data.recall import (
     remember_files,
 )
 from orchestrator.data.report import Report
+from orchestrator.data.samples import Sample
+from orchestrator.data.shapes import TEXT, shape_of
+from orchestrator.data.text_tokens import TextTokenizer
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError, Fault, FaultsError, SpecError
 from orchestrator.machines import SlowTemplates
@@ -46,7 +50,7 @@ class Inspection:
     splits: Mapping[str, Mapping[str, Any]] | None = None
     dropped: Mapping[str, int] | None = None
     forecast: Forecast | None = None
-    samples: Sequence[list[dict[str, Any]]] = ()
+    samples: tuple[Sample, ...] = ()
 
 
 def prepare_step(work: Work) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
     spec, base = _task(work.plan.task)
     model = resolve_model(spec.base_model, base)
     work.say(f"base model {spec.base_model}: {model.folder}")
-    tokenizer = _tokenizer(model)
+    tokenizer = _tokenizer(model, spec)
     with _mapping_is_data():
         dataset = prepare(
             Inputs.open(spec, base, tokenizer, work.plan.task.get("slow_templates", "allow")),
@@ -114,7 +118,7 @@ def inspect(
         model = resolve_model(spec.base_model, base)
         files = files_key(spec, base, model.folder)
         known = recall_files(stores, files)
-        tokenizer = None if known else _tokenizer(model)
+        tokenizer = None if known else _tokenizer(model, spec)
     except FaultsError as error:
         faults = tuple(error.faults)
     try:
@@ -156,9 +160,11 @@ def _task(task: Mapping[str, Any]) -> tuple[Spec, Path]:
         raise ContractError(f"the plan holds no spec that this version reads: {error}") from error
 
 
-def _tokenizer(model: ResolvedModel) -> ChatTokenizer:
+def _tokenizer(model: ResolvedModel, spec: Spec) -> RowTokenizer:
     """The model's tokenizer; what is wrong with it is the base model's fault, not the data's."""
     try:
+        if shape_of(spec.mapping) == TEXT:
+            return TextTokenizer.load(model.folder)
         return ChatTokenizer.load(model.folder)
     except DataError as error:
         raise SpecError([replace(fault, path="base_model") for fault in error.faults]) from error

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from toy_models import MODELS
+from toy_models import MODELS, SENTENCES
 
 from orchestrator.data.compiled import check_column
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.rows import ROW
+from orchestrator.data.text_tokens import TextTokenizer, pieces
 from orchestrator.data.tokenizer_classes import OVERRULED, PLAIN, REGISTERED
 from orchestrator.data.tokens import ChatTokenizer, summarise
 from orchestrator.errors import DataError
@@ -235,6 +236,32 @@ def refused() -> list[Case]:
     ]
 
 
+TEXTS = [
+    "",
+    "a",
+    " ",
+    *SENTENCES,
+    "東京 🙂 naïve\n\n\t" * 9,
+    " ".join(SENTENCES) * 3,
+    "the end <|im_end|>",
+    "the end </s>",
+    *("wq " * number for number in range(1, 60)),
+    "too long for sixty-four pieces " * 400,
+]
+
+
+def text_cases() -> list[Case]:
+    """Plain text, cut into pieces of several lengths."""
+    rows: list[Row] = [{"text": text} for text in TEXTS]
+    return [
+        Case(f"text {model} {length}", model, rows, TrainingRules(sequence_len=length), whole=True)
+        for model, length in (
+            *[("chatml", 16), ("chatml", 200), ("headers", 40), ("bos", 20), ("bos and eos", 20)],
+            *[("instructions", 33), ("tools", 20), ("gpt", 64), ("neox", 20)],
+        )
+    ]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counts")
@@ -250,7 +277,7 @@ def counted(folder: Path) -> dict[str, dict[str, object]]:
         message = "no trainer environment: make one with pip install '.[trainer]', or set AXO_TRAINER_PYTHON"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     job, result = folder / "job.json", folder / "result.json"
-    everything = [*cases(), *refused()]
+    everything = [*cases(), *refused(), *text_cases()]
     cases_to_count = [
         {"name": case.name, "config": _config(case, folder), "whole": case.whole} for case in everything
     ]
@@ -272,12 +299,22 @@ def counted(folder: Path) -> dict[str, dict[str, object]]:
 
 def _config(case: Case, folder: Path) -> dict[str, object]:
     path = folder / f"{case.name}.parquet"
+    if "text" in case.rows[0]:
+        pl.DataFrame(case.rows).write_parquet(path)
+        dataset = {"path": str(path), "ds_type": "parquet", "type": "completion", "field": "text"}
+        return {"datasets": [dataset], **_common_keys(case, folder)}
     schema = {"messages": pl.List(MESSAGE), "tools": pl.String}
     pl.DataFrame([{"tools": None, **row} for row in case.rows], schema=schema).write_parquet(path)
     return {
-        "base_model": str(folder / "models" / case.model),
         "datasets": [{"path": str(path), "ds_type": "parquet", **case.rules.dataset_keys()}],
         **_template_keys(case),
+        **_common_keys(case, folder),
+    }
+
+
+def _common_keys(case: Case, folder: Path) -> dict[str, object]:
+    return {
+        "base_model": str(folder / "models" / case.model),
         **case.rules.config_keys(),
         "micro_batch_size": 2,
         "gradient_accumulation_steps": 3,
@@ -343,6 +380,24 @@ def test_what_stops_axolotl_is_refused_with_its_row(
     with pytest.raises(DataError) as caught:
         tokenizer.count(rows, case.rules)
     assert case.rules.eot_tokens or {fault.row for fault in caught.value.faults} <= set(range(1, 5))
+
+
+@pytest.mark.parametrize("case", text_cases(), ids=lambda case: case.name)
+def test_every_text_counts_as_in_axolotl(
+    case: Case, folder: Path, counted: dict[str, dict[str, object]]
+) -> None:
+    theirs = counted[case.name]
+    tokenizer = TextTokenizer.load(folder / "models" / case.model)
+    counts = tokenizer.count(case.rows, case.rules)
+    ours = [[length] * 2 for one in counts for length in pieces(one.tokens, case.rules)]
+    assert tokenizer.exact
+    assert ours == theirs["kept"]
+    assert len(ours) == len(theirs["given"])
+    if case.name == "text chatml 16":
+        assert counts[0].tokens == 0
+        assert counts[-1].cut > 0
+        assert len(ours) < len(theirs["rows"])
+    assert unpacked_steps(len(ours), 3, micro_batch=2, accumulation=3) == theirs["steps"]
 
 
 def test_tokenizer_classes_are_those_of_transformers(counted: dict[str, dict[str, object]]) -> None:

@@ -38,7 +38,7 @@ def finding(analysis: Analysis, code: str) -> Finding:
 
 
 def answers(analysis: Analysis) -> list[str]:
-    return [messages[1]["content"] for messages in analysis.summary().samples]
+    return [sample.example["messages"][1]["content"] for sample in analysis.summary().samples]
 
 
 def test_a_slow_template_is_told_with_its_constructs(tmp_path: Path) -> None:
