@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +16,7 @@ from orchestrator import contract
 from orchestrator.backends.local import LocalBackend
 from orchestrator.controller.history import AttemptHistory, attempt_history
 from orchestrator.controller.publish import publish, verify
+from orchestrator.controller.pull import Pulled, pull_run, pull_version
 from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.track import Tracking
 from orchestrator.db import Database, Publication, Run, open_database
@@ -150,6 +152,17 @@ class Service:
             publish(self.settings, self.database, self.tracking.ensure(run, now), run_store(run), now)
             self._succeeded(self.database.run(run.id), now)
         return self.database.publications(run.id)
+
+    def pull(self, name: str, folder: Path) -> Pulled:
+        """Copy a finished adapter into a new folder, verified: that of a run, or a version in MLflow.
+
+        Raises:
+            ConflictError: the folder holds something already, or the run has no finished adapter.
+            RegistryError: a registry is away or refuses, or what it holds is not what was published.
+        """
+        if name.startswith("models:/"):
+            return pull_version(self.settings, name, folder)
+        return pull_run(self.database, self.database.run(name), folder)
 
     def verify(self, name: str) -> Mapping[str, list[str]]:
         """Re-read what was published of a run; what is untrue, by reference (empty lists: all is true)."""

@@ -36,6 +36,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Results": {
         "publish": "Push a finished adapter to registries that lack it.",
+        "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
     },
     "This installation": {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,23 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from orchestrator.contract import File
-
-# The ranks `vllm serve --max-lora-rank` takes (vllm/config/lora.py); without the flag it is 16.
-VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-VLLM_DEFAULT_RANK = 16
-_VLLM_SAVED_MODULES = {"classifier", "score"}
-_VLLM_REFUSED_STARTS = ("pissa", "olora", "corda", "loftq")
-_VLLM_REFUSED = {
-    "use_dora": "DoRA",
-    "lora_bias": "a bias in the adapter (`lora_bias`)",
-    "alora_invocation_tokens": "activated LoRA",
-    "layer_replication": "replicated layers",
-    "use_qalora": "QA-LoRA",
-    "use_bdlora": "BD-LoRA",
-    "alpha_pattern": "an alpha per layer (`alpha_pattern`)",
-    "trainable_token_indices": "trained token embeddings (`trainable_token_indices`)",
-}
-_MERGE = "Merge it into the base model with PEFT's `merge_and_unload()` and serve the result."
+from orchestrator.registries.serving import MERGE, model_and_revision, serving_notes, vllm_command
 
 
 @dataclass(frozen=True)
@@ -90,35 +73,6 @@ def render_card(facts: CardFacts) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def serving_notes(adapter_config: Mapping[str, Any]) -> list[str]:
-    """Why vLLM cannot serve an adapter, in sentences; empty when it can.
-
-    The rules are those of vllm/lora/peft_helper.py and vLLM's page on LoRA adapters.
-    """
-    config = adapter_config
-    notes = [f"vLLM does not serve {what}." for option, what in _VLLM_REFUSED.items() if config.get(option)]
-    if config.get("bias", "none") != "none":
-        notes.append(f"vLLM does not serve trained biases (`bias: {config['bias']}`).")
-    if saved := sorted(set(config.get("modules_to_save") or ()) - _VLLM_SAVED_MODULES):
-        notes.append(
-            f"vLLM does not load whole modules from an adapter (`modules_to_save`: {', '.join(saved)})."
-        )
-    start = config.get("init_lora_weights")
-    if isinstance(start, str) and start.lower().startswith(_VLLM_REFUSED_STARTS):
-        notes.append(
-            f"vLLM does not serve adapters initialised with {start}: they belong to changed base weights."
-        )
-    if (rank := max_rank(config)) > VLLM_RANKS[-1]:
-        notes.append(f"vLLM serves ranks up to {VLLM_RANKS[-1]}; this adapter has {rank}.")
-    return notes
-
-
-def max_rank(adapter_config: Mapping[str, Any]) -> int:
-    """The highest rank of any layer of an adapter."""
-    ranks = (adapter_config.get("rank_pattern") or {}).values()
-    return max([int(adapter_config.get("r") or 0), *(int(rank) for rank in ranks)])
-
-
 def provenance(
     *,
     run_id: str,
@@ -166,7 +120,7 @@ def provenance(
 def _front_matter(facts: CardFacts) -> str:
     lora = facts.kind != "full"
     values = {
-        "base_model": _model_and_revision(facts.base_model)[0],
+        "base_model": model_and_revision(facts.base_model)[0],
         "base_model_relation": "adapter" if lora else "finetune",
         "library_name": "peft" if lora else "transformers",
         "license": facts.license,
@@ -182,7 +136,7 @@ def _summary(facts: CardFacts) -> str:
     what = {"lora": "A LoRA adapter for", "qlora": "A QLoRA adapter for"}.get(
         facts.kind, "All weights of a fine-tuned"
     )
-    made = f"{what} `{_model_and_revision(facts.base_model)[0]}`, trained with {facts.method} by Axolotl."
+    made = f"{what} `{model_and_revision(facts.base_model)[0]}`, trained with {facts.method} by Axolotl."
     return f"{facts.description.strip()}\n\n{made}" if facts.description else made
 
 
@@ -204,7 +158,7 @@ def _python_lines(facts: CardFacts) -> list[str]:
             'model = AutoModelForCausalLM.from_pretrained("adapter")',
             'tokenizer = AutoTokenizer.from_pretrained("adapter")',
         ]
-    model, revision = _model_and_revision(facts.base_model)
+    model, revision = model_and_revision(facts.base_model)
     named = json.dumps(model) + (f", revision={json.dumps(revision)}" if revision else "")
     return [
         "from peft import PeftModel",
@@ -217,24 +171,11 @@ def _python_lines(facts: CardFacts) -> list[str]:
 
 
 def _vllm(facts: CardFacts) -> list[str]:
-    if facts.kind == "full" or facts.adapter_config is None:
-        return [
-            "With vLLM:",
-            _code("sh", f"vllm serve ./adapter --served-model-name {shlex.quote(facts.name)}"),
-        ]
-    if notes := serving_notes(facts.adapter_config):
-        return ["**vLLM cannot serve this adapter as it is.**", _list([*notes, _MERGE])]
-    model, revision = _model_and_revision(facts.base_model)
-    module = json.dumps({"name": facts.name, "path": "./adapter", "base_model_name": model})
-    enough = (rank for rank in VLLM_RANKS if rank >= max_rank(facts.adapter_config))
-    rank = max(next(enough), VLLM_DEFAULT_RANK)
-    pinned = f" --revision {shlex.quote(revision)}" if revision else ""
-    command = _code(
-        "sh",
-        f"vllm serve {shlex.quote(model)}{pinned} --enable-lora --max-lora-rank {rank} \\",
-        f"  --lora-modules {shlex.quote(module)}",
-    )
-    return ["With vLLM:", command]
+    config = None if facts.kind == "full" else facts.adapter_config
+    if config is not None and (notes := serving_notes(config)):
+        return ["**vLLM cannot serve this adapter as it is.**", _list([*notes, MERGE])]
+    model, revision = model_and_revision(facts.base_model)
+    return ["With vLLM:", _code("sh", *vllm_command(facts.name, model, revision, config, "./adapter"))]
 
 
 def _training_rows(facts: CardFacts) -> list[tuple[str, str]]:
@@ -263,19 +204,11 @@ def _evaluation(facts: CardFacts) -> list[str]:
 
 
 def _provenance_rows(facts: CardFacts) -> list[tuple[str, str]]:
-    model, revision = _model_and_revision(facts.base_model)
+    model, revision = model_and_revision(facts.base_model)
     base_model = f"{model}@{revision}" if revision else model
     rows = [("run", f"`{facts.run_id}`"), ("base model", f"`{base_model}`")]
     rows += [(f"{name} digest", f"`{digest}`") for name, digest in facts.digests.items() if digest]
     return rows + [(name, str(version)) for name, version in facts.versions.items() if version]
-
-
-def _model_and_revision(base_model: str) -> tuple[str, str | None]:
-    """A hub id and its revision; of a model folder the last name only, as paths say nothing elsewhere."""
-    if re.match(r"^(/|\.|~|[a-z0-9]+://)", base_model):
-        return base_model.rstrip("/").rpartition("/")[2] or base_model, None
-    model, _, revision = base_model.partition("@")
-    return model, revision or None
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 from orchestrator import mlflow_client
 from orchestrator.contract import File, content_digest, hash_file
-from orchestrator.errors import RegistryError
+from orchestrator.errors import NotFoundError, RegistryError
 from orchestrator.mlflow_client import Artifacts
 from orchestrator.registries import Package, Published, RegistryAway, allowed_files
 
@@ -136,6 +137,76 @@ class MlflowRegistry:
         server, model = mlflow_client.public_uri(self.uri), quote(self.model, safe="")
         page = f"{server}/#/models/{model}/versions/{version}"
         return Published("mlflow", f"models:/{self.model}/{version}", version, page, digest)
+
+
+@dataclass(frozen=True)
+class FetchedVersion:
+    """A published version as it arrived: what it is called, and the digest of the adapter in it."""
+
+    reference: str
+    digest: str
+    files: Sequence[File]
+
+
+def parse_reference(reference: str) -> tuple[str, str, bool]:
+    """Model, version or alias, and whether it is an alias, of `models:/name/3` or `models:/name@alias`.
+
+    Raises:
+        NotFoundError: it is neither.
+    """
+    match = re.fullmatch(r"models:/(?P<model>[^/@]+)(?P<mark>[/@])(?P<which>[^/@]+)", reference)
+    if match is None or (match["mark"] == "/" and not match["which"].isdigit()):
+        hint = "such as models:/support-triage@candidate or models:/support-triage/3"
+        raise NotFoundError(f"{reference} names no version of a registered model", hint=hint)
+    return match["model"], match["which"], match["mark"] == "@"
+
+
+def fetch_version(uri: str, reference: str, folder: Path) -> FetchedVersion:
+    """Fetch a version that `push` made into `folder`, every file compared with its receipt.
+
+    Raises:
+        RegistryAway: the server cannot be reached.
+        NotFoundError: there is no such version.
+        RegistryError: axo did not publish it, or it is not whole.
+    """
+    model, which, is_alias = parse_reference(reference)
+    uri = mlflow_client.checked_uri(uri, RegistryError)
+    with mlflow_client.translated(uri, away=RegistryAway, refused=RegistryError):
+        client = mlflow_client.open_client(uri)
+        version = _named_version(client, model, which, is_alias)
+        named = f"models:/{model}/{version.version}"
+        if PACKAGE_TAG not in version.tags:
+            raise RegistryError(f"{named} was not published by axo", hint="fetch it with MLflow's own client")
+        artifacts = mlflow_client.open_artifacts(uri, version.run_id)
+        prefix = version.source.removeprefix(f"runs:/{version.run_id}/")
+        files = _read_receipt(artifacts, prefix)
+        if content_digest(files) != version.tags[PACKAGE_TAG]:
+            raise RegistryError(f"the receipt of {named} is not the one it was published with")
+        for file in files:
+            _fetch_file(artifacts, prefix, file, folder)
+    return FetchedVersion(named, version.tags[DIGEST_TAG], files)
+
+
+def _named_version(client: MlflowClient, model: str, which: str, is_alias: bool) -> ModelVersion:
+    find = client.get_model_version_by_alias if is_alias else client.get_model_version
+    try:
+        return find(model, which)
+    except Exception as error:
+        missing = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter for an alias
+        if not any(mlflow_client.was_refused_as(error, code) for code in missing):
+            raise
+        named = f"{'alias' if is_alias else 'version'} {which!r}"
+        raise NotFoundError(f"MLflow has no {named} of a model {model!r}") from error
+
+
+def _fetch_file(artifacts: Artifacts, prefix: str, file: File, folder: Path) -> None:
+    """One file of a version, under `folder` and nowhere else."""
+    target = (folder / file.path).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise RegistryError(f"the receipt names a file outside its folder: {file.path}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if _fetched(artifacts, f"{prefix}/{file.path}", target, file.size) != (file.size, file.sha256):
+        raise RegistryError(f"{file.path} has other content than was published")
 
 
 def _put(artifacts: Artifacts, file: Path, path: str) -> None:

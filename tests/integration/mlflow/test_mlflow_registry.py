@@ -14,9 +14,11 @@ import pytest
 
 from orchestrator import mlflow_client
 from orchestrator.contract import content_digest, hash_file
-from orchestrator.errors import RegistryError
+from orchestrator.controller.pull import pull_version
+from orchestrator.errors import NotFoundError, RegistryError
 from orchestrator.registries import FileNotAllowed, Package
-from orchestrator.registries.mlflow import MlflowRegistry
+from orchestrator.registries.mlflow import MlflowRegistry, fetch_version
+from orchestrator.settings import Settings
 from orchestrator.tracking import Tracker
 
 CARD = "---\nlicense: apache-2.0\n---\n\n# Triage\n\nRoutes tickets.\n"
@@ -78,6 +80,40 @@ def fetch(reference: str, uri: str, target: Path) -> str:
 def published_folder(mlflow_folder: Path, mlflow_run: str) -> Path:
     (found,) = (mlflow_folder / "artifacts").glob(f"*/{mlflow_run}/artifacts/adapter/*")
     return found
+
+
+@pytest.mark.parametrize("which", ["@candidate", "/1"])
+def test_a_version_is_pulled_whole_and_compared_with_its_receipt(
+    registry: MlflowRegistry, package: Package, tmp_path: Path, which: str
+) -> None:
+    registry.push(package)
+    settings = Settings.from_environment({"AXO_HOME": str(tmp_path / "home"), "AXO_MLFLOW_URI": registry.uri})
+    pulled = pull_version(settings, f"models:/{registry.model}{which}", tmp_path / "pulled")
+    assert (pulled.reference, pulled.digest) == (f"models:/{registry.model}/1", package.digest)
+    for name, content in FILES.items():
+        assert (tmp_path / "pulled" / name).read_bytes() == content
+    assert "--max-lora-rank 16" in pulled.command[0]
+
+
+def test_a_version_whose_bytes_are_others_is_not_pulled(
+    registry: MlflowRegistry, package: Package, mlflow_folder: Path, tmp_path: Path
+) -> None:
+    registry.push(package)
+    file = published_folder(mlflow_folder, registry.mlflow_run) / "adapter_model.safetensors"
+    file.write_bytes(b"other")
+    settings = Settings.from_environment({"AXO_HOME": str(tmp_path / "home"), "AXO_MLFLOW_URI": registry.uri})
+    with pytest.raises(RegistryError, match="other content than was published"):
+        pull_version(settings, f"models:/{registry.model}/1", tmp_path / "pulled")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "package"]
+
+
+@pytest.mark.parametrize("which", ["@gone", "/7"])
+def test_a_version_that_is_not_there_is_not_found(
+    registry: MlflowRegistry, package: Package, tmp_path: Path, which: str
+) -> None:
+    registry.push(package)
+    with pytest.raises(NotFoundError, match="MLflow has no"):
+        fetch_version(registry.uri, f"models:/{registry.model}{which}", tmp_path)
 
 
 def test_a_published_adapter_can_be_fetched_by_its_alias(

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from orchestrator.contract import File
-from orchestrator.registries.card import CardFacts, Score, provenance, render_card, serving_notes
+from orchestrator.registries.card import CardFacts, Score, provenance, render_card
+from orchestrator.registries.serving import serving_notes
 
 LORA = {"r": 32, "lora_alpha": 64, "lora_dropout": 0.05, "bias": "none", "init_lora_weights": True}
 FACTS = CardFacts(
