@@ -16,7 +16,7 @@ from typing import Literal
 
 import polars as pl
 
-from orchestrator.data.template_filters import WHITESPACE
+from orchestrator.data.template_values import WHITESPACE
 
 MESSAGES = "messages"
 UNKNOWN_ROLES = "unknown roles"

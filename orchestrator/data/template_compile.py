@@ -14,12 +14,13 @@ from jinja2.parser import Parser
 
 from orchestrator.data.template_faults import columns_there_are, outside, unknown_filter
 from orchestrator.data.template_filters import FILTERS, field, item, part
+from orchestrator.data.template_numbers import arithmetic, negative
 from orchestrator.data.template_reference import pairs
+from orchestrator.data.template_texts import method
 from orchestrator.data.template_values import (
     Refusal,
     Value,
     any_of,
-    arithmetic,
     blank,
     choose,
     column,
@@ -42,7 +43,14 @@ ROW = "row"
 LARGEST = 300_000
 TOO_LARGE = "this expression grows too large for the compiled core"
 
-ARITHMETIC = {nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.FloorDiv: "//", nodes.Mod: "%"}
+ARITHMETIC = {
+    nodes.Add: "+",
+    nodes.Sub: "-",
+    nodes.Mul: "*",
+    nodes.Div: "/",
+    nodes.FloorDiv: "//",
+    nodes.Mod: "%",
+}
 
 
 @dataclass(frozen=True)
@@ -251,6 +259,8 @@ class Walk:
 
     def _name(self, node: nodes.Name) -> Value:
         if node.name not in self.names:
+            if node.name not in self.schema and node.name in SYNTAX.globals:
+                raise outside(nodes.Call())
             return self._column(node.name)
         held = self.names[node.name]
         if held is None:
@@ -384,7 +394,17 @@ class Walk:
         if isinstance(node.node, nodes.Const) and type(node.node.value) in (int, float):
             return written(-node.node.value)
         (value,) = self._values([node.node])
-        return arithmetic("-", written(0), value)
+        return negative(value)
+
+    def _call(self, node: nodes.Call) -> Value:
+        """A method of a text; any other call lies outside."""
+        called = node.node
+        if not isinstance(called, nodes.Getattr) or node.kwargs or node.dyn_args or node.dyn_kwargs:
+            raise outside(node)
+        value, *arguments = self._values([called.node, *node.args])
+        if value.kind not in ("text", "missing"):
+            raise outside(node)
+        return method(value, called.attr, arguments)
 
     _visits: ClassVar[dict[type[nodes.Node], Callable[[Walk, Any], Value]]] = {
         nodes.Const: _const,
@@ -400,6 +420,7 @@ class Walk:
         nodes.CondExpr: _inline_if,
         nodes.Concat: _concat,
         nodes.Neg: _negative,
+        nodes.Call: _call,
         **dict.fromkeys(ARITHMETIC, _arithmetic),
     }
 

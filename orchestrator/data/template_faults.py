@@ -25,7 +25,6 @@ OUTSIDE: dict[type[nodes.Node], tuple[str, str]] = {
     nodes.List: ("a list made in the template", "use a list after `in`, or write the texts one by one"),
     nodes.Tuple: ("a tuple made in the template", "use it after `in`, or write the texts one by one"),
     nodes.Dict: ("a dictionary made in the template", "use {% if %} and {% elif %}"),
-    nodes.Div: ("division with `/`", "use `//` for whole numbers"),
     nodes.Pow: ("a power", "multiply with `*`"),
     nodes.Slice: ("a slice here", "slice a list or a text: `text[0:100]`"),
 }

@@ -8,10 +8,14 @@ from functools import cache
 
 import polars as pl
 
+from orchestrator.data import template_numbers as numbers
+from orchestrator.data import template_texts as texts
 from orchestrator.data.template_faults import unknown_field
 from orchestrator.data.template_json import json_text
 from orchestrator.data.template_values import (
+    WHITESPACE,
     Refusal,
+    Scalar,
     Value,
     called,
     choose,
@@ -25,8 +29,6 @@ from orchestrator.data.template_values import (
     written,
 )
 
-# str.isspace() of Python; Polars' own default set is another one.
-WHITESPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 TEXT = pl.String()
 INTEGER = pl.Int64()
 
@@ -216,27 +218,22 @@ def _tojson(value: Value, given: Given) -> Value:
     return replace(derive("text", json_text(value), TEXT, value), blank=blank)
 
 
+def _indent(value: Value, given: Given) -> Value:
+    width = _literal(given, "width", 4)
+    space = width if isinstance(width, str) else " " * _literal_integer(given, "width", 4)
+    first, blank = (_literal_boolean(given, name, False) for name in ("first", "blank"))
+    return texts.indent(value, space, first=first, blank=blank)
+
+
 def _int(value: Value, given: Given) -> Value:
-    default = _literal_integer(given, "default", 0)
-    if value.kind == "missing":
-        return written(default)
-    _need(value, "int", "integer", "float", "boolean")
-    if value.kind != "float":
-        whole = value.expr.cast(pl.Int64) if value.kind == "boolean" else value.expr
-        dtype = INTEGER if value.kind == "boolean" else value.dtype
-        return derive("integer", whole.fill_null(default), dtype, value)
-    odd = value.expr.is_finite().not_().fill_null(True)
-    whole = pl.when(odd).then(pl.lit(default, INTEGER)).otherwise(value.expr.cast(pl.Int64, strict=False))
-    return derive("integer", whole, INTEGER, value, nullable=True)
+    return numbers.to_integer(value, _literal_integer(given, "default", 0))
 
 
-def _round(value: Value, given: Given) -> Value:
-    if value.kind == "missing" or value.kind == "integer":
-        return value
-    _need(value, "round", "float")
-    return derive(
-        "float", value.expr.round(0, mode="half_to_even"), value.dtype, value, nullable=value.nullable
-    )
+def _float(value: Value, given: Given) -> Value:
+    default = _literal(given, "default", 0.0)
+    if isinstance(default, str | bool | None):
+        raise Refusal("`default` must be a number", "write it as a number")
+    return numbers.to_float(value, float(default))
 
 
 def _need(value: Value, name: str, *kinds: str) -> None:
@@ -268,7 +265,7 @@ def _literal_boolean(given: Given, name: str, default: bool) -> bool:
     raise Refusal(f"`{name}` must be true or false", f"write {name} as true or false")
 
 
-def _literal(given: Given, name: str, default: str | int | bool) -> object:
+def _literal(given: Given, name: str, default: Scalar) -> Scalar:
     if name not in given:
         return default
     if not given[name].known:
@@ -277,21 +274,26 @@ def _literal(given: Given, name: str, default: str | int | bool) -> object:
 
 
 FILTERS: dict[str, Filter] = {
+    "abs": Filter(lambda value, given: numbers.absolute(value)),
     "capitalize": Filter(_capitalize),
     "count": Filter(_length),
     "d": Filter(_default, ("default_value", "boolean")),
     "default": Filter(_default, ("default_value", "boolean")),
     "first": Filter(_first),
+    "float": Filter(_float, ("default",)),
+    "indent": Filter(_indent, ("width", "first", "blank")),
     "int": Filter(_int, ("default",)),
     "join": Filter(_join, ("d", "attribute")),
     "last": Filter(_last),
     "length": Filter(_length),
     "lower": Filter(_lower),
     "replace": Filter(_replace, ("old", "new", "count")),
-    "round": Filter(_round),
+    "round": Filter(lambda value, given: numbers.rounded(value)),
     "string": Filter(_string),
+    "title": Filter(lambda value, given: texts.title(value)),
     "tojson": Filter(_tojson),
     "trim": Filter(_trim, ("chars",)),
     "truncate": Filter(_truncate, ("length", "killwords", "end", "leeway")),
     "upper": Filter(_upper),
+    "wordcount": Filter(lambda value, given: texts.wordcount(value)),
 }

@@ -6,7 +6,16 @@ import json
 
 import polars as pl
 
-from orchestrator.data.template_values import Refusal, Value, called, inner_type, instance, text, typed
+from orchestrator.data.template_values import (
+    Refusal,
+    Value,
+    called,
+    float_text,
+    inner_type,
+    instance,
+    text,
+    typed,
+)
 
 # Everything that json.dumps writes differently when told to keep non-ASCII characters.
 ESCAPES = {chr(code): json.dumps(chr(code))[1:-1] for code in (*range(0x20), ord('"'), ord("\\"))}
@@ -31,7 +40,7 @@ def _present(value: Value) -> pl.Expr:
     if value.kind == "boolean":
         return pl.when(value.expr).then(pl.lit("true")).when(value.expr.not_()).then(pl.lit("false"))
     if value.kind == "float":
-        return _float(value.expr)
+        return float_text(value.expr, "NaN", "Infinity")
     if value.kind == "list":
         return _list(value)
     if value.kind == "struct":
@@ -41,18 +50,6 @@ def _present(value: Value) -> pl.Expr:
 
 def _quoted(expr: pl.Expr) -> pl.Expr:
     return _around('"', expr.str.replace_many(ESCAPES), '"')
-
-
-def _float(expr: pl.Expr) -> pl.Expr:
-    """Polars writes the same shortest digits as Python, but small numbers and exponents in another style."""
-    digits = expr.cast(pl.String)
-    small = digits.str.replace(r"^(-?)0\.0000([1-9])(\d*)$", "${1}${2}.${3}e-05").str.replace(
-        ".e-05", "e-05", literal=True
-    )
-    finite = small.str.replace(r"e-(\d)$", "e-0${1}")
-    named = pl.when(expr > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity"))
-    odd = pl.when(expr.is_nan()).then(pl.lit("NaN")).otherwise(named)
-    return pl.when(expr.is_finite()).then(finite).when(expr.is_not_null()).then(odd)
 
 
 def _list(value: Value) -> pl.Expr:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from jinja2 import ChainableUndefined, Environment, nodes, pass_environment
-from jinja2.filters import do_int, do_round, make_attrgetter
+from jinja2.filters import do_float, do_indent, do_int, do_round, make_attrgetter
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+# What `int` and `float` read in a text, once it is trimmed.
+INTEGER_TEXT = r"^[+-]?[0-9]+$"
+FLOAT_TEXT = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 class Missing(ChainableUndefined):
@@ -56,7 +62,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.empty = False
         # Data must come out the same each time.
         del self.globals["lipsum"], self.filters["random"]
-        self.filters.update(tojson=_tojson, int=_int, round=_round, join=_join, string=printed)
+        self.filters.update(FILTERS)
         self.tests.update({"in": _is_in, "none": _is_none, "defined": _is_defined, "undefined": _is_none})
 
     def _printed(self, value: object) -> str:
@@ -89,6 +95,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Arithmetic that is missing where a side is, where the divisor is 0, or beyond 64 bits."""
         if isinstance(left, Missing) or isinstance(right, Missing):
             return Missing()
+        if operator == "/" and isinstance(left, int) and isinstance(right, int):
+            left, right = float(left), float(right)
         try:
             return _within_64_bits(super().call_binop(context, operator, left, right))
         except ZeroDivisionError:
@@ -246,11 +254,44 @@ def _null(value: object) -> None:
 
 
 def _int(value: Any, default: int = 0, base: int = 10) -> Any:
+    if isinstance(value, str) and base == 10:
+        text = value.strip()
+        if re.match(INTEGER_TEXT, text):
+            return _within_64_bits(int(text))
+        value = _float(text, math.nan)
     try:
         return default if _is_none(value) else _within_64_bits(do_int(value, default, base))
     except OverflowError:
         return default
 
 
+def _float(value: Any, default: float = 0.0) -> float:
+    if not isinstance(value, str):
+        return float(default) if _is_none(value) else do_float(value, float(default))
+    text = value.strip()
+    found = float(text) if re.match(FLOAT_TEXT, text) else math.inf
+    return found if math.isfinite(found) else float(default)
+
+
+def _abs(value: Any) -> Any:
+    return value if _is_none(value) else _within_64_bits(abs(value))
+
+
+def _indent(value: object, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    return do_indent(printed(value), width, first, blank)
+
+
 def _round(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> Any:
     return value if _is_none(value) else do_round(value, precision, method)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "abs": _abs,
+    "float": _float,
+    "indent": _indent,
+    "int": _int,
+    "join": _join,
+    "round": _round,
+    "string": printed,
+    "tojson": _tojson,
+}

@@ -20,6 +20,8 @@ Kind = Literal[
 Scalar = str | int | float | bool | None
 
 NUMBERS = ("integer", "float", "boolean")
+# str.isspace() of Python; Polars' own default set is another one.
+WHITESPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 EXACT_IN_FLOAT = 2**53
 TYPES_OF_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 WIDE_INTEGERS = (pl.UInt64, pl.Int128, pl.UInt128)
@@ -173,12 +175,25 @@ def text(value: Value) -> pl.Expr:
         whole = expr.dt.microsecond() == 0
         seconds = expr.dt.strftime("%Y-%m-%d %H:%M:%S")
         return pl.when(whole).then(seconds).otherwise(expr.dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
+    if value.kind == "float":
+        return float_text(expr, "nan", "inf")
     fixes = {
-        "float": "use `| tojson`, or `| round | int`",
         "list": "use `| join(', ')` or `| tojson`",
         "struct": "print one of its fields, or use `| tojson`",
     }
     raise Refusal(f"{called(value.kind)} cannot be printed as it is", fixes[value.kind])
+
+
+def float_text(expr: pl.Expr, nan: str, infinity: str) -> pl.Expr:
+    """A float as Python writes it, which knows the same shortest digits as Polars, but other exponents."""
+    digits = expr.cast(pl.String)
+    small = digits.str.replace(r"^(-?)0\.0000([1-9])(\d*)$", "${1}${2}.${3}e-05").str.replace(
+        ".e-05", "e-05", literal=True
+    )
+    finite = small.str.replace(r"e-(\d)$", "e-0${1}")
+    named = pl.when(expr > 0).then(pl.lit(infinity)).otherwise(pl.lit(f"-{infinity}"))
+    odd = pl.when(expr.is_nan()).then(pl.lit(nan)).otherwise(named)
+    return pl.when(expr.is_finite()).then(finite).when(expr.is_not_null()).then(odd)
 
 
 def full_text(value: Value) -> pl.Expr:
@@ -271,7 +286,7 @@ def equal(left: Value, right: Value) -> pl.Expr:
     if "missing" in (left.kind, right.kind):
         other = right if left.kind == "missing" else left
         return defined(other).not_() if other.kind != "missing" else pl.lit(True)
-    first, second = _comparable(left, right, ordered=False)
+    first, second = _comparable(left, right)
     same = first.eq_missing(second) if left.nullable or right.nullable else first == second
     if "float" in (left.kind, right.kind):
         return same & first.cast(pl.Float64).is_nan().fill_null(False).not_()
@@ -279,10 +294,10 @@ def equal(left: Value, right: Value) -> pl.Expr:
 
 
 def ordered(operator: Literal["lt", "lteq", "gt", "gteq"], left: Value, right: Value) -> pl.Expr:
-    """A numeric (or date) comparison: false where a side is missing or not a number; never null."""
+    """A comparison of numbers, dates or text: false where a side is missing or no number; never null."""
     if "missing" in (left.kind, right.kind):
         return pl.lit(False)
-    first, second = _comparable(left, right, ordered=True)
+    first, second = _comparable(left, right)
     holds = {
         "lt": first < second,
         "lteq": first <= second,
@@ -294,14 +309,12 @@ def ordered(operator: Literal["lt", "lteq", "gt", "gteq"], left: Value, right: V
     return holds.fill_null(False) if left.nullable or right.nullable else holds
 
 
-def _comparable(left: Value, right: Value, *, ordered: bool) -> tuple[pl.Expr, pl.Expr]:
+def _comparable(left: Value, right: Value) -> tuple[pl.Expr, pl.Expr]:
     kinds = {left.kind, right.kind}
     if kinds <= set(NUMBERS):
         return _numbers(left, right)
-    if len(kinds) == 1 and (kinds <= {"date", "datetime"} or (kinds == {"text"} and not ordered)):
+    if len(kinds) == 1 and kinds <= {"text", "date", "datetime"}:
         return left.expr, right.expr
-    if kinds == {"text"}:
-        raise Refusal("text has no order here", "compare numbers, or test with == and `in`", outside=True)
     raise Refusal(
         f"{called(left.kind)} cannot be compared with {called(right.kind)}",
         "compare values of the same kind (see `| string`)",
@@ -327,7 +340,9 @@ def _stay_exact(left: Value, right: Value) -> None:
     if any(value.known and abs(float(value.literal or 0)) < EXACT_IN_FLOAT for value in (left, right)):
         return
     raise Refusal(
-        "an integer column and a float column do not compare exactly", "give both one type in the source"
+        "an integer and a float that are compared exactly",
+        "give both one type, as with `| float`",
+        outside=True,
     )
 
 
@@ -365,23 +380,3 @@ def _listed(item: Value, container: Value) -> pl.Expr:
             "look for a value of the list's own kind",
         )
     return container.expr.list.contains(item.expr, nulls_equal=True)
-
-
-def arithmetic(operator: Literal["+", "-", "*", "//", "%"], left: Value, right: Value) -> Value:
-    """Integer arithmetic as in Python; missing where a side is, for a division by 0, and over 64 bits."""
-    for side in (left, right):
-        if side.kind not in ("integer", "missing") or isinstance(side.dtype, pl.Int128):
-            fix = "join text with `~`" if side.kind == "text" else "use whole numbers of 64 bits"
-            raise Refusal(f"`{operator}` does not take {called(side.kind)} here", fix, outside=True)
-    if "missing" in (left.kind, right.kind):
-        return written(None)
-    # 128 bits hold every result of two 64-bit numbers; the cast back finds those that do not fit.
-    first, second = (side.expr.cast(pl.Int128) for side in (left, right))
-    exact = {
-        "+": first + second,
-        "-": first - second,
-        "*": first * second,
-        "//": first // second,
-        "%": first % second,
-    }[operator]
-    return derive("integer", exact.cast(pl.Int64, strict=False), pl.Int64(), left, right, nullable=True)

@@ -114,6 +114,12 @@ def faults(source: str) -> TemplateFault:
         ("{{ n // m }} {{ n % m }} {{ n * m - 1 }} {{ -n + 3 }}", "-4 1 -15 10", "   "),
         ("[{{ n // 0 }}{{ n % 0 }}{{ 9223372036854775807 + n * -1 }}]", "[]", "[]"),
         ("{{ 7 // -2 }} {{ -7 % 3 }} {{ 7 % -3 }}", "-4 2 -2", "-4 2 -2"),
+        ("{{ f }} {{ f * 4 - n }} {{ n / m }} {{ n / 0 }} {{ -f }} {{ f + n }}", "2.5 17.0 -3.5  -2.5 -4.5", "     "),
+        ("{{ s + t[:3] }} {{ s.strip() < t }} {{ t >= 'foo' }} {{ 'a' < 'B' }}", "\u3000 Hé llo\tİß Σας\x1f foo True True False", " False False False"),
+        ("{{ 'ab_c-de (f)ß' | title }} {{ 'a b-c_d é' | wordcount }} {{ -n | abs }}{{ f | abs }}", "Ab_c-De (F)ß 4 72.5", "Ab_c-De (F)ß 4 "),
+        ("{{ 'a\nb\n\nc' | indent }}|{{ 'a\n\nb\n' | indent('$1', true, true) }}", "a\n    b\n\n    c|$1a\n$1\n$1b\n$1", "a\n    b\n\n    c|$1a\n$1\n$1b\n$1"),
+        ("{{ ' +42 ' | int }} {{ '4.9e1' | int }} {{ '0x' | int(7) }} {{ '99999999999999999999' | int }} {{ 'nan' | float(2) }} {{ '.5' | float }} {{ n | float }}", "42 49 7  2.0 0.5 -7.0", "42 49 7  2.0 0.5 0.0"),
+        ("{{ t.upper() }} {{ t.startswith('foo') }} {{ t.endswith('x') }} {{ t.replace('o', '$0') }} {{ s.strip().lower() }}{{ t.lstrip('of') }}{{ t.rstrip() }}", "FOO BAR BAZ QUX True True f$0$0 bar baz qux hé llo\ti̇ß σας bar baz quxfoo bar baz qux", "    "),
         ("{{ f | int }} {{ f | round | int }} {{ b | int }} {{ n | int(9) }}", "2 2 1 -7", "0 0 0 9"),
         ("{{ f | tojson }} {{ n | tojson }} {{ b | tojson }} {{ s | tojson }}", '2.5 -7 true "\u3000 Hé llo\\tİß Σας\\u001f "', "null null null null"),
         ("{{ deep | tojson }}", '{"a": "x", "items": 5, "inner": {"z": null, "words": ["u", "v"]}, "f": 0.5}', "null"),
@@ -200,7 +206,7 @@ def test_conditions(source: str, holds: list[bool]) -> None:
 
 
 def test_all_faults_are_told_at_once_with_their_places() -> None:
-    error = faults("{{ tag }} {{ s + 'x' }}\n{{ s | uper }}\n{% for x in tags %}{% endfor %}{{ deep.aa }}")
+    error = faults("{{ tag }} {{ s + 1 }}\n{{ s | uper }}\n{% for x in tags %}{% endfor %}{{ deep.aa }}")
     told = [(fault.line, fault.column, fault.what) for fault in error.faults]
     assert told == [
         (1, 4, "there is no column 'tag'"),
@@ -221,12 +227,15 @@ def test_all_faults_are_told_at_once_with_their_places() -> None:
     [
         ("{% macro m() %}{% endmacro %}", "{% macro %}"),
         ("{{ range(3) }}", "a call"),
-        ("{{ s.upper() }}", "a call"),
+        ("{{ s.split(',') }}", "`.split(..)`"),
+        ("{{ s.strip(t) }}", "`.strip(..)`"),
+        ("{{ dict.fromkeys('ab') }}", "a call"),
         ("{{ s | wordwrap }}", "`wordwrap`"),
-        ("{{ s | title }}", "`title`"),
         ("{{ s is string }}", "is string"),
-        ("{{ s < 'a' }}", "text has no order"),
-        ("{{ n / 2 }}", "division"),
+        ("{{ s * 2 }}", "`*` does not take text"),
+        ("{{ s % n }}", "`%` does not take text"),
+        ("{{ f // 2 }}", "`//` of floats"),
+        ("{{ n == f }}", "compared exactly"),
         ("{{ [n] | join }}", "a list made in the template"),
         ("{{ s[::2] }}", "step"),
         ("{{ s | truncate(n) }}", "`length` depends on the row"),
@@ -248,11 +257,11 @@ def test_what_only_jinja_runs_is_marked_as_outside(source: str, what: str) -> No
     [
         ("{{ s", "unexpected end"),
         ("{% if b %}", "Unexpected end"),
-        ("{{ f }}", "a float cannot be printed"),
+        ("{{ s + 1 }}", "`+` does not take text here"),
+        ("{{ tags | abs }}", "`abs` does not take a list"),
         ("{{ tags }}", "a list cannot be printed"),
         ("{{ 'x' ~ deep }}", "a struct cannot be printed"),
         ("{{ n == 'x' }}", "cannot be compared"),
-        ("{{ n == f }}", "do not compare exactly"),
         ("{{ 1 in tags }}", "cannot look for an integer"),
         ("{{ day | tojson }}", "has no JSON form"),
         ("{{ 99999999999999999999 }}", "64 bits"),
@@ -344,7 +353,7 @@ def test_nan_compares_like_python() -> None:
 
 
 NASTY = ["a", "b", "B", " ", "\t", "\n", "\r", "\x00", "\x1f", "\x85", "\xa0", "\u2028", "\u3000", "\u200b", "ß", "İ", "ı", "Σ",
-         "ς", "é", "e\u0301", "ﬁ", "ǆ", "𝔘", "👩\u200d🚀", '"', "\\", "/", "<", "&", "'", "$1", "{{", "%", "0", "-"]  # fmt: skip
+         "ς", "é", "e\u0301", "ﬁ", "ǆ", "𝔘", "👩\u200d🚀", '"', "\\", "/", "<", "&", "'", "$1", "{{", "%", "0", "-", "12", ".", "e3", "_", "("]  # fmt: skip
 TEXT = st.lists(st.sampled_from(NASTY), max_size=9).map("".join)
 INTEGERS = st.one_of(st.integers(-5, 5), st.sampled_from([2**63 - 1, -(2**63), 2**53 + 1, -1000]))
 FLOATS = st.one_of(st.sampled_from([0.0, -0.0, 0.5, 2.5, 1e-7, 1e22]), st.floats())
@@ -425,6 +434,10 @@ class Writer:
         return "(" + self.one(
             *TEXT_FIELDS,
             lambda: f"{self.any(deeper)} | {self.one('trim', 'lower', 'upper', 'string', 'capitalize')}",
+            lambda: f"{self.any(deeper)} | {self.one('title', 'indent', 'indent(2, true, true)')}",
+            lambda: f"{self.text(deeper)} + {self.text(deeper)}",
+            lambda: f"({self.text(deeper)}).{self.one('strip', 'lstrip', 'rstrip')}({self.one('', *LITERALS[1:])})",
+            lambda: f"({self.text(deeper)})." + self.one("upper()", "lower()", "replace('a', '$0')"),
             lambda: f"{self.text(deeper)} | trim({self.one(*LITERALS)})",
             lambda: f"{self.any(deeper)} | replace({self.one(*LITERALS[1:])}, {self.text(deeper)})",
             lambda: f"{self.text(deeper)} | replace('a', '$0', {self.number()})",
@@ -451,9 +464,25 @@ class Writer:
             lambda: f"{self.integer(deeper)} {self.one('+', '-', '*', '//', '%')} {self.integer(deeper)}",
             lambda: f"-{self.integer(deeper)}",
             lambda: f"{self.one(lambda: self.text(deeper), lambda: self.list(deeper))} | {self.one('length', 'count')}",
-            lambda: f"{self.one('f', 'deep.f', 'b', 'f | round')} | int({self.number()})",
+            lambda: f"{self.one(lambda: self.float(deeper), lambda: self.text(deeper), 'b')} | int({self.number()})",
+            lambda: f"{self.any(deeper)} | wordcount",
+            lambda: f"{self.integer(deeper)} | abs",
             lambda: f"nums | {self.one('first', 'last')}",
             lambda: self.choice(self.integer, deeper),
+        ) + ")"  # fmt: skip
+
+    def float(self, depth: int) -> str:
+        if depth <= 0:
+            return self.one("f", "deep.f", "turns[0].score", "0.5", "-1e300")
+        deeper = depth - 1
+        return "(" + self.one(
+            "f",
+            lambda: f"{self.float(deeper)} {self.one('+', '-', '*', '/')} {self.one(lambda: self.float(deeper), lambda: self.integer(deeper))}",
+            lambda: f"{self.integer(deeper)} / {self.integer(deeper)}",
+            lambda: f"{self.one(lambda: self.text(deeper), lambda: self.integer(deeper), 'b')} | float{self.one('', '(2)', '(0.5)')}",
+            lambda: f"{self.float(deeper)} | {self.one('abs', 'round')}",
+            lambda: f"-{self.float(deeper)}",
+            lambda: self.choice(self.float, deeper),
         ) + ")"  # fmt: skip
 
     def choice(self, kind: Any, depth: int) -> str:
@@ -476,6 +505,7 @@ class Writer:
         return self.one(
             lambda: self.text(depth),
             lambda: self.integer(depth),
+            lambda: self.float(depth),
             "big",
             "b",
             "day",
@@ -496,7 +526,9 @@ class Writer:
             lambda: f"{self.integer(deeper)} {self.order()} {self.integer(deeper)}",
             lambda: f"{self.integer(deeper)} {self.order()} {self.integer(0)} {self.order()} {self.integer(0)}",
             lambda: f"{self.one('f', 'deep.f', 'big', 'm')} {self.order()} {self.one('1', '0.5', '0', '-3')}",
-            lambda: f"{self.one('f', 'deep.f')} {self.order()} {self.one('f', 'deep.f', 'b')}",
+            lambda: f"{self.float(deeper)} {self.order()} {self.one(lambda: self.float(deeper), 'b')}",
+            lambda: f"{self.text(deeper)} {self.order()} {self.text(deeper)}",
+            lambda: f"({self.text(deeper)}).{self.one('startswith', 'endswith')}({self.one(*LITERALS)})",
             lambda: f"day {self.order()} day",
             lambda: f"b {self.order()} {self.one('b', '1', 'm')}",
             lambda: f"{self.text(deeper)} {self.membership()} {self.one(lambda: self.text(deeper), lambda: self.texts(deeper))}",
