@@ -24,7 +24,9 @@ from orchestrator.errors import DataError, Fault
 BATCH = 4096
 _LINE, _TEXT = "line", "text"
 
-# Every key matches, and so may a quote in a text: too many only cost an exact look.
+# Every key matches, and so may a quote in a text: too many only cost an exact look. The first counts
+# escaped quotes as well, and is three times as fast.
+_LIKELY_KEY = r'"\s*:'
 _KEY = r'(?:[^\\]|\\\\)"\s*:'
 _SURROGATE = r"\\u[dD][89a-fA-F]"
 _TEXTS = r'"(?:[^"\\]|\\.)*"\s*'
@@ -77,15 +79,14 @@ def _check(content: str, name: str, schema: pl.Schema) -> tuple[int, bool]:
     reads without a word although it has no one meaning."""
     present = pl.scan_ndjson(content, schema=schema).select(present=_present_in_row(schema))
     texts = frozenset(_text_fields(schema))
-    odd = pl.any_horizontal(
-        pl.col(_TEXT).str.contains(_SURROGATE),
-        pl.col(_TEXT).str.contains(_LONG_INTEGER),
-        pl.col(_TEXT).str.contains(_not_text(texts)) if texts else pl.lit(False),
-        pl.col(_TEXT).str.count_matches(_KEY) > pl.col("present"),
+    value = "|".join([_SURROGATE, _LONG_INTEGER, *([_not_text(texts)] if texts else [])])
+    likely, odd = (
+        pl.col(_TEXT).str.contains(value) | (pl.col(_TEXT).str.count_matches(key) > pl.col("present"))
+        for key in (_LIKELY_KEY, _KEY)
     )
     lines = _lines(content)
-    suspects = pl.concat([lines, present], how="horizontal").filter(odd).drop("present")
-    if faults := exact_faults(_triples(suspects), name, texts):
+    suspects = pl.concat([lines, present], how="horizontal").filter(likely)
+    if faults := exact_faults(_triples(suspects, odd), name, texts):
         raise DataError(exact_faults(_triples(lines), name) or faults)
     last_line, rows = lines.select(pl.col(_LINE).max(), rows=pl.len()).collect(engine="streaming").row(0)
     return rows, last_line != rows
@@ -98,10 +99,11 @@ def _lines(content: str) -> pl.LazyFrame:
     return lines.filter(filled).with_row_index(ROW, offset=1)
 
 
-def _triples(lines: pl.LazyFrame) -> Iterator[tuple[int, int, str]]:
-    plan = lines.select(_LINE, ROW, _TEXT)
-    for batch in plan.collect_batches(chunk_size=BATCH, maintain_order=True):
-        yield from batch.iter_rows()
+def _triples(lines: pl.LazyFrame, which: pl.Expr | None = None) -> Iterator[tuple[int, int, str]]:
+    """Line, row and text of lines; of those alone that `which` is true of, asked here and not in the plan."""
+    for batch in lines.collect_batches(chunk_size=BATCH, maintain_order=True):
+        found = batch if which is None else batch.filter(which)
+        yield from found.select(_LINE, ROW, _TEXT).iter_rows()
 
 
 def _named(content: str, name: str, error: Exception) -> list[Fault]:

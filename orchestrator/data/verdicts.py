@@ -44,10 +44,10 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
         _any(mapping.checks, "red").alias(RED),
         _any(mapping.checks, "yellow").alias(YELLOW),
         _whole(schema).alias(WHOLE),
-        _prompt(schema).alias(PROMPT),
     )
     plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
-    rows = pl.scan_parquet(mapped, glob=False)
+    # The hash of the prompt is worked out where it is asked for: only held-out files do.
+    rows = pl.scan_parquet(mapped, glob=False).with_columns(_prompt(schema).alias(PROMPT))
     checks = [
         replace(check, when=pl.col(check_column(number))) for number, check in enumerate(mapping.checks)
     ]

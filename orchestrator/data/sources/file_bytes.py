@@ -28,18 +28,29 @@ def survey(path: Path, name: str, *, text: bool) -> Survey:
     Raises DataError where it is empty, or no UTF-8 although it must be, with line and column.
     """
     digest, size, filled = hashlib.sha256(), 0, False
-    decoding = Decoding(name) if text else None
-    for block in blocks(path):
-        filled = filled or not block.removeprefix(codecs.BOM_UTF8).isspace()
-        digest.update(block)
-        size += len(block)
-        if decoding:
-            decoding.feed(block)
-    if decoding:
-        decoding.end()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for block in blocks(path):
+            filled = filled or not block.removeprefix(codecs.BOM_UTF8).isspace()
+            digest.update(block)
+            size += len(block)
+            if text:
+                decoder.decode(block)
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        _refuse_encoding(path, name)
+        raise
     if not filled or size <= len(codecs.BOM_UTF8):
         raise DataError([Fault("the file is empty", fix="give a file that holds rows", file=name)])
     return Survey(digest.hexdigest(), size)
+
+
+def _refuse_encoding(path: Path, name: str) -> None:
+    """Read again, counting lines, up to the byte that is not UTF-8."""
+    decoding = Decoding(name)
+    for block in blocks(path):
+        decoding.feed(block)
+    decoding.end()
 
 
 def blocks(path: Path) -> Iterator[bytes]:
