@@ -17,6 +17,7 @@ def command(name: str) -> None:
     Example:
       axo cancel support-triage-x7k2p
     """
+    from orchestrator.cli.progress import make_progress
     from orchestrator.runs import Intent
     from orchestrator.service import Service
     from orchestrator.settings import Settings
@@ -24,5 +25,6 @@ def command(name: str) -> None:
     with Service(Settings.from_environment()) as service:
         run = service.ask(name, Intent.CANCEL)
         note(f"stopping {run.id}; a training step saves a checkpoint first")
-        run = service.drive(run.id, lambda _: None)
+        with make_progress(service) as progress:
+            run = service.drive(run.id, progress.show)
     click.echo(f"{run.id} {run.status}")

@@ -60,12 +60,6 @@ class Frame:
     json_errors: bool = False
 
 
-def current_frame() -> Frame:
-    """The frame of the command that runs now."""
-    frame: Frame = click.get_current_context().find_root().ensure_object(Frame)
-    return frame
-
-
 class Commands(click.Group):
     """A group whose commands are modules of this package, imported when they are called."""
 

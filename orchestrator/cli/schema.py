@@ -19,11 +19,11 @@ def command(which: str, output: Path | None) -> None:
     """Print the JSON Schema of a spec, or of the operator's settings file.
 
     An editor that speaks YAML completes and checks a spec whose first line is
-    `# yaml-language-server: $schema=spec.schema.json`.
+    `# yaml-language-server: $schema=.spec.schema.json`.
 
     \b
     Examples:
-      axo schema --output spec.schema.json
+      axo schema --output .spec.schema.json
       axo schema settings
     """
     text = spec_schema_text() if which == "spec" else _settings_schema_text()

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.spec.models import Mapping as RowMapping
 
-SCHEMA_FILE = "spec.schema.json"
+SCHEMA_FILE = ".spec.schema.json"
 _SHORTEST, _LONGEST = 256, 4096  # of the sequence lengths that are drafted
 _CHARACTERS_PER_TOKEN = 3  # on the safe side: English has four
 _WIDTH = 100

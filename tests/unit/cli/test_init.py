@@ -47,7 +47,12 @@ def init(*arguments: str) -> Result:
     return CliRunner().invoke(axo, ["init", *arguments])
 
 
-@pytest.mark.parametrize("rows", [TICKETS, CHATS, ALPACA], ids=["labels", "sharegpt", "alpaca"])
+BOOK = [{"text": f"Line {n} of a book that goes on and on."} for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    "rows", [TICKETS, CHATS, ALPACA, BOOK], ids=["labels", "sharegpt", "alpaca", "plain text"]
+)
 def test_what_init_writes_is_fit_to_run_as_it_is(rows: Sequence[Mapping[str, Any]]) -> None:
     done = init(lay("My Data.jsonl", rows), "--base-model", "base")
     assert done.exit_code == 0, done.output
@@ -60,13 +65,23 @@ def test_what_init_writes_is_fit_to_run_as_it_is(rows: Sequence[Mapping[str, Any
     assert load_spec(Path("spec.yaml")).spec.name == "my-data"
 
 
+def test_a_folder_of_data_can_hold_its_own_spec() -> None:
+    Path("data").mkdir()
+    lay("data/a.jsonl", TICKETS[:30])
+    lay("data/b.jsonl", TICKETS[30:])
+    done = init("data", "--base-model", "base", "--output", "data/spec.yaml")
+    assert done.exit_code == 0, done.output
+    checked = json.loads(CliRunner().invoke(axo, ["check", "data/spec.yaml", "-o", "json"]).stdout)
+    assert (checked["report"]["rows"], checked["faults"]) == (60, [])
+
+
 def test_the_spec_names_its_schema_and_tells_what_was_recognised() -> None:
     init(lay("tickets.jsonl", TICKETS))
     lines = Path("spec.yaml").read_text().splitlines()
-    assert lines[0] == "# yaml-language-server: $schema=spec.schema.json"
+    assert lines[0] == "# yaml-language-server: $schema=.spec.schema.json"
     assert "Taken for labels" in lines[1]
     assert max(map(len, lines)) <= 100
-    schema = json.loads(Path("spec.schema.json").read_text())
+    schema = json.loads(Path(".spec.schema.json").read_text())
     assert schema["properties"]["base_model"]["description"]
     assert schema == json.loads(CliRunner().invoke(axo, ["schema"]).stdout)
 
@@ -90,7 +105,7 @@ def test_a_spec_that_is_there_is_never_replaced() -> None:
     done = init("tickets.jsonl")
     assert done.exit_code == 2
     assert "spec.yaml is there already" in done.stderr
-    assert (Path("spec.yaml").read_text(), Path("spec.schema.json").exists()) == ("mine", False)
+    assert (Path("spec.yaml").read_text(), Path(".spec.schema.json").exists()) == ("mine", False)
 
 
 def test_a_spec_elsewhere_names_data_and_model_from_there() -> None:
