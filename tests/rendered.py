@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from orchestrator.axolotl.keys import key_rules
 from orchestrator.axolotl.render import Config, DatasetFacts, render
+from orchestrator.errors import SpecError
 from orchestrator.machines import MACHINES, Machine
 from orchestrator.spec.load import parse_spec
 from orchestrator.spec.models import Spec
@@ -77,3 +81,42 @@ def configs() -> Iterator[tuple[str, Config]]:
         yield name, render(spec_of(text), MACHINES_OF[machine_name], FACTS)
     for name, (machine_name, text) in TEXTS.items():
         yield name, render(spec_of(text, PRETRAIN), MACHINES_OF[machine_name], FACTS)
+
+
+SAMPLES: dict[str, list[Any]] = {
+    "lora_alpha_pattern": [{"q_proj": 8}],
+    "lora_rank_pattern": [{"q_proj": 8}],
+    "lora_target_parameters": [["mlp.experts.down_proj"]],
+    "lr_groups": [[{"name": "head", "modules": ["lm_head"], "lr": 1e-6}]],
+    "lr_scheduler_kwargs": [{"num_cycles": 0.5}],
+    "peft_layers_pattern": [["layers"]],
+    "peft_layers_to_transform": [[0, 1]],
+    "torch_compile_mode": ["default", "reduce-overhead", "max-autotune"],
+    "unfrozen_parameters": [["lm_head.*"]],
+}
+PASSED_OVER = {
+    "lora": "",
+    "full-packed": "adapter: {kind: full}\ntraining: {packing: true, min_lr_ratio: 0.1}\n",
+    "fsdp": "compute: {machine: gpu-4, parallel: fsdp}\n",
+    "cpu": "compute: {machine: cpu}\ntraining: {gradient_checkpointing: true}\n",
+    "streaming": "method: pretrain",
+}
+
+
+def passed_through() -> Iterator[tuple[str, Config]]:
+    """A config for each key that may stand under `axolotl`, at each choice and bound we let through."""
+    for rule in key_rules().values():
+        ends = [value for value in (rule.minimum, rule.maximum) if value is not None]
+        values = [*rule.choices, *ends] or SAMPLES.get(rule.key, [True, False])
+        for value in values if rule.kind in ("free", "bounded") else []:
+            for over, text in PASSED_OVER.items():
+                yield from _passed(f"{over}: {rule.key}: {value}", {rule.key: value}, text)
+
+
+def _passed(name: str, keys: dict[str, Any], text: str) -> Iterator[tuple[str, Config]]:
+    streaming = "training: {streaming: true, packing: true, max_steps: 200}\n"
+    spec = spec_of(streaming, PRETRAIN) if "pretrain" in text else spec_of(text)
+    spec = spec.model_copy(update={"axolotl": keys})
+    machine = MACHINES_OF["gpu-4" if "gpu-4" in text else "cpu" if "cpu" in text else "gpu"]
+    with contextlib.suppress(SpecError):
+        yield name, render(spec, machine, FACTS)

@@ -62,7 +62,7 @@ def _needs_a_gpu(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Itera
     for key in ("activation_offloading", "fused_attn_kernel", "layer_offloading"):
         if spec.axolotl.get(key):
             yield _fault(spec, key, "this needs a GPU", "remove it, or take a machine with one")
-    if spec.axolotl.get("attn_implementation") in ("flash_attention_2", "flex_attention"):
+    if spec.axolotl.get("attn_implementation") == "flex_attention":
         fix = "remove it, or set it to sdpa or eager"
         yield _fault(spec, "attn_implementation", "this attention needs a GPU to train with", fix)
     if spec.axolotl.get("optimizer") in ("adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit"):

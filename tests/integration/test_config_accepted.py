@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rendered import configs
+from rendered import configs, passed_through
 
 from orchestrator.axolotl.schema import axolotl_schema
 from orchestrator.optimizer_steps import unpacked_steps
@@ -18,6 +18,7 @@ from orchestrator.optimizer_steps import unpacked_steps
 TRAINER = Path(os.environ.get("AXO_TRAINER_PYTHON", "~/.cache/axo/trainer/bin/python")).expanduser()
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = dict(configs())
+PASSED = dict(passed_through())
 WRONG = {
     "misspelt": CONFIGS["lora-unpacked-cpu"].text.replace(
         "learning_rate:", "learning_rate: 1\nlearning_rte:"
@@ -46,7 +47,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("accepted")
     job, result = folder / "job.json", folder / "result.json"
     shown = [
-        {"name": name, "text": config.text, "gpu": config.keys["bf16"]} for name, config in CONFIGS.items()
+        {"name": name, "text": config.text, "gpu": config.keys["bf16"]}
+        for name, config in (CONFIGS | PASSED).items()
     ]
     shown += [{"name": name, "text": text, "gpu": name == "no-cadence"} for name, text in WRONG.items()]
     job.write_text(json.dumps({"configs": shown, "sums": sums()}))
@@ -59,6 +61,13 @@ def test_axolotl_takes_every_config_and_knows_its_keys(answer: dict[str, Any]) -
     assert {name: answer["configs"][name] for name in CONFIGS} == {
         name: {"error": None, "unknown": []} for name in CONFIGS
     }
+
+
+def test_axolotl_takes_every_key_that_we_let_through(answer: dict[str, Any]) -> None:
+    """At each choice and bound, over several kinds of spec: what we do not refuse, it does not refuse."""
+    assert len(PASSED) > 300
+    refused = {name: answer["configs"][name]["error"] for name in PASSED if answer["configs"][name]["error"]}
+    assert refused == {}
 
 
 def test_axolotl_refuses_what_is_wrong(answer: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def test_a_key_and_its_field_name_each_other() -> None:
 
 
 def test_a_bounded_key_tells_its_bounds() -> None:
-    assert only("neftune_noise_alpha").type == "a number from 0 to 100"
+    assert only("neftune_noise_alpha").type == "a number from 0.01 to 100"
     assert only("torch_compile_backend").type == "one of inductor"
 
 

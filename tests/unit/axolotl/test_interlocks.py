@@ -18,7 +18,6 @@ def refused(text: str, machine: str = "gpu") -> list[Fault]:
 @pytest.mark.parametrize(
     ("machine", "text", "key"),
     [
-        ("cpu", "axolotl: {attn_implementation: flash_attention_2}", "attn_implementation"),
         ("cpu", "axolotl: {attn_implementation: flex_attention}", "attn_implementation"),
         ("cpu", "axolotl: {optimizer: adamw_8bit}", "optimizer"),
         ("cpu", "axolotl: {layer_offloading: true}", "layer_offloading"),
