@@ -23,7 +23,10 @@ class Forecast:
 
 
 def forecast(lengths: Lengths, training: Training) -> Forecast:
-    """What training on rows of these lengths comes to under a spec's settings."""
+    """What training on rows of these lengths comes to under a spec's settings.
+
+    With packing, Axolotl trains exactly max_steps steps where they are set, however many passes that takes.
+    """
     if training.streaming and training.max_steps:
         full = training.max_steps * training.batch_size * training.sequence_len
         return Forecast(training.max_steps, True, full)
@@ -32,9 +35,10 @@ def forecast(lengths: Lengths, training: Training) -> Forecast:
         steps = _packed_steps(lengths, training)
     else:
         steps = unpacked_steps(rows, training.epochs, training.batch_size, 1)
-    planned = min(steps, training.max_steps or steps)
+    ended = training.max_steps is not None and (training.packing or training.max_steps < steps)
+    planned = training.max_steps if ended and training.max_steps else steps
     tokens = round(lengths.total_tokens * training.epochs * planned / max(steps, 1))
-    return Forecast(planned, not training.packing or planned < steps, tokens)
+    return Forecast(planned, ended or not training.packing, tokens)
 
 
 def _packed_steps(lengths: Lengths, training: Training) -> int:
