@@ -126,7 +126,7 @@ def type_of(node: Schema, root: Schema) -> str:
     """A JSON Schema's type in words, such as `number, greater than 0, at most 1`; null is left out."""
     if "$ref" in node:
         return type_of(_referred(node, root), root)
-    if branches := node.get("anyOf"):
+    if branches := node.get("anyOf") or node.get("oneOf"):
         words = [type_of(branch, root) for branch in branches if branch.get("type") != "null"]
         return " or ".join(dict.fromkeys(words))
     if choices := node.get("enum") or ([node["const"]] if "const" in node else None):
@@ -157,7 +157,11 @@ def _sections(node: Schema, root: Schema) -> list[Schema]:
         return _sections(_referred(node, root), root)
     if "properties" in node:
         return [node]
-    inner = [*node.get("anyOf", []), *([node["items"]] if isinstance(node.get("items"), dict) else [])]
+    inner = [
+        *node.get("anyOf", []),
+        *node.get("oneOf", []),
+        *([node["items"]] if isinstance(node.get("items"), dict) else []),
+    ]
     return [section for each in inner for section in _sections(each, root)]
 
 

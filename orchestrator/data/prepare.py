@@ -11,7 +11,7 @@ a preparation (rows x tokenizer x template x length), so those of a spec stand i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,8 +23,10 @@ import polars.selectors as cs
 from orchestrator import __version__
 from orchestrator.contract import Manifest, Store, dataset_key, read_manifest, share_folder
 from orchestrator.data.canonical import aligned
+from orchestrator.data.compiled import CompiledMapping
 from orchestrator.data.content_digest import content_digest
 from orchestrator.data.conversation import TrainingRules
+from orchestrator.data.entries import Entry, at_mapping, entry_keys, in_words_of, together, weighted
 from orchestrator.data.lengths import (
     TOKENS,
     TRAINED,
@@ -38,7 +40,7 @@ from orchestrator.data.recall import DATA_VERSION, Summary, remember
 from orchestrator.data.report import Finding, Report, counted, merged
 from orchestrator.data.samples import samples
 from orchestrator.data.shapes import TEXT, Shape, shape_of
-from orchestrator.data.sources import OpenedSource, Source, open_source, read_source
+from orchestrator.data.sources import Source, open_source, read_source
 from orchestrator.data.split import (
     SPLIT,
     TRAIN,
@@ -53,9 +55,9 @@ from orchestrator.data.split import (
 from orchestrator.data.tally import Tally, tally
 from orchestrator.data.template import FORBIDDEN
 from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
-from orchestrator.errors import DataError, Fault
+from orchestrator.errors import DataError, Fault, SpecError
 from orchestrator.machines import SlowTemplates
-from orchestrator.spec.models import Spec
+from orchestrator.spec.models import SourceEntry, Spec, WeightedEntry
 
 MAX_RED_SHARE = 0.05
 SAMPLES = 3
@@ -66,11 +68,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that decides a dataset; `sources` by the split they feed; no counts without
-    a `tokenizer`."""
+    """Everything that decides a dataset; without a `tokenizer` nothing is counted."""
 
     spec: Spec
-    sources: Mapping[str, OpenedSource]
+    entries: tuple[Entry, ...]
     tokenizer: RowTokenizer | None
     rules: TrainingRules
     slow_templates: SlowTemplates = "allow"
@@ -84,20 +85,23 @@ class Inputs:
         slow_templates: SlowTemplates = "allow",
     ) -> Inputs:
         """Open the sources of a spec; raises DataError with the faults of all of them."""
-        names = {TRAIN: spec.dataset.source}
-        if isinstance(spec.dataset.validation, str):
-            names[VALIDATION] = spec.dataset.validation
-        sources: dict[str, OpenedSource] = {}
-        faults: list[Fault] = []
-        for split, name in names.items():
+        entries, faults = [], list[Fault]()
+        for split, field, source in _named(spec):
             try:
-                field = "dataset.source" if split == TRAIN else "dataset.validation"
-                sources[split] = open_source(name, base, field)
+                opened = open_source(source, base, field)
             except DataError as error:
                 faults += error.faults
+            else:
+                own = f"{field}.mapping" if source.mapping else "mapping"
+                weight = source.weight if isinstance(source, WeightedEntry) else 1.0
+                entries.append(Entry(split, field, opened, source.mapping or spec.mapping, own, weight))
         if faults:
             raise DataError(faults)
-        return cls(spec, sources, tokenizer, training_rules(spec), slow_templates)
+        return cls(spec, tuple(entries), tokenizer, training_rules(spec), slow_templates)
+
+    def of(self, split: str) -> tuple[Entry, ...]:
+        """The entries that feed a split."""
+        return tuple(entry for entry in self.entries if entry.split == split)
 
     @property
     def shape(self) -> Shape:
@@ -115,13 +119,14 @@ class Inputs:
     @property
     def key(self) -> str:
         """SHA-256 of all that decides rows and counts."""
-        held_out = self.spec.dataset.validation
+        dataset = self.spec.dataset
+        share = dataset.validation if isinstance(dataset.validation, float) else None
+        drawn = share is not None or any(entry.weight % 1 for entry in self.entries)
         return _digest(
             {
-                "sources": {split: source.key for split, source in self.sources.items()},
-                "mapping": self.mapping_digest,
+                "sources": list(entry_keys(self.entries)),
                 "shape": self.shape.name,
-                "split": [held_out, self.spec.dataset.split_seed] if isinstance(held_out, float) else None,
+                "split": [share, dataset.split_seed] if drawn else None,
                 "tokenizer": self.tokenizer.digest if self.tokenizer else None,
                 "rules": asdict(self.rules),
                 "versions": {"data": DATA_VERSION, "polars": pl.__version__},
@@ -139,9 +144,14 @@ class UnfitError(DataError):
 
 @dataclass(frozen=True)
 class Analysis:
-    """Rows mapped, judged, counted and split, not yet written. `parts` are by the file they came from."""
+    """Rows mapped, judged, counted and split, not yet written.
+
+    `sources` are those of the spec, in its order; `parts` the rows that training comes from and, where they
+    have a source of their own, held-out rows.
+    """
 
     inputs: Inputs
+    sources: tuple[Source, ...]
     parts: tuple[Judged, ...]
     report: Report
     tally: Tally
@@ -247,22 +257,26 @@ def analyse(
     say: Say = lambda text: None,
 ) -> Analysis:
     """Everything but writing; files of its own go into `scratch`. Raises as `prepare` does."""
-    parts = _judged(inputs, scratch, say)
-    for part in parts:
+    judged = _judged(inputs, scratch, say)
+    for part in judged:
         refuse(part.report, strict=False, max_red_share=max_red_share)
-    parts = [
+    judged = [
         _with_lengths(part, inputs, scratch / f"counts-{number}.csv", say)
-        for number, part in enumerate(parts)
+        for number, part in enumerate(judged)
     ]
-    report = merged([part.report for part in parts])
+    report = merged([part.report for part in judged])
     refuse(report, strict=False, max_red_share=max_red_share)
+    parts = _by_split(inputs, judged)
     same = [repeats(part) for part in parts]
     parts = _split(inputs, parts, same, report)
     found = [finding for part, again in zip(parts, same, strict=True) for finding in duplicates(part, again)]
     found += overlaps(parts[0], parts[-1]) if len(parts) > 1 else []
-    report = report.with_findings([*found, *_of_tokenizer(inputs)])
+    parts[0], of_weights = weighted(parts[0], inputs.of(TRAIN), inputs.spec.dataset.split_seed)
+    report = report.with_findings([*found, *of_weights, *_of_tokenizer(inputs)])
     refuse(report, strict=strict, max_red_share=max_red_share)
-    return Analysis(inputs, tuple(parts), report, tally((part.rows for part in parts), inputs.piece))
+    sources = tuple(part.source for part in judged if isinstance(part.source, Source))
+    counts = tally((part.rows for part in parts), inputs.piece)
+    return Analysis(inputs, sources, tuple(parts), report, counts)
 
 
 def refuse(
@@ -301,20 +315,56 @@ def write(analysis: Analysis, summary: Summary, folder: Path) -> dict[str, Any]:
     return description
 
 
+def _named(spec: Spec) -> Iterator[tuple[str, str, SourceEntry]]:
+    """The sources of a spec: the split that each feeds, and the field that it stands in."""
+    for field, source in spec.dataset.training:
+        yield TRAIN, field, source
+    if spec.dataset.held_out:
+        yield VALIDATION, *spec.dataset.held_out
+
+
 def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
+    """The rows of each entry, judged; raises DataError with what is wrong with any of the files."""
+    sources, faults = [], list[Fault]()
+    for entry in inputs.entries:
+        say(f"reading {entry.opened.name} ({entry.opened.size / 1e6:,.1f} MB)")
+        try:
+            sources.append(read_source(entry.opened, scratch))
+        except DataError as error:
+            faults += error.faults
+    if faults:
+        raise DataError(faults)
     parts: list[Judged] = []
-    for split, opened in inputs.sources.items():
-        say(f"reading {opened.name} ({opened.size / 1e6:,.1f} MB)")
-        source = read_source(opened, scratch)
-        mapping = compile_mapping(inputs.spec.mapping, source.schema, inputs.slow_templates)
-        part = judge(source, mapping, scratch / f"mapped-{split}.parquet")
-        report = part.report
-        say(f"{counted(report.rows, 'row')}: {_counted_verdicts(report)}")
-        if not report.rows:
+    told: set[str] = set()
+    for number, (entry, source) in enumerate(zip(inputs.entries, sources, strict=True)):
+        mapping = _compiled(entry, source, inputs.slow_templates)
+        part = judge(source, mapping, scratch / f"mapped-{number}.parquet")
+        say(f"{counted(part.report.rows, 'row')}: {_counted_verdicts(part.report)}")
+        if not part.report.rows:
             fix = "change the condition, or look at the values of its columns"
-            raise DataError([Fault("`where` leaves no row", fix, file=source.name, path="mapping.where")])
-        parts.append(part if parts else replace(part, report=report.with_findings(slow_findings(mapping))))
+            where = f"{entry.mapping_field}.where"
+            raise DataError([Fault("`where` leaves no row", fix, file=source.name, path=where)])
+        slow = slow_findings(mapping) if entry.mapping_field not in told else []
+        told.add(entry.mapping_field)
+        parts.append(replace(part, report=in_words_of(entry, part.report.with_findings(slow))))
     return parts
+
+
+def _compiled(entry: Entry, source: Source, slow_templates: SlowTemplates) -> CompiledMapping:
+    try:
+        return compile_mapping(entry.mapping, source.schema, slow_templates)
+    except SpecError as error:
+        faults = [replace(fault, path=at_mapping(entry, fault.path)) for fault in error.faults]
+        raise SpecError(faults) from error
+
+
+def _by_split(inputs: Inputs, judged: Sequence[Judged]) -> list[Judged]:
+    """The rows of all training sources as one, and those of the held-out source if there is one."""
+    by_split = {
+        split: [part for entry, part in zip(inputs.entries, judged, strict=True) if entry.split == split]
+        for split in (TRAIN, VALIDATION)
+    }
+    return [together(parts, inputs.shape) for parts in by_split.values() if parts]
 
 
 def _with_lengths(part: Judged, inputs: Inputs, file: Path, say: Say) -> Judged:
@@ -354,15 +404,17 @@ def _description(analysis: Analysis, summary: Summary, digest: str) -> dict[str,
     held_out, tokenizer = inputs.spec.dataset.validation, inputs.tokenizer
     return {
         "version": 1,
-        "name": inputs.sources[TRAIN].title,
+        "name": inputs.entries[0].opened.title,
         "digest": digest,
         "shape": inputs.shape.name,
         "sources": [
-            _provenance(split, part.source)
-            for split, part in zip(inputs.sources, analysis.parts, strict=True)
+            _provenance(entry, source) for entry, source in zip(inputs.entries, analysis.sources, strict=True)
         ],
         "mapping": inputs.mapping_digest,
-        "split": {"validation": held_out, "seed": inputs.spec.dataset.split_seed},
+        "split": {
+            "validation": held_out if isinstance(held_out, float) else None,
+            "seed": inputs.spec.dataset.split_seed,
+        },
         "splits": summary.splits,
         "dropped": summary.dropped,
         "tokenizer": {"digest": tokenizer.digest, "exact": tokenizer.exact} if tokenizer else None,
@@ -373,13 +425,14 @@ def _description(analysis: Analysis, summary: Summary, digest: str) -> dict[str,
     }
 
 
-def _provenance(split: str, source: Source) -> dict[str, Any]:
+def _provenance(entry: Entry, source: Source) -> dict[str, Any]:
     """Where rows came from: the files as they lay there, and the rows in them."""
     files = [
         {"name": file.name, "sha256": file.survey.sha256, "bytes": file.survey.size}
         for file in source.opened.files
     ]
-    return {"split": split, "name": source.name, "files": files, "rows": source.count}
+    weight = {} if entry.weight == 1 else {"weight": entry.weight}
+    return {"split": entry.split, "name": source.name, "rows": source.count, **weight, "files": files}
 
 
 def _prepared_before(storage: Store, key: str) -> Dataset | None:

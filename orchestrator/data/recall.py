@@ -10,7 +10,7 @@ is one that is not there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,13 +23,14 @@ from orchestrator.contract import Store
 from orchestrator.data.lengths import training_rules
 from orchestrator.data.report import Report
 from orchestrator.data.samples import Sample
+from orchestrator.data.sources.find import find_files
 from orchestrator.data.tally import Lengths
+from orchestrator.errors import DataError
 from orchestrator.spec.models import Spec
 
 # Part of every key: raise it when the same input comes out as other rows or other counts.
 DATA_VERSION = 5
 _MODEL_FILES = ("*.json", "*.jinja", "additional_chat_templates/*")
-_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -82,31 +83,27 @@ def recall_files(stores: Sequence[Store], files: str | None) -> Summary | None:
 
 
 def files_key(spec: Spec, base: Path, model: Path) -> str | None:
-    """A key of spec and files as they lie there, without a look into them; None for sources elsewhere.
+    """A key of spec and files as they lie there, without a look into them; None for sources elsewhere,
+    or not there.
 
     A file counts as the same while its path, size, time of change (ns) and inode are: what `make` and git
     go by.
     """
-    sources = [spec.dataset.source, spec.dataset.validation]
-    names = [name for name in sources if isinstance(name, str)]
-    if any("://" in name for name in names):
+    dataset = spec.dataset
+    names = [(field, entry.source) for field, entry in dataset.training]
+    names += [(dataset.held_out[0], dataset.held_out[1].source)] if dataset.held_out else []
+    if any("://" in name for _, name in names):
         return None
-    files = [path for name in names for path in _files(base / name)]
+    try:
+        files = [base / file for field, name in names for file in find_files(name, base, field)]
+    except DataError:
+        return None
     files += [path for pattern in _MODEL_FILES for path in model.glob(pattern)]
     asked = spec.model_dump(mode="json", include={"dataset", "mapping", "method"})
     rules = asdict(training_rules(spec))
     versions = [__version__, DATA_VERSION, pl.__version__]
     marks = sorted(_mark(path) for path in files if path.is_file())
     return sha256(json.dumps([asked, rules, versions, marks], sort_keys=True).encode()).hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from path.rglob("*")
-    elif _GLOB & set(path.name):
-        yield from path.parent.glob(path.name)
-    else:
-        yield path
 
 
 def _mark(path: Path) -> list[str | int]:

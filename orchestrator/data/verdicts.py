@@ -13,7 +13,7 @@ from orchestrator.data.compiled import CompiledMapping, check_column
 from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, Report, cut
 from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import TEXT
-from orchestrator.data.sources import Source
+from orchestrator.data.sources import Source, Together
 from orchestrator.data.tool_checks import TOOLS
 
 # Larger row groups are held in memory whole while they are written.
@@ -31,7 +31,7 @@ class Judged:
     the rows.
     """
 
-    source: Source
+    source: Source | Together
     rows: pl.LazyFrame
     report: Report
 
@@ -67,7 +67,7 @@ def verdicts(rows: pl.LazyFrame, found: Iterable[Finding]) -> Report:
     return Report(total, total - red - yellow_rows, yellow_rows, red, tuple(found))
 
 
-def findings(source: Source, rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> list[Finding]:
+def findings(source: Source | Together, rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> list[Finding]:
     """What checks find in rows: how often, and in which rows first."""
     if not checks:
         return []
@@ -79,7 +79,7 @@ def findings(source: Source, rows: pl.LazyFrame, checks: Sequence[RowCheck]) -> 
 
 
 def examples(
-    source: Source, rows: Sequence[tuple[int, str | None]], field: str | None
+    source: Source | Together, rows: Sequence[tuple[int, str | None]], field: str | None
 ) -> tuple[Example, ...]:
     """Rows of a source with the values found there, each with its line."""
     places = source.places(row for row, _ in rows)
@@ -113,7 +113,7 @@ def _prompt(schema: pl.Schema) -> pl.Expr:
     return pl.when(count > 1).then(_hash(pl.col(MESSAGES).list.head((count - 1).clip(0)), schema))
 
 
-def _finding(source: Source, rows: pl.LazyFrame, check: RowCheck, count: int) -> Finding:
+def _finding(source: Source | Together, rows: pl.LazyFrame, check: RowCheck, count: int) -> Finding:
     value = pl.lit(None, pl.String) if check.value is None else check.value
     first = rows.filter(check.when).head(MAX_EXAMPLES).select(ROW, value.alias("value"))
     finding = Finding(

@@ -58,19 +58,31 @@ class Document:
         """The document with one more fault, and its value at `path` marked as unreadable."""
         return replace(self, unreadable=self.unreadable | {path}, faults=(*self.faults, fault))
 
-    def with_part(self, path: tuple[str], part: Document) -> Document:
-        """The document with another one in place of the value at `path`, one key of the top."""
+    def with_part(self, path: KeyPath, part: Document) -> Document:
+        """The document with another one in place of the value at `path`."""
         unreadable = {(*path, *below) for below in part.unreadable} | (set() if part.complete else {path})
-        faults = (replace(fault, path=f"{path[0]}.{fault.path or ''}".rstrip(".")) for fault in part.faults)
+        faults = (
+            replace(fault, path=f"{dotted(path)}.{fault.path or ''}".rstrip(".")) for fault in part.faults
+        )
         return replace(
             self,
-            value={**self.value, path[0]: part.value},
+            value=_with_value(self.value, path, part.value),
             values={**self.values, **{(*path, *below): place for below, place in part.values.items()}},
             keys={**self.keys, **{(*path, *below): place for below, place in part.keys.items()}},
             unreadable=self.unreadable | unreadable,
             faults=(*self.faults, *faults),
             texts={**self.texts, **part.texts},
         )
+
+
+def _with_value(value: Any, path: KeyPath, part: Any) -> Any:
+    """The value with another one at a path inside it."""
+    if not path:
+        return part
+    inner = _with_value(value[path[0]], path[1:], part)
+    if isinstance(value, list):
+        return [inner if number == path[0] else one for number, one in enumerate(value)]
+    return {**value, path[0]: inner}
 
 
 def fault_at(

@@ -99,11 +99,11 @@ def without_secrets(fault: Fault) -> Fault:
 
 def _path(detail: ErrorDetails, document: Document) -> KeyPath:
     """The path of an error in the document, without the union members pydantic puts into it."""
-    location = tuple(detail["loc"])
-    length = len(location)
-    while length and location[:length] not in document.values:
-        length -= 1
-    return location if detail["type"] == "missing" else location[:length]
+    path: KeyPath = ()
+    for part in detail["loc"]:
+        if (*path, part) in document.values:
+            path = (*path, part)
+    return (*path, detail["loc"][-1]) if detail["type"] == "missing" else path
 
 
 def _touches(path: KeyPath, other: KeyPath) -> bool:
@@ -203,7 +203,10 @@ def _unknown_key_fix(path: KeyPath, root: type[BaseModel]) -> str:
 def _elsewhere(key: str, path: KeyPath, root: type[BaseModel]) -> list[str]:
     """Fields of other sections with this name, or that Axolotl calls by it."""
     found = [name for name in all_fields(root) if name.rpartition(".")[2] == key and name != dotted(path)]
-    return found or ([AXOLOTL_NAMES[key]] if root is Spec and key in AXOLOTL_NAMES else [])
+    top = min((name.count(".") for name in found), default=0)
+    return [name for name in found if name.count(".") == top] or (
+        [AXOLOTL_NAMES[key]] if root is Spec and key in AXOLOTL_NAMES else []
+    )
 
 
 def all_fields(model: type[BaseModel], prefix: str = "") -> list[str]:

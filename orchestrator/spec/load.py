@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
-from orchestrator.spec.document import Document, Place, fault_at, parse_path
+from orchestrator.spec.document import Document, KeyPath, Place, fault_at, parse_path
 from orchestrator.spec.faults import shown, spec_faults, without_secrets
 from orchestrator.spec.models import Spec
 from orchestrator.spec.rules import rule_faults
@@ -54,7 +54,7 @@ def load_spec(path: Path) -> Loaded:
 
 def parse_spec(data: bytes, path: Path) -> Loaded:
     """Load a spec from its bytes; `path` names it in faults, and its folder holds a mapping file."""
-    document = _inline_mapping(read_yaml(data, str(path)), path.parent)
+    document = _inline_mappings(read_yaml(data, str(path)), path.parent)
     faults = list(document.faults)
     spec: Spec | None = None
     if document.complete:
@@ -88,10 +88,11 @@ def with_places(loaded: Loaded, faults: Iterable[Fault]) -> list[Fault]:
 def spec_schema() -> dict[str, Any]:
     """The JSON Schema of a spec as written, for editors: a mapping may also be the name of a file."""
     schema = Spec.model_json_schema()
-    mapping = schema["properties"]["mapping"]
-    description = mapping.pop("description")
     file = {"type": "string", "minLength": 1, "description": "A mapping file, relative to the spec's folder."}
-    schema["properties"]["mapping"] = {"anyOf": [mapping, file], "description": description}
+    for model in (schema, *(schema["$defs"][name] for name in ("SourceEntry", "WeightedEntry"))):
+        mapping = model["properties"]["mapping"]
+        description = mapping.pop("description")
+        model["properties"]["mapping"] = {"anyOf": [mapping, file], "description": description}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -105,25 +106,40 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _inline_mapping(document: Document, folder: Path) -> Document:
-    """The document with the mapping file that it names in the place of the name."""
-    name = document.value.get("mapping") if isinstance(document.value, dict) else None
-    if not isinstance(name, str):
-        return document
+def _inline_mappings(document: Document, folder: Path) -> Document:
+    """The document with the mapping files that it names in the place of their names."""
+    for path in [path for path in document.values if path[-1:] == ("mapping",)]:
+        name = _value_at(document.value, path)
+        if isinstance(name, str) and path[0] in ("mapping", "dataset"):
+            document = _inline_mapping(document, path, name, folder)
+    return document
+
+
+def _value_at(value: Any, path: KeyPath) -> Any:
+    """The value at a path; None where there is none, as below what could not be read."""
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _inline_mapping(document: Document, path: KeyPath, name: str, folder: Path) -> Document:
     try:
         file = folder / name
         if not file.is_file():
             raise FileNotFoundError
         mapping = read_yaml(_read(file), str(file))
     except (OSError, ValueError):
-        return document.with_fault(("mapping",), _no_mapping_file(document, name))
-    return document.with_part(("mapping",), mapping)
+        return document.with_fault(path, _no_mapping_file(document, path, name))
+    return document.with_part(path, mapping)
 
 
-def _no_mapping_file(document: Document, name: str) -> Fault:
+def _no_mapping_file(document: Document, path: KeyPath, name: str) -> Fault:
     fix = "give a path relative to the spec's folder, or write the mapping here"
-    place = document.place(("mapping",))
-    return fault_at(place, "there is no such mapping file", fix, path=("mapping",), value=shown(name))
+    place = document.place(path)
+    return fault_at(place, "there is no such mapping file", fix, path=path, value=shown(name))
 
 
 def _secret_faults(document: Document) -> list[Fault]:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from orchestrator.spec.base import Alias, Closed, ColumnName, Label, Name, Text, broken_rule
 from orchestrator.spec.training import Adapter, Compute, Training
 
 Role = Literal["system", "user", "assistant", "tool"]
-
-
-class Dataset(Closed):
-    """Where rows come from, and which of them are held out."""
-
-    source: Text = Field(
-        description="A CSV, JSON, JSONL, XLSX, Parquet or text file, packed or not, a folder of them or a "
-        "pattern such as `data/*.jsonl`; relative to the spec's folder."
-    )
-    validation: Annotated[float, Field(gt=0, lt=0.9)] | Text | None = Field(
-        default=None, description="Rows held out from training: a share of the source, or a file of its own."
-    )
-    split_seed: int = Field(
-        default=42, ge=0, lt=2**32, description="Seed of the draw when validation is a share."
-    )
 
 
 class MessageTemplate(Closed):
@@ -103,6 +89,114 @@ class Mapping(Closed):
         return self
 
 
+class SourceEntry(Closed):
+    """A source with what has to be said of it."""
+
+    source: Text = Field(description="A file, a folder or a pattern such as `data/*.jsonl`, as in text.")
+    sheet: Label | None = Field(
+        default=None, description="The sheet of an Excel workbook; the first if left out."
+    )
+    encoding: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        default=None, description="The encoding of a text that is not UTF-8, such as `latin-1`."
+    )
+    mapping: Mapping | None = Field(
+        default=None, description="How rows of this source become examples; the spec's mapping if left out."
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_of_texts(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                codecs.getincrementaldecoder(value)().decode(b"").encode()
+        except (LookupError, AttributeError, ValueError) as error:
+            raise ValueError(
+                "no encoding has this name; known are latin-1, windows-1252, gb18030 .."
+            ) from error
+        return value
+
+
+class WeightedEntry(SourceEntry):
+    """A source of training rows."""
+
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        description="How many times each row is trained on; 0.5 takes half of the rows, 2.5 each row twice "
+        "and half of them once more.",
+    )
+
+
+def _form(value: object) -> str | None:
+    """Which form a source is written in; the names are no keys, so no path in a spec can hold them."""
+    if isinstance(value, str):
+        return "<text>"
+    if isinstance(value, dict | SourceEntry):
+        return "<entry>"
+    if isinstance(value, list):
+        return "<list>"
+    return "<share>" if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_One = Annotated[
+    Annotated[Text, Tag("<text>")] | Annotated[WeightedEntry, Tag("<entry>")],
+    Discriminator(_form, "source_type", "must be text or a section with `source`"),
+]
+_Sources = Annotated[
+    Annotated[Text, Tag("<text>")]
+    | Annotated[WeightedEntry, Tag("<entry>")]
+    | Annotated[list[_One], Field(min_length=1, max_length=1000), Tag("<list>")],
+    Discriminator(_form, "source_type", "must be text, a section with `source`, or a list of them"),
+]
+_HeldOut = Annotated[
+    Annotated[float, Field(gt=0, lt=0.9), Tag("<share>")]
+    | Annotated[Text, Tag("<text>")]
+    | Annotated[SourceEntry, Tag("<entry>")],
+    Discriminator(_form, "source_type", "must be a number, text or a section with `source`"),
+]
+
+
+class Dataset(Closed):
+    """Where rows come from, and which of them are held out."""
+
+    source: _Sources = Field(
+        description="A CSV, JSON, JSONL, XLSX, Parquet or text file, packed or not, a folder of them or a "
+        "pattern such as `data/*.jsonl`, relative to the spec's folder; an entry that says more of it; or a "
+        "list of these."
+    )
+    validation: _HeldOut | None = Field(
+        default=None, description="Rows held out from training: a share of the sources, or a source."
+    )
+    split_seed: int = Field(
+        default=42,
+        ge=0,
+        lt=2**32,
+        description="Seed of the draw when validation is a share or a weight has a fraction.",
+    )
+
+    @property
+    def training(self) -> tuple[tuple[str, WeightedEntry], ...]:
+        """The sources of training rows, each with the field that it stands in."""
+        if isinstance(self.source, list):
+            named = [(f"dataset.source[{number}]", one) for number, one in enumerate(self.source)]
+        else:
+            named = [("dataset.source", self.source)]
+        return tuple(
+            (field, one if isinstance(one, WeightedEntry) else WeightedEntry(source=one))
+            for field, one in named
+        )
+
+    @property
+    def held_out(self) -> tuple[str, SourceEntry] | None:
+        """The source of held-out rows and the field that it stands in, where they have one of their own."""
+        if isinstance(self.validation, SourceEntry):
+            return "dataset.validation", self.validation
+        if isinstance(self.validation, str):
+            return "dataset.validation", SourceEntry(source=self.validation)
+        return None
+
+
 class Evaluate(Closed):
     """Base against adapter on held-out rows."""
 
@@ -172,6 +266,13 @@ class Spec(Closed):
     evaluate: Evaluate | None = Field(default=None, description="Base against adapter on held-out rows.")
     tracking: Tracking = Field(default=Tracking(), description="Where the run shows in MLflow.")
     publish: list[Target] = Field(default=[], max_length=10, description="Where the adapter is published.")
+
+    @property
+    def mappings(self) -> tuple[tuple[str, Mapping], ...]:
+        """Every mapping of the spec and the field that it stands in: its own, and those of sources."""
+        sources = (*self.dataset.training, *([self.dataset.held_out] if self.dataset.held_out else []))
+        own = [(f"{field}.mapping", entry.mapping) for field, entry in sources if entry.mapping]
+        return (("mapping", self.mapping), *own)
 
     @property
     def experiment(self) -> str:

@@ -29,14 +29,15 @@ def _held_out_rows(spec: Spec) -> Iterator[Fault]:
 
 
 def _method(spec: Spec) -> Iterator[Fault]:
-    if spec.method == "sft" and spec.mapping.text is not None:
-        what = "a mapping of text is for pre-training, and this method trains on conversations"
-        fix = "map to `messages` or a `conversation`, or set method: pretrain"
-        yield Fault(what, fix, path="mapping.text")
-    if spec.method == "pretrain" and spec.mapping.text is None:
-        what = "pre-training goes on with plain text, and this mapping makes conversations"
-        fix = "write mapping: {text: ...}, or set method: sft"
-        yield Fault(what, fix, path="mapping")
+    for path, mapping in spec.mappings:
+        if spec.method == "sft" and mapping.text is not None:
+            what = "a mapping of text is for pre-training, and this method trains on conversations"
+            fix = "map to `messages` or a `conversation`, or set method: pretrain"
+            yield Fault(what, fix, path=f"{path}.text")
+        if spec.method == "pretrain" and mapping.text is None:
+            what = "pre-training goes on with plain text, and this mapping makes conversations"
+            fix = "write mapping: {text: ...}, or set method: sft"
+            yield Fault(what, fix, path=path)
     if spec.method == "pretrain" and spec.evaluate is not None:
         what = "exact_match compares answers, and plain text has none"
         fix = "remove it; with dataset.validation the loss on held-out text is recorded"

@@ -36,8 +36,18 @@ from orchestrator.data.sources.unpack import Plain, is_packed, unpacked
 from orchestrator.data.text_rows import read_text
 from orchestrator.data.xlsx_rows import read_xlsx
 from orchestrator.errors import DataError, Fault
+from orchestrator.spec.models import SourceEntry
 
-__all__ = ["OpenedSource", "Place", "Source", "SourceFile", "Survey", "open_source", "read_source"]
+__all__ = [
+    "OpenedSource",
+    "Place",
+    "Source",
+    "SourceFile",
+    "Survey",
+    "Together",
+    "open_source",
+    "read_source",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class OpenedSource:
 
     name: str
     files: tuple[SourceFile, ...]
+    encoding: str | None = None
+    sheet: str | None = None
 
     @property
     def title(self) -> str:
@@ -68,9 +80,10 @@ class OpenedSource:
         return sum(file.survey.size for file in self.files)
 
     @property
-    def key(self) -> list[list[str]]:
+    def key(self) -> list[object]:
         """What decides its rows: of each file the digest, and how its name ends, which may tell its kind."""
-        return [[file.survey.sha256, "".join(Path(file.name).suffixes[-2:]).lower()] for file in self.files]
+        files = [[file.survey.sha256, "".join(Path(file.name).suffixes[-2:]).lower()] for file in self.files]
+        return [files, self.encoding, self.sheet]
 
 
 @dataclass(frozen=True)
@@ -118,20 +131,41 @@ class Source:
         return found
 
 
-def open_source(name: str, base: Path, field: str = "dataset.source") -> OpenedSource:
+@dataclass(frozen=True)
+class Together:
+    """Several sources as one, their rows numbered one after the other."""
+
+    sources: tuple[Source, ...]
+
+    @property
+    def name(self) -> str:
+        return ", ".join(source.name for source in self.sources)
+
+    def places(self, rows: Iterable[int]) -> dict[int, Place]:
+        """Where some rows stand."""
+        wanted, found, before = list(rows), dict[int, Place](), 0
+        for source in self.sources:
+            places = source.places(row - before for row in wanted if before < row <= before + source.count)
+            found |= {row + before: place for row, place in places.items()}
+            before += source.count
+        return found
+
+
+def open_source(source: str | SourceEntry, base: Path, field: str = "dataset.source") -> OpenedSource:
     """The files that a spec names in `field`; `base` is where relative paths start.
 
     Raises DataError where there are none, or one is empty, or a plain text that is not UTF-8.
     """
+    entry = source if isinstance(source, SourceEntry) else SourceEntry(source=source)
     files, faults = [], list[Fault]()
-    for file in find_files(name, base, field):
+    for file in find_files(entry.source, base, field):
         try:
-            files.append(_surveyed(file, base / file))
+            files.append(_surveyed(file, base / file, entry.encoding))
         except DataError as error:
             faults += error.faults
     if faults:
         raise DataError(faults)
-    return OpenedSource(name, tuple(files))
+    return OpenedSource(entry.source, tuple(files), entry.encoding, entry.sheet)
 
 
 def read_source(opened: OpenedSource, scratch: Path) -> Source:
@@ -148,7 +182,7 @@ def read_source(opened: OpenedSource, scratch: Path) -> Source:
     for file in opened.files:
         for plain in unpacked(file.name, file.path, scratch):
             try:
-                read.append(_read(plain, scratch))
+                read.append(_read(plain, opened, scratch))
             except DataError as error:
                 faults += error.faults
     if faults:
@@ -158,39 +192,52 @@ def read_source(opened: OpenedSource, scratch: Path) -> Source:
     return Source(opened, tuple(read), frame, schema, notes)
 
 
-def _surveyed(name: str, path: Path) -> SourceFile:
+def _surveyed(name: str, path: Path, encoding: str | None) -> SourceFile:
     """The file with its digest; a plain text without a mark is proven to be UTF-8 in the same pass."""
     head = head_of(path)
     plain = not (is_packed(path, head) or is_binary(head)) and mark_of(head)[1] in (None, "utf-8")
-    if plain:
+    if plain and encoding is None:
         refuse_foreign(head, name)
         refuse_unmarked(head, name)
-    return SourceFile(name, path, survey(path, name, text=plain))
+    return SourceFile(name, path, survey(path, name, text=plain and encoding is None))
 
 
-def _read(plain: Plain, scratch: Path) -> FileRows:
+def _read(plain: Plain, opened: OpenedSource, scratch: Path) -> FileRows:
     head = head_of(plain.path)
-    path = plain.path if is_binary(head) else _as_text(plain, head, scratch)
+    binary = is_binary(head)
+    path = plain.path if binary else _as_text(plain, head, opened.encoding, scratch)
     found = format_of(plain.inner, head if path == plain.path else head_of(path), plain.name)
-    rows = _rows(plain.name, path, found, scratch)
-    if found.expected not in (None, found.kind) or (found.kind == "csv" and found.unusual):
-        rows = replace(
-            rows, notes=(Finding("read_as", "info", 0, f"{plain.name} is read as {found.said}"), *rows.notes)
-        )
+    if faults := _not_of(found, binary, opened, plain.name):
+        raise DataError(faults)
+    rows = _rows(plain.name, path, found, opened.sheet, scratch)
+    if found.expected not in (None, found.kind) or found.unusual:
+        note = Finding("read_as", "info", 0, f"{plain.name} is read as {found.said}")
+        rows = replace(rows, notes=(note, *rows.notes))
     return FileRows(plain.name, rows)
 
 
-def _as_text(plain: Plain, head: bytes, scratch: Path) -> Path:
+def _as_text(plain: Plain, head: bytes, encoding: str | None, scratch: Path) -> Path:
     """The file as UTF-8 without a mark; what was unpacked is proven to be UTF-8 only now."""
-    if not mark_of(head)[1]:
+    if not mark_of(head)[1] and encoding is None:
         refuse_foreign(head, plain.name)
         refuse_unmarked(head, plain.name)
         if plain.unpacked:
             survey(plain.path, plain.name, text=True)
-    return as_utf8(plain.path, plain.name, head, scratch)
+    return as_utf8(plain.path, plain.name, head, encoding, scratch)
 
 
-def _rows(name: str, path: Path, found: Format, scratch: Path) -> Rows:
+def _not_of(found: Format, binary: bool, opened: OpenedSource, name: str) -> list[Fault]:
+    """What the spec says of a file that is not of its kind."""
+    said = f"this is {found.said}"
+    wrong = []
+    if opened.encoding and binary:
+        wrong.append(Fault(f"{said}, which has no `encoding`", "leave `encoding` out", file=name))
+    if opened.sheet and found.kind != "xlsx":
+        wrong.append(Fault(f"{said}, which has no `sheet`", "leave `sheet` out", file=name))
+    return wrong
+
+
+def _rows(name: str, path: Path, found: Format, sheet: str | None, scratch: Path) -> Rows:
     match found.kind:
         case "csv":
             return read_csv(path, name, found.separator)
@@ -201,7 +248,7 @@ def _rows(name: str, path: Path, found: Format, scratch: Path) -> Rows:
         case "text":
             return read_text(path, name)
         case "xlsx":
-            return read_xlsx(path, name, scratch)
+            return read_xlsx(path, name, scratch, sheet)
 
 
 def _joined(files: Sequence[FileRows]) -> tuple[pl.Schema, pl.LazyFrame]:

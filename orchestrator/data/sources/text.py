@@ -23,20 +23,21 @@ def refuse_unmarked(head: bytes, name: str) -> None:
     raise DataError([Fault(f"the file looks like {encoding}, without a mark", fix, file=name, line=1)])
 
 
-def as_utf8(path: Path, name: str, head: bytes, scratch: Path) -> Path:
-    """The file itself where it is plain UTF-8, else a copy in scratch that is.
+def as_utf8(path: Path, name: str, head: bytes, encoding: str | None, scratch: Path) -> Path:
+    """The file itself where it is plain UTF-8, else a copy in scratch that is; a mark counts more than
+    `encoding`.
 
     Raises:
         DataError: a byte is not of the encoding, with line and column.
         OSError: scratch space is full or cannot be written.
     """
     skip, marked = mark_of(head)
-    if marked is None:
+    if marked is None and encoding is None:
         return path
     if marked == "utf-8":
         return _without_mark(path, skip, scratch)
     target = fresh(scratch)
-    decoding = Decoding(name, marked)
+    decoding = Decoding(name, marked or encoding or "utf-8")
     with target.open("wb") as file:
         for number, block in enumerate(blocks(path)):
             file.write(decoding.feed(block if number else block[skip:]).encode())

@@ -108,7 +108,7 @@ def test_a_fault_says_what_why_and_how() -> None:
         ("epochs: 3", "scheduler: liner", "training.scheduler", "`linear`", "did you mean `linear`?"),
         ("role: user", "role: usr", "mapping.messages[0].role", "`user`", "did you mean `user`?"),
         ("0.05", "2", "dataset.validation", "must be less than 0.9", None),
-        ("0.05", "[1]", "dataset.validation", "must be a number or text", None),
+        ("0.05", "[1]", "dataset.validation", "must be a number, text or a section with `source`", None),
         ("base_model: org/model@abc", "license: mit", "base_model", "is missing", "add `base_model:`"),
         ("name: support-triage", "name: 2024", "name", "must be text", 'put it in quotes: "2024"'),
         ("  source: tickets.parquet", "", "dataset.source", "is missing", "add `source:`"),
