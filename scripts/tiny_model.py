@@ -91,7 +91,7 @@ def make(folder: Path, *, seed: int, steps: int) -> None:
     """Write model, tokenizer and chat template to `folder`, which appears whole or not at all."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     model = _model(tokenizer)
     _teach(model, tokenizer, seed=seed, steps=steps)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of these models: bytes and a ChatML template."""
     # The tokenizer does not follow the seed: models of different seeds share one vocabulary.
     rng = random.Random(0)
     tokenizer = Tokenizer(models.BPE())

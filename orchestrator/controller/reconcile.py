@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator import contract, runs
 from orchestrator.backends import Backend, LaunchRequest
+from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.track import Tracking
@@ -112,13 +113,23 @@ class Controller:
         try:
             micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step, machine)
             number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
-            make_plan(self.settings, run, number, action.step, machine, micro_batch_size).write(store)
+            plan = make_plan(self.settings, run, number, action.step, machine, micro_batch_size)
+            plan.write(store)
+            run = self._with_estimate(run, plan, machine)
             self.backend.launch(LaunchRequest(run.id, number, action.step, run.storage, machine))
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
         except BackendError as error:
             return self.database.move(run, Status.FAILED, Reason.BACKEND, _with_hint(error), now)
         return run
+
+    def _with_estimate(self, run: Run, plan: Plan, machine: Machine) -> Run:
+        """The run with what its training was estimated to take, to be compared with what it took."""
+        if plan.config is None:
+            return run
+        storage = contract.open_store(run.storage)
+        foreseen = estimate_launch(self.database, run, plan.config, machine, storage)
+        return self.database.add_facts(run, {"estimate": foreseen.to_dict()}) if foreseen else run
 
     def _publish(self, run: Run, store: contract.Store, now: float) -> Run:
         """Publish now, or a little later where a registry was away just before."""

@@ -38,6 +38,7 @@ class Architecture:
     gated: bool
     vocabulary: int
     tied: bool
+    activation: str
     soft_capped: bool
 
 
@@ -65,6 +66,7 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture | None:
         gated=kind not in _UNGATED,
         vocabulary=vocabulary,
         tied=bool(kind in _TIED if tied is None else tied),
+        activation=str(config.get("hidden_act") or config.get("hidden_activation") or ""),
         soft_capped=bool(config.get("final_logit_softcapping")),
     )
 

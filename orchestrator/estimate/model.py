@@ -21,7 +21,8 @@ class Model:
     `exact` is whether they were read from the weights themselves, or worked out from config.json.
     `intermediate` is the width of one feed-forward layer as a token sees it: with experts, all those
     that one token visits together. `gated` feed-forward layers have three matrices, plain ones two.
-    `soft_capped` models keep the scores of their last layer twice.
+    `activation` is config.json's word for the function between them; `soft_capped` models keep the scores
+    of their last layer once more.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Model:
     gated: bool
     vocabulary: int
     tied: bool
+    activation: str
     soft_capped: bool
     tensors: Mapping[str, Tensor]
     exact: bool
@@ -104,6 +106,7 @@ def model_of(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model 
         gated=shape.gated,
         vocabulary=shape.vocabulary,
         tied=tied,
+        activation=shape.activation,
         soft_capped=shape.soft_capped,
         tensors=found,
         exact=bool(tensors),
