@@ -10,7 +10,15 @@ import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import fields, output_option, print_data, table, wrapped
-from orchestrator.cli.shown import course, elapsed, moment, next_commands, state_fields, summary
+from orchestrator.cli.shown import (
+    course,
+    elapsed,
+    estimate_rows,
+    moment,
+    next_commands,
+    state_fields,
+    summary,
+)
 
 if TYPE_CHECKING:
     from orchestrator.controller.history import AttemptHistory
@@ -66,6 +74,8 @@ def _sections(service: Service, run: Run) -> Iterable[str]:
         yield _titled("Dataset", fields(data, indent=2))
     if metrics := _metrics(service, run):
         yield _titled("Metrics", fields(metrics, indent=2))
+    if foreseen := estimate_rows(service, run):
+        yield _titled("Estimate", table(foreseen, indent=2))
     if attempts := service.attempts(run.id):
         yield _titled("Attempts", _attempts(attempts))
     events = [_event(event) for event in service.database.events(run.id)]

@@ -1,36 +1,47 @@
-"""`axo plan`: what a run of a spec would do, without doing it."""
+"""`axo plan`: what a run of a spec would do and need, without doing it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import fields, output_option, print_data
-from orchestrator.errors import SpecError
+from orchestrator.cli.output import fields, note, output_option, print_data
+from orchestrator.cli.shown import count, size, span
+from orchestrator.errors import Fault, SpecError
 
 if TYPE_CHECKING:
-    from orchestrator.axolotl.render import Config
-    from orchestrator.estimate.model import Model
+    from orchestrator.estimate import Estimate
+    from orchestrator.preview import Preview
     from orchestrator.settings import Settings
-    from orchestrator.spec.load import Loaded
-    from orchestrator.steps.prepare import Inspection
+
+NEWEST = "newest"
 
 
 @click.command("plan")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--config", "only_config", is_flag=True, help="Print the Axolotl YAML alone.")
+@click.option(
+    "--diff",
+    "against",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="Show what changed since RUN, or the newest run of this name.",
+)
+@click.option("--strict", is_flag=True, help="Refuse a plan that does not fit into the machine's memory.")
 @output_option("table", "json", "yaml")
-def command(spec: Path, only_config: bool, form: str) -> None:
-    """Show what a run of SPEC would do: its Axolotl config, steps, tokens, what will be published.
+def command(spec: Path, only_config: bool, against: str | None, strict: bool, form: str) -> None:
+    """Show what a run of SPEC would do: data, steps, memory, time, price, what is published.
 
     \b
     Examples:
       axo plan spec.yaml
+      axo plan spec.yaml --diff
       axo plan spec.yaml --config > axolotl.yaml
     """
+    from orchestrator.preview import preview
     from orchestrator.service import check_machine, with_earlier_adapter
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
@@ -38,109 +49,135 @@ def command(spec: Path, only_config: bool, form: str) -> None:
     settings = Settings.from_environment()
     loaded = load_spec(spec)
     check_machine(loaded, settings)
-    loaded = with_earlier_adapter(loaded, settings)
-    planned = _planned(loaded, settings)
+    planned = preview(with_earlier_adapter(loaded, settings), settings)
+    if strict:
+        _refuse_unfit(planned)
     if only_config:
         click.echo(planned.config.text, nl=False)
+    elif against is not None:
+        _print_changes(planned, settings, against, form)
     elif form == "table":
         click.echo(_described(planned))
+        note("`--config` prints the Axolotl YAML, `--diff` what changed since the newest run")
     else:
-        print_data(_plain(planned), form)
+        print_data(planned.to_dict(), form)
 
 
-@dataclass(frozen=True)
-class _Planned:
-    loaded: Loaded
-    found: Inspection
-    config: Config
-    model: Model | None
-    steps: int
-    exact: bool
-
-
-def _planned(loaded: Loaded, settings: Settings) -> _Planned:
-    """Raises SpecError with every fault of spec, base model, data and config."""
-    from orchestrator.axolotl.render import DatasetFacts
-    from orchestrator.data.prepare import facts_of
-    from orchestrator.estimate.model import read_model
-    from orchestrator.plan import config_for
-    from orchestrator.service import inspect
-    from orchestrator.spec.load import with_places
-    from orchestrator.staging import resolve_model
-
-    found = inspect(loaded, settings)
-    if found.faults or found.splits is None or found.forecast is None:
-        raise SpecError(with_places(loaded, found.faults), hint=f"`axo check {loaded.path}` shows more")
-    facts = DatasetFacts(**facts_of(found.splits, "not prepared yet"))
-    try:
-        config = config_for(loaded.spec, facts, settings.machines[loaded.spec.compute.machine])
-    except SpecError as error:
-        raise SpecError(with_places(loaded, error.faults)) from error
-    exact = config.steps is not None
-    model = read_model(resolve_model(loaded.spec.base_model, loaded.path.parent).folder)
-    return _Planned(loaded, found, config, model, config.steps or found.forecast.steps, exact)
-
-
-def _described(planned: _Planned) -> str:
-    config, train = planned.config, planned.found.splits["train"]  # type: ignore[index]
-    batch = f"{config.micro_batch_size} at once x {config.accumulation} accumulated"
-    evaluation = f"every {config.eval_steps} steps" if config.eval_steps else "none while training"
-    summary = fields(
-        {
-            "run": planned.loaded.spec.name,
-            "base model": planned.loaded.spec.base_model,
-            "parameters": _parameters(planned),
-            "machine": planned.loaded.spec.compute.machine,
-            "rows": f"{train['rows']:,}",
-            "tokens": f"{train['tokens']:,} an epoch, {train['trained_tokens']:,} of them trained",
-            "steps": f"{'' if planned.exact else 'about '}{planned.steps:,}",
-            "batch": batch,
-            "checkpoints": _checkpoints(planned),
-            "evaluation": evaluation,
-            "publishes": ", ".join(_targets(planned.loaded)) or "nothing",
-        }
+def _refuse_unfit(planned: Preview) -> None:
+    if planned.estimate is None or planned.estimate.fits is not False:
+        return
+    fix = "; or ".join(remedy.told() for remedy in planned.remedies) or "take a smaller base model"
+    fault = Fault(
+        f"it would not fit: {memory_line(planned.estimate)}",
+        fix,
+        path="compute.machine",
+        value=planned.machine.name,
     )
-    return f"{summary}\n\n--- axolotl.yaml\n{config.text}".rstrip()
+    from orchestrator.spec.load import with_places
+
+    raise SpecError(with_places(planned.loaded, [fault]))
 
 
-def _checkpoints(planned: _Planned) -> str:
+def _print_changes(planned: Preview, settings: Settings, against: str, form: str) -> None:
+    from orchestrator.cli.plan_diff import changes, described
+    from orchestrator.service import Service
+
+    with Service(settings) as service:
+        name = planned.loaded.spec.name if against == NEWEST else against
+        run = service.database.run(name)
+        found = changes(planned, run)
+    if form == "table":
+        click.echo(described(planned, run, found))
+    else:
+        print_data({"run": run.id, "changes": found}, form)
+
+
+def _described(planned: Preview) -> str:
+    parts = [fields(_run_fields(planned)), fields(_data_fields(planned))]
+    if planned.estimate:
+        parts.append(fields(_need_fields(planned.estimate, planned)))
+    if planned.estimate and planned.estimate.fits is False:
+        parts.append(_unfit(planned))
+    return "\n\n".join(parts)
+
+
+def _run_fields(planned: Preview) -> dict[str, str | None]:
+    spec, config = planned.loaded.spec, planned.config
+    kind = spec.adapter.kind
+    rank = f", r {spec.adapter.r}" if kind != "full" else ""
+    devices = f" ({planned.machine.devices} devices)" if planned.machine.devices > 1 else ""
+    share = f" x {planned.machine.devices} devices" if devices else ""
+    return {
+        "run": spec.name,
+        "base model": _model_line(planned),
+        "method": f"{spec.method}, {kind}{rank}",
+        "machine": f"{planned.machine.name}{devices}",
+        "batch": f"{config.micro_batch_size} at once x {config.accumulation} accumulated{share}",
+        "checkpoints": _checkpoints(planned),
+        "evaluation": f"every {config.eval_steps} steps" if config.eval_steps else "none while training",
+        "publishes": ", ".join(planned.publishes) or "nothing",
+    }
+
+
+def _model_line(planned: Preview) -> str:
+    name = planned.loaded.spec.base_model
+    if planned.estimate is None:
+        return f"{name}, of a kind whose needs are not known"
+    whole, trained = planned.estimate.parameters, planned.estimate.trainable
+    return f"{name}, {count(whole)} parameters, {count(trained)} trained ({trained / whole:.2%})"
+
+
+def _checkpoints(planned: Preview) -> str:
     """How often: by time, or by steps where the spec or early stopping says so."""
     if planned.config.save_steps:
         return f"every {planned.config.save_steps} steps"
     return f"every {(planned.loaded.spec.training.checkpoint_seconds or 0) / 60:g} minutes"
 
 
-def _parameters(planned: _Planned) -> str | None:
-    from orchestrator.estimate.trainable import trainable_parameters
-
-    if planned.model is None:
-        return None
-    trained, whole = trainable_parameters(planned.model, planned.config.keys), planned.model.parameters
-    return f"{whole:,}, {trained:,} of them trained ({trained / whole:.2%})"
-
-
-def _plain(planned: _Planned) -> dict[str, Any]:
-    config = planned.config
+def _data_fields(planned: Preview) -> dict[str, str | None]:
+    train, held_out = planned.splits["train"], planned.splits.get("validation")
+    dropped = sum((planned.found.dropped or {}).values())
+    steps = f"{planned.steps:,}" if planned.config.steps else f"about {planned.steps:,}"
     return {
-        "name": planned.loaded.spec.name,
-        "spec_digest": planned.loaded.digest,
-        "splits": planned.found.splits,
-        "forecast": asdict(planned.found.forecast) if planned.found.forecast else None,
-        "steps": planned.steps,
-        "steps_exact": planned.exact,
-        "micro_batch_size": config.micro_batch_size,
-        "accumulation": config.accumulation,
-        "save_steps": config.save_steps,
-        "eval_steps": config.eval_steps,
-        "publish": _targets(planned.loaded),
-        "config": dict(config.keys),
-        "config_text": config.text,
+        "rows": f"{train['rows']:,}"
+        + (f", {held_out['rows']:,} held out" if held_out else "")
+        + (f", {dropped:,} left out" if dropped else ""),
+        "tokens": f"{train['tokens']:,} an epoch, {train['trained_tokens']:,} of them trained",
+        "steps": steps + (f", {planned.estimate.padding:.0%} padding" if planned.estimate else ""),
     }
 
 
-def _targets(loaded: Loaded) -> list[str]:
-    """Where the adapter will be published, as registries name it."""
-    return [
-        f"models:/{target.mlflow.model}" + (f"@{target.mlflow.alias}" if target.mlflow.alias else "")
-        for target in loaded.spec.publish
-    ]
+def _need_fields(foreseen: Estimate, planned: Preview) -> dict[str, str | None]:
+    memory = foreseen.memory
+    parts = (
+        ("weights", memory.weights),
+        ("gradients", memory.gradients),
+        ("optimizer", memory.optimizer),
+        ("activations", memory.activations),
+        ("framework", memory.overhead),
+    )
+    each = " on each device" if planned.machine.devices > 1 else ""
+    rate = f"{foreseen.rate.tokens_per_second:,.0f} tokens/s"
+    hours = f"{foreseen.device_hours:,.2f} device hours" if planned.machine.device == "gpu" else None
+    price = None if foreseen.price is None else f"{foreseen.price:,.2f}"
+    return {
+        "memory": f"{memory_line(foreseen)}{each}\n" + ", ".join(f"{name} {size(v)}" for name, v in parts),
+        "time": f"about {span(foreseen.seconds)} at {rate}, {foreseen.rate.told}",
+        "cost": ", ".join(part for part in (hours, price) if part) or None,
+        "size": f"adapter {size(foreseen.adapter_bytes)}, checkpoint {size(foreseen.checkpoint_bytes)}",
+    }
+
+
+def memory_line(foreseen: Estimate) -> str:
+    """`71 of 80 GiB`, or what is needed alone where the machine's memory is not known."""
+    if foreseen.memory_limit is None:
+        return (
+            f"{size(foreseen.memory.total)}; what the machine has is not known (memory_gib in the settings)"
+        )
+    return f"{size(foreseen.memory.total)} of {size(foreseen.memory_limit)}"
+
+
+def _unfit(planned: Preview) -> str:
+    lines = [f"  {remedy.told()}" for remedy in planned.remedies]
+    told = lines or ["  no setting of the spec makes it fit: take a smaller base model or a larger machine"]
+    return "\n".join([click.style("does not fit; any of these would:", fg="yellow"), *told])

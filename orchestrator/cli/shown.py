@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.output import duration, sparkline
+
+GIB = 1024**3
 
 if TYPE_CHECKING:
     from orchestrator.db import Point, Run
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 def summary(service: Service, run: Run) -> dict[str, Any]:
     """One run as plain data; the schema of `-o json`."""
+    from orchestrator.controller.estimates import estimate_against_actual
     from orchestrator.runs import REASONS
 
     attempts = service.database.attempts(run.id)
@@ -38,6 +42,8 @@ def summary(service: Service, run: Run) -> dict[str, Any]:
         "model": run.facts.get("model"),
         "dataset": run.facts.get("dataset"),
         "evaluation": run.facts.get("evaluate"),
+        "estimate": run.facts.get("estimate"),
+        "estimate_against_actual": [asdict(each) for each in estimate_against_actual(service.database, run)],
         "mlflow": run.mlflow_url,
         "published": [
             {"registry": p.registry, "reference": p.reference, "digest": p.digest, "url": p.url}
@@ -55,6 +61,25 @@ def progress_of(service: Service, run: Run) -> tuple[Point | None, str | None]:
 def total_steps(service: Service, run: Run) -> int:
     """Optimizer steps of the whole run as its trainer counted them; 0 before it did."""
     return max((attempt.total_steps or 0 for attempt in service.database.attempts(run.id)), default=0)
+
+
+def estimate_rows(service: Service, run: Run) -> list[dict[str, str]]:
+    """What a run was estimated to take beside what it took, once it has."""
+    from orchestrator.controller.estimates import estimate_against_actual
+
+    return [
+        {
+            "FIGURE": each.name,
+            "ESTIMATE": _figure(each.name, each.estimate),
+            "ACTUAL": _figure(each.name, each.actual),
+            "ERROR": f"{each.error:+.0%}",
+        }
+        for each in estimate_against_actual(service.database, run)
+    ]
+
+
+def _figure(name: str, value: float) -> str:
+    return size(value) if name == "peak memory" else f"{value:,.0f}"
 
 
 def state_fields(service: Service, run: Run) -> dict[str, str | None]:
@@ -133,3 +158,26 @@ def _scores(evaluation: Mapping[str, Any] | None) -> dict[str, str]:
         "exact match": f"base {base['exact_match']:.1%}, adapter {adapter['exact_match']:.1%}",
         "held-out loss": f"base {base['loss']:.4f}, adapter {adapter['loss']:.4f}",
     }
+
+
+def size(value: float) -> str:
+    """Bytes in the unit that gives one to three digits before the point."""
+    for factor, unit in ((GIB, "GiB"), (1024**2, "MiB")):
+        if value >= factor:
+            return f"{value / factor:.{1 if value < 100 * factor else 0}f} {unit}"
+    return f"{value / 1024:.0f} KiB"
+
+
+def count(number: int) -> str:
+    """A number of parameters as people say it: 7.2 B, 0.6 M."""
+    for factor, unit in ((10**9, "B"), (10**6, "M")):
+        if number >= 0.5 * factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number:,}"
+
+
+def span(seconds: float) -> str:
+    """How long, roughly: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

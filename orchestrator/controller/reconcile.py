@@ -124,8 +124,9 @@ class Controller:
         return run
 
     def _with_estimate(self, run: Run, plan: Plan, machine: Machine) -> Run:
-        """The run with what its training was estimated to take, to be compared with what it took."""
-        if plan.config is None:
+        """The run with what it was estimated to take when training was first launched; that stays, to be
+        compared with what it took."""
+        if plan.config is None or "estimate" in run.facts:
             return run
         storage = contract.open_store(run.storage)
         foreseen = estimate_launch(self.database, run, plan.config, machine, storage)

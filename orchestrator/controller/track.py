@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator import contract
+from orchestrator.controller.estimates import estimate_against_actual
 from orchestrator.controller.package import newest_config
 from orchestrator.db import Database, Run
 from orchestrator.errors import TrackingError
@@ -103,6 +104,7 @@ class Tracking:
         texts = {"axolotl.yaml": config, "dataset.json": dataset.decode()}
         self._server.log_artifact_texts(run.mlflow_run, texts)
         self._server.log_inputs(run.mlflow_run, _inputs(run, json.loads(dataset)))
+        self._server.log_params(run.mlflow_run, _foreseen(run))
         return self.database.update(run, tracked=PLANNED)
 
     def _ship_points(self, run: Run) -> None:
@@ -161,6 +163,24 @@ def _inputs(run: Run, dataset: Mapping[str, Any]) -> Sequence[DatasetInput]:
     ]
 
 
+def _foreseen(run: Run) -> dict[str, Any]:
+    """What the run was estimated to take when it was first launched."""
+    foreseen = run.facts.get("estimate") or {}
+    names = ("parameters", "trainable_parameters", "steps", "seconds", "tokens_per_second", "price")
+    found = {f"estimate.{name}": foreseen[name] for name in names if foreseen.get(name) is not None}
+    memory = foreseen.get("memory_bytes")
+    return found | ({"estimate.memory_bytes": memory["total"]} if memory else {})
+
+
+def _compared(run: Run, database: Database) -> dict[str, float]:
+    """Each estimated figure as it came, and how far the estimate was off (0.1 is a tenth too much)."""
+    found: dict[str, float] = {}
+    for each in estimate_against_actual(database, run):
+        name = each.name.replace(" ", "_")
+        found |= {f"actual/{name}": each.actual, f"estimate_error/{name}": each.error}
+    return found
+
+
 def _summary(run: Run, database: Database) -> dict[str, float]:
     """Figures of the whole run: waiting, attempts, lost steps, scores."""
     attempts = database.attempts(run.id)
@@ -170,6 +190,7 @@ def _summary(run: Run, database: Database) -> dict[str, float]:
     summary = {"run/attempts": float(len(trained)), "run/lost_steps": float(run.lost_steps)}
     if started is not None:
         summary |= {"run/queue_wait_seconds": started - run.created, "run/training_seconds": seconds}
+    summary |= _compared(run, database)
     evaluation = run.facts.get("evaluate") or {}
     for side in ("base", "adapter"):
         for metric, value in (evaluation.get(side) or {}).items():

@@ -81,6 +81,7 @@ def estimate(
     machine: Machine,
     *,
     steps: int | None = None,
+    steps_exact: bool = True,
     measured: Rate | None = None,
 ) -> Estimate:
     """The estimate of an Axolotl config on rows of these lengths, on a machine.
@@ -102,7 +103,7 @@ def estimate(
         memory=memory,
         memory_limit=memory_limit(machine),
         steps=total,
-        steps_exact=steps is not None,
+        steps_exact=steps is not None and steps_exact,
         tokens=tokens,
         padding=padding,
         rate=rate,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.estimate import memory_limit
-from orchestrator.estimate.memory import memory_of
+from orchestrator.estimate.memory import GIB, memory_of
 from orchestrator.estimate.model import Model
 from orchestrator.estimate.workload import Lengths, workload
 from orchestrator.machines import Machine
@@ -25,7 +25,7 @@ class Remedy:
 
     def told(self) -> str:
         changes = ", ".join(f"{name}: {_plain(value)}" for name, value in self.fields.items())
-        return f"{changes} ({self.needs / 1024**3:.0f} of {self.limit / 1024**3:.0f} GiB)"
+        return f"{changes} ({_gib(self.needs)} of {_gib(self.limit)} GiB)"
 
 
 def remedies(
@@ -141,3 +141,7 @@ def _machines(trial: _Trial, machines: Mapping[str, Machine]) -> list[Remedy]:
 
 def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _gib(value: int) -> str:
+    return f"{value / GIB:.{0 if value >= 10 * GIB else 1}f}"

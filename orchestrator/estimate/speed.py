@@ -56,9 +56,9 @@ class Rate:
     @property
     def told(self) -> str:
         return {
-            "measured": "measured in earlier runs",
-            "machine": "the machine's entry in the settings",
-            "table": "from a table of devices, so roughly",
+            "measured": "as an earlier run did",
+            "machine": "as the settings say",
+            "table": "from a table, so roughly",
         }[self.source]
 
 

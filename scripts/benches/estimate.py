@@ -1,4 +1,4 @@
-"""The memory estimate against the measured peak of ten small models, each trained on the CPU by a run of ours.
+"""The memory estimate against the measured peak of ten small models, each trained by a run on the CPU.
 
 What Python, PyTorch and Axolotl take by themselves is the peak of a model of next to nothing, run first;
 errors are those of what comes on top of it.
@@ -150,7 +150,7 @@ def _run(name: str, case: Case, folder: Path, settings: Settings) -> dict[str, A
         run, _ = service.submit(load_spec(file), new=True)
         run = service.drive(run.id, lambda _: None)
         if run.status != "succeeded":
-            log = b"".join(part for _, part in service.logs(run.id)).decode(errors="replace")
+            log = b"".join(part.data for part in service.logs(run.id)).decode(errors="replace")
             raise SystemExit(f"{name}: {run.status}: {run.message}\n{log[-3000:]}")
         return {**run.facts, "config": newest_config(run_store(run))}
 
