@@ -18,6 +18,17 @@ Step = tuple[pl.Expr, ...]
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """Rows that are put together: those with one `key`, into `aggregates`, in the place of their first."""
+
+    key: str
+    aggregates: tuple[pl.Expr, ...]
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.group_by(self.key).agg(pl.col(ROW).min(), *self.aggregates).sort(ROW)
+
+
+@dataclass(frozen=True)
 class CompiledMapping:
     """A mapping for rows of one schema, `where` left to the caller of `apply`.
 
@@ -33,12 +44,14 @@ class CompiledMapping:
     carried: tuple[str, ...] = ()
     where: Condition | None = None
     slow: tuple[Slow, ...] = ()
+    grouping: Grouping | None = None
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """From rows of the source: `axo_row`, the columns of `out`, those that the checks tell values
         from, and `check <n>`, one Boolean for each of `checks`; only rows that `where` keeps."""
         frame = rows if self.where is None else _kept(rows, self.where)
         frame = frame.with_columns(*(part.outcome for part in self.slow))
+        frame = frame if self.grouping is None else self.grouping.apply(frame)
         for step in self.steps:
             frame = frame.select(pl.col(ROW), *step)
         checked = [check.when.alias(check_column(number)) for number, check in enumerate(self.checks)]

@@ -89,10 +89,11 @@ def from_conversation(
         return None
     source, dtype = _as_list(conversation, schema[conversation.column])
     fields = _fields(conversation, dtype, faults)
-    return None if fields is None or faults else _compiled(conversation, source, fields)
+    return None if fields is None or faults else compiled_messages(conversation, source, fields)
 
 
-def _compiled(conversation: Conversation, source: pl.Expr, fields: Fields) -> CompiledMapping:
+def compiled_messages(conversation: Conversation, source: pl.Expr, fields: Fields) -> CompiledMapping:
+    """Messages from an expression of lists of messages that have these fields."""
     column, system = conversation.column, conversation.system
     roles = {**ROLES, **(conversation.roles or {})}
     role = pl.element().struct.field(fields.role).cast(pl.String)

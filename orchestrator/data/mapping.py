@@ -2,6 +2,7 @@
 
     messages       texts from templates                map_templates.py
     conversation   a column that holds the messages    map_conversation.py
+    turns          one turn in each row, put together  map_turns.py
     text           plain text from one template        map_templates.py
 
 Any of them may have `where`; those that make messages a column of tools, and the last answer alone trained.
@@ -17,6 +18,7 @@ from orchestrator.data.checks import MESSAGES, slow_check
 from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, no_column
 from orchestrator.data.map_conversation import from_conversation
 from orchestrator.data.map_templates import at_path, from_templates, from_text
+from orchestrator.data.map_turns import from_turns
 from orchestrator.data.report import Finding
 from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import EXTRAS
@@ -31,6 +33,7 @@ __all__ = ["CompiledMapping", "compile_mapping", "slow_findings"]
 
 WHERE = "mapping.where"
 SLOW_TEMPLATE = "slow_template"
+_OF_TURNS = "a condition on turns is never run row by row"
 
 
 def compile_mapping(
@@ -39,7 +42,7 @@ def compile_mapping(
     """Compile a mapping; raises SpecError with every fault of it, each at its path in the spec."""
     faults: list[Fault] = []
     slow = slow_templates == "allow"
-    where = _where(mapping.where, schema, faults, slow=slow)
+    where = _where(mapping, schema, faults, slow=slow)
     compiled = _of_kind(mapping, schema, faults, slow=slow)
     tools = _tools(mapping.tools, schema, faults)
     if faults or compiled is None:
@@ -63,17 +66,22 @@ def _of_kind(
         return from_templates(mapping.messages, schema, faults, slow=slow)
     if mapping.text is not None:
         return from_text(mapping.text, schema, faults, slow=slow)
+    if mapping.turns is not None:
+        return from_turns(mapping.turns, mapping.tools, schema, faults)
     assert mapping.conversation is not None
     return from_conversation(mapping.conversation, schema, faults)
 
 
-def _where(source: str | None, schema: pl.Schema, faults: list[Fault], *, slow: bool) -> Condition | None:
-    if source is None:
+def _where(mapping: Mapping, schema: pl.Schema, faults: list[Fault], *, slow: bool) -> Condition | None:
+    """The condition; row by row, where `slow` allows it, of rows that stay rows: turns become one."""
+    if mapping.where is None:
         return None
+    by_row = slow and mapping.turns is None
     try:
-        return compile_condition(source, schema, WHERE if slow else None)
+        return compile_condition(mapping.where, schema, WHERE if by_row else None)
     except TemplateFault as error:
-        faults += [at_path(WHERE, fault) for fault in error.faults]
+        told = [replace(each, why=_OF_TURNS) if slow and each.why else each for each in error.faults]
+        faults += [at_path(WHERE, fault) for fault in (error.faults if by_row else told)]
         return None
 
 

@@ -4,6 +4,7 @@
     openai              a list of messages with role and content          conversation
     sharegpt            a list of messages with from and value            conversation
     conversation        a list of messages with other names               conversation, fields and roles named
+    turns               a speaker, a text and a conversation's id         turns
     preference          prompt, chosen and rejected                       the chosen answer
     alpaca              instruction and output                            messages
     prompt_completion   a column asked and a column answered, by name     messages
@@ -16,6 +17,7 @@ The names are those under which public data sets are published; where names do n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
@@ -24,13 +26,14 @@ from typing import Any, Literal
 import polars as pl
 
 from orchestrator.data.recognise_columns import Columns, listed, printed
-from orchestrator.data.recognise_messages import Talk, find_talk
-from orchestrator.spec.models import Conversation, Mapping, MessageTemplate
+from orchestrator.data.recognise_messages import Talk, find_talk, roles_of
+from orchestrator.spec.models import Conversation, Mapping, MessageTemplate, Turns
 
 Form = Literal[
     "openai",
     "sharegpt",
     "conversation",
+    "turns",
     "preference",
     "alpaca",
     "prompt_completion",
@@ -70,6 +73,15 @@ INPUTS = (
 LABELS = (
     *("label", "labels", "labeltext", "category", "class", "intent", "sentiment", "queue", "topic"),
     *("department", "team", "priority", "emotion", "tag", "genre", "stance", "severity", "type"),
+)
+SPEAKERS = ("role", "from", "speaker", "author", "sender", "who", "actor", "participant")
+SAID = ("content", "value", "text", "message", "utterance", "body", "said", "turn", "msg")
+CONVERSATION_ID = re.compile(
+    r"(conversation|dialogue?|session|thread|chat|conv|ticket|case|call)(s?(id|no|number|key))?$"
+)
+ORDERS = (
+    *("turn", "turnid", "turnindex", "turnnumber", "order", "position", "step", "index", "messageindex"),
+    *("messageid", "utteranceidx", "seq", "sequence", "timestamp", "createdat", "time", "date", "sentat"),
 )
 TEXTS = ("text", "content", "document", "article", "body", "raw", "code", "story", "passage")
 _KNOWN_FIELDS: MappingOf[tuple[str, str], Form] = {
@@ -135,6 +147,23 @@ def _rating(columns: Columns) -> tuple[str, ...]:
     name = columns.named(("label", "rating"), ratings) or ratings[0]
     condition = f"where: {printed(name, columns.schema[name], bare=True)}"
     return (f"`{name}` is true or false: if true marks the good answers, train on them with `{condition}`",)
+
+
+def _turns(columns: Columns) -> Recognition | None:
+    """One turn in each row: a column says to which conversation it belongs, and comes again."""
+    content = columns.named(SAID)
+    role = columns.named(SPEAKERS)
+    ids = [name for name in columns.schema if CONVERSATION_ID.search(columns.plain(name))]
+    repeated = [name for name in ids if len(columns.distinct(name)) < len(columns.values(name))]
+    if not content or not role or not repeated or role == content:
+        return None
+    roles, guessed = roles_of(list(dict.fromkeys(str(value) for value in columns.values(role))))
+    order = columns.named(ORDERS)
+    turns = Turns(conversation=repeated[0], order=order, role=role, content=content, roles=roles or None)
+    why = f"`{content}` is said by `{role}`, in conversations told apart by `{repeated[0]}`"
+    in_order = f", in the order of `{order}`" if order else ", in the order of the rows"
+    notes = (f"which of {listed(list(roles))} is the assistant is a guess",) if guessed else ()
+    return Recognition("turns", Mapping(turns=turns), "sft", "likely", why + in_order, notes)
 
 
 def _preference(columns: Columns) -> Recognition | None:
@@ -259,6 +288,7 @@ def _if_there(name: str, schema: pl.Schema, *, before: str = "", after: str = ""
 
 _FORMS: tuple[Callable[[Columns], Recognition | None], ...] = (
     _talk,
+    _turns,
     _preference,
     _alpaca,
     _pair,

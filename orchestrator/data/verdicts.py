@@ -53,7 +53,7 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
     ]
     found = [*source.notes, *findings(source, rows, checks)]
     report = verdicts(rows, found)
-    if left_out := source.count - report.rows:
+    if mapping.grouping is None and (left_out := source.count - report.rows):
         what = f"rows that `where` leaves out of {source.name}"
         report = report.with_findings([Finding("where", "info", left_out, what)])
     return Judged(source, rows, report)

@@ -43,6 +43,23 @@ class Conversation(Closed):
     )
 
 
+class Turns(Closed):
+    """A table with one turn in each row; rows of one conversation become one example."""
+
+    conversation: ColumnName = Field(description="The column that says to which conversation a turn belongs.")
+    order: ColumnName | None = Field(
+        default=None, description="The column that orders the turns; their order in the file if left out."
+    )
+    role: ColumnName = Field(description="The column that says whose turn it is.")
+    content: ColumnName = Field(description="The column with what is said.")
+    roles: dict[Label, Role] | None = Field(
+        default=None, max_length=50, description="Roles of the data, each with the role it means."
+    )
+    system: ColumnName | None = Field(
+        default=None, description="A column whose first text becomes the system message."
+    )
+
+
 class Mapping(Closed):
     """How a row becomes an example: exactly one of its kinds."""
 
@@ -50,6 +67,7 @@ class Mapping(Closed):
         default=None, min_length=1, max_length=100, description="Messages from templates over columns."
     )
     conversation: Conversation | None = Field(default=None, description="Messages from a column of messages.")
+    turns: Turns | None = Field(default=None, description="Messages from a table with one turn in each row.")
     text: Text | None = Field(
         default=None, description="A Jinja template of plain text to go on with pre-training on."
     )
@@ -65,7 +83,7 @@ class Mapping(Closed):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = ("messages", "conversation", "text")
+        kinds = ("messages", "conversation", "turns", "text")
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise broken_rule("a mapping has exactly one kind", f"give one of {', '.join(kinds)}")
         extra = "tools" if self.tools is not None else "train_on" if self.train_on != "all" else None

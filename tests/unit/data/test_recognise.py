@@ -168,6 +168,24 @@ def test_a_system_column_of_templates_may_be_empty() -> None:
     assert templates(found)[0] == ("system", "{% if system %}{{ system }}{% endif %}")
 
 
+def test_tables_of_turns() -> None:
+    rows = [
+        {"Conversation ID": n // 2, "turn": n % 2, "speaker": ("customer", "agent")[n % 2], "text": f"t{n}"}
+        for n in range(10)
+    ]
+    found = recognised(rows)
+    assert (found.form, found.method, found.confidence) == ("turns", "sft", "likely")
+    assert found.mapping.turns is not None
+    assert found.mapping.turns.model_dump(exclude_none=True) == {
+        "conversation": "Conversation ID",
+        "order": "turn",
+        "role": "speaker",
+        "content": "text",
+        "roles": {"customer": "user", "agent": "assistant"},
+    }
+    assert recognised(rows[::2]).form != "turns"
+
+
 TICKETS = [
     {"subject": f"s{n}", "body": f"some long text {n}", "queue": ("billing", "tech")[n % 2]}
     for n in range(40)
