@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from orchestrator.cli.output import fields, output_option, print_data
 if TYPE_CHECKING:
     from orchestrator.data.report import Finding
     from orchestrator.data.samples import Sample
+    from orchestrator.errors import Fault
+    from orchestrator.spec.load import Loaded
     from orchestrator.steps.prepare import Inspection
 
 _COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
@@ -36,9 +38,9 @@ def command(spec: Path, strict: bool, samples: int, form: str) -> None:
     """
     from orchestrator.service import check_config, check_machine, inspect, with_earlier_adapter
     from orchestrator.settings import Settings
-    from orchestrator.spec.load import load_spec, with_places
+    from orchestrator.spec.load import with_places
 
-    loaded, settings = load_spec(spec), Settings.from_environment()
+    loaded, settings = _loaded(spec), Settings.from_environment()
     check_machine(loaded, settings)
     check_config(loaded, settings)
     loaded = with_earlier_adapter(loaded, settings)
@@ -53,6 +55,39 @@ def command(spec: Path, strict: bool, samples: int, form: str) -> None:
     else:
         print_data(plain(found) | {"faults": [asdict(fault) for fault in faults]}, form)
     sys.exit(3 if faults else 0)
+
+
+def _loaded(spec: Path) -> Loaded:
+    """The spec; where it has no mapping, its fault tells one that fits the data."""
+    from orchestrator.errors import SpecError
+    from orchestrator.spec.load import load_spec
+
+    try:
+        return load_spec(spec)
+    except SpecError as error:
+        raise SpecError([_with_mapping(fault, spec) for fault in error.faults]) from error
+
+
+def _with_mapping(fault: Fault, spec: Path) -> Fault:
+    """A missing mapping with one that fits the data, where that can be read; any other fault as it is."""
+    if (fault.path, fault.what) != ("mapping", "is missing"):
+        return fault
+    from orchestrator.data.look import look
+    from orchestrator.errors import FaultsError
+    from orchestrator.spec.draft import mapping_lines
+    from orchestrator.spec.yaml import read_yaml
+
+    dataset = (read_yaml(spec.read_bytes(), str(spec)).value or {}).get("dataset")
+    source = dataset.get("source") if isinstance(dataset, Mapping) else None
+    if not isinstance(source, str):
+        return fault
+    try:
+        found = look(source, spec.parent).recognition
+    except FaultsError:
+        return fault
+    method = "" if found.method == "sft" else f"method: {found.method}\n"
+    lines = "\n".join(["paste this", f"{method}mapping:", *mapping_lines(found.mapping, "  ")])
+    return replace(fault, why=f"{source} reads as {found.form.replace('_', ' ')}: {found.why}", fix=lines)
 
 
 def described(found: Inspection, samples: int) -> str:
@@ -81,7 +116,7 @@ def _figures(found: Inspection) -> dict[str, str | None]:
         verdicts = f"{report.green:,} green, {report.yellow:,} yellow, {report.red:,} red"
         shown["rows"] = f"{report.rows:,} ({verdicts})"
     for name, split in (found.splits or {}).items():
-        shown[name] = _split(split, counted=found.forecast is not None)
+        shown[name] = _split(split, with_tokens=found.forecast is not None)
     for reason, count in (found.dropped or {}).items():
         shown[f"left out, {reason}"] = f"{count:,}"
     if found.forecast:
@@ -90,12 +125,14 @@ def _figures(found: Inspection) -> dict[str, str | None]:
     return shown
 
 
-def _split(split: Mapping[str, Any], *, counted: bool) -> str:
-    if not counted:
-        return f"{split['rows']:,} rows"
-    rows, longest = f"{split['rows']:,} rows", f"longest {split['lengths']['longest']:,}"
+def _split(split: Mapping[str, Any], *, with_tokens: bool) -> str:
+    from orchestrator.data.report import counted
+
+    if not with_tokens:
+        return counted(split["rows"], "row")
+    rows, longest = counted(split["rows"], "row"), f"longest {split['lengths']['longest']:,}"
     if "pieces" in split:
-        return f"{rows}, {split['tokens']:,} tokens, in {split['pieces']:,} pieces; {longest}"
+        return f"{rows}, {split['tokens']:,} tokens, in {counted(split['pieces'], 'piece')}; {longest}"
     trained = f"{split['trained_tokens']:,} of them trained"
     return f"{rows}, {split['tokens']:,} tokens, {trained}; {longest}"
 

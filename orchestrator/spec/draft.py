@@ -41,6 +41,11 @@ def draft_text(draft: Draft) -> str:
     return "\n".join([*_head(draft), *_data(draft), *_training(draft), *_end(draft), ""])
 
 
+def mapping_lines(mapping: RowMapping, indent: str) -> Iterator[str]:
+    """What stands under `mapping:`, as block YAML."""
+    yield from _lines(mapping.model_dump(mode="json", exclude_defaults=True, exclude_none=True), indent)
+
+
 def name_for(source: str) -> str:
     """A run's name after its source: `support-tickets` for data/Support_Tickets.jsonl.gz."""
     scheme, _, place = source.rpartition("://")
@@ -84,7 +89,7 @@ def _data(draft: Draft) -> Iterator[str]:
     yield ""
     yield "# How a row becomes an example. `axo check` shows what comes out and which rows do not fit."
     yield "mapping:"
-    yield from _lines(draft.mapping.model_dump(mode="json", exclude_defaults=True, exclude_none=True), "  ")
+    yield from mapping_lines(draft.mapping, "  ")
     yield "  # where: a_column is not none  # leaves out the rows of which this is not true"
     yield ""
 
