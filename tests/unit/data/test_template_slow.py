@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+import template_writer
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from jinja2 import TemplateError
 
 from orchestrator.data.template import (
     Condition,
@@ -19,7 +24,9 @@ from orchestrator.data.template import (
     compile_template,
     render_reference,
 )
-from orchestrator.data.template_slow import FRAME_ROWS, MOST_CHILDREN, MOST_LIMITS
+from orchestrator.data.template_outside import form
+from orchestrator.data.template_slow import FRAME_ROWS, MOST_CHILDREN, MOST_LIMITS, Task, outcome
+from orchestrator.data.template_values import instance, plain
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "s": pl.String,
@@ -161,3 +168,39 @@ def test_the_child_can_open_nothing(attempt: str) -> None:
     ended = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "Too many open files" in ended.stderr
+
+
+# Each example starts a child, so they are a quarter of those of the compiled core.
+@settings(
+    max_examples=int(os.environ.get("AXO_PROVE", "80")) // 4,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate,),
+)
+@given(
+    source=st.one_of(template_writer.templates(), template_writer.outside_templates()),
+    rows=st.lists(template_writer.ROW, min_size=3, max_size=6),
+)
+def test_random_templates_in_the_child_equal_real_jinja(source: str, rows: list[dict[str, Any]]) -> None:
+    frame = pl.DataFrame([*rows, template_writer.NOTHING], schema=template_writer.SCHEMA)
+    found = rendered_by_a_child(source, frame)
+    for row, text, failure in zip(frame.to_dicts(), *found, strict=True):
+        if failure is None:
+            assert text == render_reference(source, row)
+        else:
+            with pytest.raises(
+                (TypeError, ValueError, LookupError, TemplateError, ArithmeticError)
+            ) as caught:
+                render_reference(source, row)
+            assert str(caught.value)[:250] in failure
+
+
+def rendered_by_a_child(source: str, frame: pl.DataFrame) -> tuple[list[str | None], list[str | None]]:
+    """Texts and failures, whether or not the template could be compiled."""
+    schema = {name: instance(dtype) for name, dtype in frame.schema.items()}
+    forms = {name: form(plain(dtype)) for name, dtype in schema.items()}
+    child = outcome(Task(source, False, forms), schema).alias("outcome")
+    found = frame.with_row_index("axo_row", 1).lazy().select(child).collect().unnest("outcome")
+    return found["text"].to_list(), found["failure"].to_list()
