@@ -44,12 +44,7 @@ def unknown_filter(name: str, core: Iterable[str]) -> Refusal:
     if name == "random":
         return Refusal("`random` would give other data each time", "take the first or the last", word=name)
     if name in JINJA_FILTERS and name not in core:
-        return Refusal(
-            f"the filter `{name}` lies outside the compiled core",
-            f"use one of: {there}",
-            outside=True,
-            word=name,
-        )
+        return outside_filter(name, f"use one of: {there}")
     return Refusal(
         f"there is no filter `{name}`", f"{_did_you_mean(name, core)}the filters are: {there}", word=name
     )
@@ -62,6 +57,11 @@ def outside(node: nodes.Node) -> Refusal:
         return Refusal(what, "write the whole template in one text")
     construct, fix = OUTSIDE.get(type(node), (f"`{type(node).__name__}`", "use fields, filters and {% if %}"))
     return Refusal(f"{construct} lies outside the compiled core", fix, outside=True)
+
+
+def outside_filter(name: str, fix: str = "use other filters, fields and {% if %}") -> Refusal:
+    """A filter that only Jinja has, or used in a way that only Jinja knows."""
+    return Refusal(f"the filter `{name}` lies outside the compiled core", fix, outside=True, word=name)
 
 
 def unknown_test(name: str, known: Iterable[str]) -> Refusal:

@@ -10,7 +10,7 @@ import polars as pl
 
 from orchestrator.data import template_numbers as numbers
 from orchestrator.data import template_texts as texts
-from orchestrator.data.template_faults import unknown_field
+from orchestrator.data.template_faults import outside_filter, unknown_field
 from orchestrator.data.template_json import json_text
 from orchestrator.data.template_values import (
     WHITESPACE,
@@ -213,6 +213,12 @@ def _end(value: Value, name: str, place: int) -> Value:
     return item(value, written(place))
 
 
+def _list(value: Value, given: Given) -> Value:
+    if value.kind not in ("list", "missing"):
+        raise outside_filter("list")
+    return value
+
+
 def _tojson(value: Value, given: Given) -> Value:
     blank = value.expr.is_null() if value.from_row and value.nullable else None
     return replace(derive("text", json_text(value), TEXT, value), blank=blank)
@@ -286,6 +292,7 @@ FILTERS: dict[str, Filter] = {
     "join": Filter(_join, ("d", "attribute")),
     "last": Filter(_last),
     "length": Filter(_length),
+    "list": Filter(_list),
     "lower": Filter(_lower),
     "replace": Filter(_replace, ("old", "new", "count")),
     "round": Filter(lambda value, given: numbers.rounded(value)),

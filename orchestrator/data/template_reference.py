@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal
 
 from jinja2 import ChainableUndefined, Environment, nodes, pass_environment
@@ -63,6 +64,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         # Data must come out the same each time.
         del self.globals["lipsum"], self.filters["random"]
         self.filters.update(FILTERS)
+        self.filters.update({name: _as_list(self.filters[name]) for name in LISTS})
+        self.tests.update({name: _of_present(self.tests[name]) for name in OF_PRESENT})
         self.tests.update({"in": _is_in, "none": _is_none, "defined": _is_defined, "undefined": _is_none})
 
     def _printed(self, value: object) -> str:
@@ -285,6 +288,45 @@ def _round(value: Any, precision: int = 0, method: Literal["common", "ceil", "fl
     return value if _is_none(value) else do_round(value, precision, method)
 
 
+def _as_list(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that gives a list where Jinja's own gives an iterator, and missing for what is missing."""
+
+    @wraps(apply)
+    def listed(*given: Any, **named: Any) -> Any:
+        subject = given[1] if hasattr(apply, "jinja_pass_arg") else given[0]
+        if isinstance(subject, Missing):
+            return subject
+        found = apply(*given, **named)
+        return found if isinstance(found, str) else list(found)
+
+    return listed
+
+
+def _of_present(test: Any) -> Callable[..., bool]:
+    @wraps(test)
+    def tested(value: object, *given: Any) -> bool:
+        return not _is_none(value) and bool(test(value, *given))
+
+    return tested
+
+
+LISTS = (
+    "list",
+    "map",
+    "select",
+    "reject",
+    "selectattr",
+    "rejectattr",
+    "unique",
+    "reverse",
+    "batch",
+    "slice",
+    "items",
+)
+OF_PRESENT = (
+    *("string", "number", "integer", "float", "boolean", "mapping", "iterable", "sequence", "true", "false"),
+    *("odd", "even", "divisibleby", "lower", "upper", "callable"),
+)
 FILTERS: dict[str, Callable[..., Any]] = {
     "abs": _abs,
     "float": _float,

@@ -128,6 +128,13 @@ class Writer:
             lambda: f"{self.texts(deeper)}[{self.integer(0)}]",
             lambda: f"{self.list(deeper)} | join({self.text(0)})",
             "turns | join('|', attribute='role')",
+            lambda: f"turns | map(attribute='role') | {self.kept()} | join({self.text(0)})",
+            lambda: f"tags | {self.kept()} | map('{self.one('upper', 'trim', 'title', 'tojson')}') | {self.one('join', 'tojson', 'first')}",
+            "tags | map('default', 'a', true) | list | join",
+            lambda: f"turns | selectattr('role', {self.tested()}) | " + self.one("tojson", "map(attribute='score') | join"),
+            lambda: f"{{{self.text(0)}: {self.text(0)}, 'a': {self.text(deeper)}}}[{self.text(deeper)}]",
+            lambda: f"{{'a': 'A', 'b': kind}}.get({self.text(deeper)}, {self.text(0)})",
+            lambda: f"[{self.text(0)}, {self.text(0)}][{self.integer(0)}]",
             lambda: f"{self.any(deeper)} ~ {self.any(deeper)}",
             lambda: f"{self.one('deep', 'turns', 'f', 'deep.f', 'tags', 'b', 'n', lambda: self.text(deeper))} | tojson",
             lambda: self.choice(self.text, deeper),
@@ -189,6 +196,7 @@ class Writer:
             "day",
             "at",
             lambda: f"(not {self.truth(depth)})",
+            lambda: f"({{{self.integer(0)}: {self.text(0)}, 1: {self.float(0)}}}[{self.integer(0)}])",
             lambda: f"({self.integer(0)} if {self.truth(0)} else {self.text(0)})",
             lambda: f"({self.integer(0)} | default({self.text(0)}))",
             lambda: f"({self.text(0)} or {self.integer(0)} or b)",
@@ -215,14 +223,34 @@ class Writer:
             lambda: f"{self.integer(deeper)} {self.membership()} {self.one('nums', 'pair', '[1, -2, n]', '(3,)', '[]')}",
             lambda: f"{self.any(deeper)} is {self.one('', 'not ')}{self.one('defined', 'undefined', 'none')}",
             lambda: f"not {self.truth(deeper)}",
+            lambda: f"{self.one('s', 'n', 'f', 'b', 'deep', 'tags', 'day', 'void')} is {self.one('', 'not ')}{self.one('string', 'number', 'integer', 'float', 'boolean', 'mapping', 'iterable', 'true', 'false')}",
+            lambda: f"{self.integer(deeper)} is {self.one('odd', 'even')}",
+            lambda: f"{self.text(deeper)} is eq({self.text(0)})",
             lambda: f"{self.truth(deeper)} {self.one('and', 'or')} {self.one(lambda: self.truth(deeper), lambda: self.text(deeper))}",
         ) + ")"  # fmt: skip
+
+    def kept(self) -> str:
+        return self.one("select", "reject", lambda: f"{self.one('select', 'reject')}({self.tested()})")
+
+    def tested(self) -> str:
+        return self.one("'none'", "'string'", "'eq', 'a'", "'ne', ''", "'lt', 'b'", "'defined'")
 
     def order(self) -> str:
         return self.one("<", "<=", ">", ">=", "==", "!=")
 
     def membership(self) -> str:
         return self.one("in", "not in")
+
+    def looped(self) -> str:
+        """A body that reads its element `s` and nothing else of the row."""
+        return self.one(
+            "x",
+            "{{ s }}",
+            "{{ s | title }}{{ loop.index0 }}",
+            "{% if loop.first %}{{ s ~ '!' }}{% elif s %}{{ loop.revindex }}{% endif %}",
+            "{% set s = s | trim %}{{ s | length }}{{ ', ' if not loop.last }}",
+            "{% set n = loop.length %}{{ n + 1 }}{{ s == 'a' }}",
+        )
 
     def body(self, depth: int) -> str:
         return "".join(self.statement(depth) for _ in range(self.draw(st.integers(1, 3))))
@@ -235,6 +263,9 @@ class Writer:
             lambda: f"{self.one('{{', '{{-')} {self.any(depth)} {self.one('}}', '-}}')}",
             lambda: f"{{{{ {self.text(depth)} }}}}",
             lambda: f"{{% set s = {self.text(deeper)} {close}{{{{ s }}}}",
+            lambda: f"{{% set x %}}{self.body(deeper)}{reopen} endset %}}{{{{ x }}}}" if depth > 0 else "x",
+            lambda: f"{{% for s in {self.texts(0)}{self.one('', ' if s', ' if s is ne(0 | string)')} {close}{self.looped()}{reopen} endfor %}}",
+            lambda: f"{{% for turn in turns %}}{{{{ turn.role | upper }}}}{{% for s in turn.tags %}}{self.looped()}{{% endfor %}}{{{{ loop.index }}}}{{% else %}}{self.body(deeper)}{{% endfor %}}" if depth > 0 else "w",
             lambda: f"{{% set n = {self.integer(deeper)} {close}{{{{ n }}}}",
             lambda: f"{{% if {self.truth(deeper)} {close}{self.body(deeper)}{reopen} endif %}}" if depth > 0 else "z",
             lambda: f"{{% if {self.truth(deeper)} %}}{self.body(deeper)}{reopen} elif {self.truth(deeper)} %}}"

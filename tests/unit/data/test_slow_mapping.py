@@ -47,7 +47,7 @@ def test_a_slow_template_is_told_with_its_constructs(tmp_path: Path) -> None:
     slow = finding(analysis, "slow_template")
     assert slow.severity == "warn"
     assert "mapping.messages[1].content runs row by row" in slow.message
-    assert "a {% for %} loop lies outside the compiled core (line 2)" in slow.message
+    assert "a {% for %} loop that reads `n` from outside of it (line 2)" in slow.message
     assert slow.fix
 
 
@@ -84,10 +84,10 @@ def test_the_operator_may_forbid_slow_templates() -> None:
     faults = caught.value.faults
     assert [(fault.path, fault.what) for fault in faults] == [
         ("mapping.where", "the filter `max` lies outside the compiled core"),
-        ("mapping.messages[0].content", "a {% for %} loop lies outside the compiled core"),
+        ("mapping.messages[0].content", "a {% for %} loop that reads `n` from outside of it"),
     ]
     assert all("slow_templates: forbid" in str(fault.why) for fault in faults)
-    assert "line 2 of the template" in str(faults[1].why)
+    assert "line 2, column 65 of the template" in str(faults[1].why)
 
 
 def test_what_was_prepared_before_they_were_forbidden_is_refused_too(tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ def faults(source: str) -> TemplateFault:
         ("{{ 'a\nb\n\nc' | indent }}|{{ 'a\n\nb\n' | indent('$1', true, true) }}", "a\n    b\n\n    c|$1a\n$1\n$1b\n$1", "a\n    b\n\n    c|$1a\n$1\n$1b\n$1"),
         ("{{ ' +42 ' | int }} {{ '4.9e1' | int }} {{ '0x' | int(7) }} {{ '99999999999999999999' | int }} {{ 'nan' | float(2) }} {{ '.5' | float }} {{ n | float }}", "42 49 7  2.0 0.5 -7.0", "42 49 7  2.0 0.5 0.0"),
         ("{{ t.upper() }} {{ t.startswith('foo') }} {{ t.endswith('x') }} {{ t.replace('o', '$0') }} {{ s.strip().lower() }}{{ t.lstrip('of') }}{{ t.rstrip() }}", "FOO BAR BAZ QUX True True f$0$0 bar baz qux hé llo\ti̇ß σας bar baz quxfoo bar baz qux", "    "),
+        ("{% for tag in tags %}{{ loop.index }}/{{ loop.length }}{{ tag | upper }}{{ ',' if not loop.last }}{% else %}none{% endfor %}", "1/4A,2/4,3/4,4/4É", "none"),
+        ("{% for x in tags if x %}{{ loop.revindex0 }}{{ x }}{% set x = x ~ '!' %}{{ x }}{% endfor %}{% set x %}<{{ n }}>{% endset %}{{ x }}", "1aa!0éé!<-7>", "<>"),
+        ("{% for t in turns %}{{ t.role }}:{% for q in t.tags %}{{ loop.first }}{{ q }}{% endfor %};{% endfor %}{% for x in nums %}-{% endfor %}", "user:TrueqFalse;:;---", ""),
+        ("{{ turns | map(attribute='role') | join('+') }} {{ tags | map('upper') | list | tojson }} {{ nums | map('default', 0) | join }} {{ tags | select | join }}", 'user+ ["A", "", "", "É"] 30-1 aé', " null  "),
+        ("{{ turns | selectattr('role', 'eq', 'user') | map(attribute='score') | first }} {{ nums | reject('none') | join(',') }} {{ nums | select('gt', 0) | length }}", "1e-05 3,-1 1", "  0"),
+        ("{{ s is string }} {{ n is number }} {{ f is integer }} {{ tags is iterable }} {{ b is true }} {{ deep is mapping }} {{ n is odd }} {{ m is even }} {{ n is in nums }}", "True True False True True True True True False", "False False False False False False False False False"),
+        ("{{ {1: 'x', -7: n, none: 'null'}[n] }} {{ ['neg', 'pos'][m - 1] }} {{ {'x': 1}.get(t[-1], 'no') }} {{ {2: 'two', 2: 'zwei'}[m] }}", "-7 pos 1 zwei", "null  no "),
         ("{{ f | int }} {{ f | round | int }} {{ b | int }} {{ n | int(9) }}", "2 2 1 -7", "0 0 0 9"),
         ("{{ f | tojson }} {{ n | tojson }} {{ b | tojson }} {{ s | tojson }}", '2.5 -7 true "\u3000 Hé llo\\tİß Σας\\u001f "', "null null null null"),
         ("{{ deep | tojson }}", '{"a": "x", "items": 5, "inner": {"z": null, "words": ["u", "v"]}, "f": 0.5}', "null"),
@@ -186,14 +193,14 @@ def test_conditions(source: str, holds: list[bool]) -> None:
 
 
 def test_all_faults_are_told_at_once_with_their_places() -> None:
-    error = faults("{{ tag }} {{ s + 1 }}\n{{ s | uper }}\n{% for x in tags %}{% endfor %}{{ deep.aa }}")
+    error = faults("{{ tag }} {{ s + 1 }}\n{{ s | uper }}\n{% macro x() %}{% endmacro %}{{ deep.aa }}")
     told = [(fault.line, fault.column, fault.what) for fault in error.faults]
     assert told == [
         (1, 4, "there is no column 'tag'"),
         (1, None, "`+` does not take text here"),
         (2, 8, "there is no filter `uper`"),
-        (3, None, "a {% for %} loop lies outside the compiled core"),
-        (3, 40, "there is no field 'aa'"),
+        (3, None, "a {% macro %} lies outside the compiled core"),
+        (3, 38, "there is no field 'aa'"),
     ]
     assert "did you mean `tags`?" in str(error.faults[0].fix)
     assert "My column" in str(error.faults[0].fix)
@@ -211,7 +218,10 @@ def test_all_faults_are_told_at_once_with_their_places() -> None:
         ("{{ s.strip(t) }}", "`.strip(..)`"),
         ("{{ dict.fromkeys('ab') }}", "a call"),
         ("{{ s | wordwrap }}", "`wordwrap`"),
-        ("{{ s is string }}", "is string"),
+        ("{{ s is callable }}", "is callable"),
+        ("{% for tag in tags %}{{ n }}{% endfor %}", "reads `n` from outside"),
+        ("{% for c in s %}{{ c }}{% endfor %}", "{% for %}"),
+        ("{{ tags | map('center', 9) | join }}", "`center`"),
         ("{{ s * 2 }}", "`*` does not take text"),
         ("{{ s % n }}", "`%` does not take text"),
         ("{{ f // 2 }}", "`//` of floats"),
@@ -284,13 +294,16 @@ def test_a_refused_type_is_a_fault_only_where_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("{% for turn in turns %}{{ loop.index }}{{ turn.role }};{% endfor %}", "1user;2;"),
+        ("{% for turn in turns %}{{ loop.cycle(1, 2) }}{{ turn.role }};{% endfor %}", "1user;2;"),
         (
             "{% for key, value in deep.inner.items() %}{{ key }}={{ value | tojson }};{% endfor %}",
             'z=null;words=["u", "v"];',
         ),
-        ("{{ void == {}.get('a') }} {{ {}.get('a') }} {{ {}.get('a') is defined }}", "True  False"),
-        ("{{ ' 42.5' | int }} {{ [1, none] | tojson }} {{ 2 | round }}", "42 [1, null] 2"),
+        (
+            "{{ void == dict().get('a') }} {{ dict().get('a') }} {{ dict().get('a') is defined }}",
+            "True  False",
+        ),
+        ("{{ [1, none] | tojson }} {{ 2 | round }}", "[1, null] 2"),
     ],
 )
 def test_the_reference_keeps_our_rules_outside_the_core(source: str, text: str) -> None:
