@@ -63,7 +63,7 @@ def _plain(service: Service, run: Run) -> dict[str, Any]:
         "facts": run.facts,
         "attempt_history": [asdict(attempt) for attempt in service.attempts(run.id)],
         "events": [asdict(event) for event in service.database.events(run.id)],
-        "next": list(next_commands(run)),
+        "next": list(next_commands(run, published=bool(service.database.publications(run.id)))),
     }
 
 
@@ -80,7 +80,7 @@ def _sections(service: Service, run: Run) -> Iterable[str]:
         yield _titled("Attempts", _attempts(attempts))
     events = [_event(event) for event in service.database.events(run.id)]
     yield _titled("History", table(events, indent=2))
-    yield _titled("Next", _next(run))
+    yield _titled("Next", _next(next_commands(run, published=bool(service.database.publications(run.id)))))
 
 
 def _titled(title: str, text: str) -> str:
@@ -164,7 +164,6 @@ def _event(event: Event) -> dict[str, str]:
     }
 
 
-def _next(run: Run) -> str:
-    commands = next_commands(run)
+def _next(commands: Mapping[str, str]) -> str:
     width = max(map(len, commands))
     return "\n".join(f"  {line.ljust(width)}   {wrapped(told, width + 5)}" for line, told in commands.items())

@@ -92,7 +92,7 @@ def _leave_to_another(service: Service, run: Run) -> None:
 def _let_go(service: Service, run_id: str) -> None:
     run = service.database.run(run_id)
     note("")
-    note(f"let go of {run.id} ({run.status}); what it started goes on by itself")
+    note(f"let go of {run.id} ({run.status}); what it started goes on")
     note(f"  come back:  axo resume {run.id}")
     note(f"  stop it:    axo cancel {run.id}")
 

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 RECENT = 20
-_LONGEST_BAR = 40
+_LONGEST_BAR, _MOST_BARS = 40, 24
 
 
 def make_progress(service: Service, *, watch: bool | None = None) -> Progress:
@@ -48,12 +50,10 @@ class Figures:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the last step at the pace of the newest steps."""
+        """Time to the last step at the pace of the newest steps; a pause between two of them says nothing."""
         recent = self.losses[-RECENT:]
-        steps = recent[-1].step - recent[0].step if recent else 0
-        if steps <= 0:
-            return None
-        return (recent[-1].time - recent[0].time) / steps * max(0, self.total - self.step)
+        paces = [(b.time - a.time) / (b.step - a.step) for a, b in pairwise(recent) if b.step > a.step]
+        return median(paces) * max(0, self.total - self.step) if paces else None
 
 
 def figures_of(service: Service, run: Run) -> Figures:
@@ -140,7 +140,9 @@ def live_lines(figures: Figures, width: int) -> list[str]:
     length = max(5, min(_LONGEST_BAR, width - len(tail) - 2))
     done = round(length * share)
     bar = click.style("━" * done, fg="green") + click.style("─" * (length - done), dim=True)
-    return [f"  {bar}{cut(tail, width - length - 2)}", cut("  " + "   ".join(_parts(figures, 24)), width)]
+    room = width - len("  " + "   ".join(_parts(figures, 0))) - 1
+    told = "  " + "   ".join(_parts(figures, max(0, min(_MOST_BARS, room))))
+    return [f"  {bar}{cut(tail, width - length - 2)}", cut(told, width)]
 
 
 def plain_line(figures: Figures) -> str:

@@ -119,14 +119,15 @@ def course(points: Sequence[Point], bars: int = 24) -> str:
     return f"{values[0]:.4g} to {values[-1]:.4g}  {sparkline(values, bars)}"
 
 
-def next_commands(run: Run) -> dict[str, str]:
+def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:
     """What can be done with a run as it stands: a command, and what it is for."""
     from orchestrator.runs import Status
 
     if run.status is Status.SUCCEEDED:
+        verify = {f"axo verify {run.id}": "re-read what was published"} if published else {}
         return {
-            f"axo pull {run.id}": "fetch the adapter, and the command that serves it",
-            f"axo verify {run.id}": "re-read what was published",
+            f"axo pull {run.id}": "fetch the adapter and the command that serves it",
+            **verify,
             f"axo clone {run.id}": "write its spec to change it",
         }
     if run.status.final:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
 from orchestrator.spec.document import Document, KeyPath, Place, fault_at, parse_path
-from orchestrator.spec.faults import shown, spec_faults, without_secrets
+from orchestrator.spec.faults import shown, spec_faults, suggestion, without_secrets
 from orchestrator.spec.models import Spec
 from orchestrator.spec.rules import rule_faults
 from orchestrator.spec.secrets import Secret, find_secret
@@ -48,8 +48,18 @@ def load_spec(path: Path) -> Loaded:
     Raises NotFoundError where there is no such file, SpecError with every fault otherwise.
     """
     if not path.is_file():
-        raise NotFoundError(f"there is no spec at {path}", hint="give the path of a YAML file")
+        raise NotFoundError(f"there is no spec at {path}", hint=_near(path))
     return parse_spec(_read(path), path)
+
+
+def _near(path: Path) -> str:
+    """What to say to somebody who named a file that is not there."""
+    if path.is_dir():
+        return f"that is a folder: give a file in it, such as {path / 'spec.yaml'}"
+    specs = [file.name for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    if near := suggestion(path.name, specs):
+        return f"did you mean {path.parent / near}?"
+    return "give the path of a YAML file; `axo init` writes one"
 
 
 def parse_spec(data: bytes, path: Path) -> Loaded:

@@ -87,6 +87,12 @@ def test_a_slip_in_a_name_is_told_with_the_name_meant(
     assert told in done.stderr
 
 
+def test_a_spec_that_is_not_there_is_told_with_the_one_meant(tmp_path: Path) -> None:
+    (tmp_path / "tickets.yaml").write_text("")
+    assert "did you mean" in run_axo(tmp_path, "check", str(tmp_path / "tickts.yaml")).stderr
+    assert "that is a folder" in run_axo(tmp_path, "check", str(tmp_path)).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "code"),
     [

@@ -180,6 +180,11 @@ def test_the_live_view_fits_its_width(width: int) -> None:
         assert "12,346 tokens/s" in lines[1]
 
 
+def test_a_pause_between_two_steps_does_not_slow_the_estimate() -> None:
+    paused = [*POINTS, Point("loss", 101, 0.1, 50_000.0), Point("loss", 102, 0.1, 50_010.0)]
+    assert Figures(paused, 202).seconds_left == pytest.approx(1000.0)
+
+
 def test_a_plain_line_tells_what_is_known() -> None:
     assert plain_line(Figures([], 0)) == "before its first step"
     assert plain_line(Figures(POINTS[:1], 400)) == "step 1/400  loss 4.0000"
