@@ -1,25 +1,36 @@
-"""Jinja templates compiled to Polars expressions, equal to real Jinja under the rules below.
+"""Jinja templates made ready for rows: compiled to Polars expressions, or run row by row in a child.
+
+Both ways follow the rules below, and the compiled core equals real Jinja under them (`docs/templates.md`
+tells users the same; `template_reference.py` is Jinja under the rules).
 
 Missing. A null, an index out of range, a name set only in a branch not taken: all are one thing, missing.
-    It prints as nothing, is undefined, is none, equals only itself, is false, has length 0, and is `null` in
-    JSON. Its fields, items, slices and arithmetic are missing; `<` and its kin are false with it; no text
-    holds it. The filters that make text (trim, lower, upper, capitalize, replace, string, join) make ""
-    of it.
-Columns. An unknown column or struct field is a fault at compile time. `a.b` and `a['b']` are the same. A
-    column whose name is no Jinja name is `row['Its name']`. Categories are text; all integers are one kind.
-Printing. Text, integers, booleans (True, False), dates, and naive datetimes (as Python's str() has them,
-    to the microsecond). Floats, lists and structs are refused; `tojson` writes them.
-Text. Counted, cut and indexed in code points. `+` and ordering are refused; `~` joins. `trim` takes off
-    Python's whitespace. `upper` and `lower` are Python's, but for case pairs that Unicode gained after the
-    running Python's tables (55 of them for Python 3.11): Polars changes those, Python leaves them.
-Numbers. Arithmetic is on integers, in 64 bits, floored as in Python; a division by 0 or a larger result is
-    missing. A float is compared with a float, or with a literal below 2**53; with NaN only != holds. `int`
-    takes numbers, not text, and gives its default for a float that is not finite. `round` rounds a float to
-    a whole one, half to even.
+    It prints as nothing, is undefined, is none, equals only itself, is false, has length 0, and is `null`
+    in JSON. Its fields, items, slices, methods and arithmetic are missing; `<` and its kin are false with
+    it; no text holds it; it is of no kind (`is string`, `is odd`). The filters that make text (trim, lower,
+    upper, title, capitalize, indent, replace, string, join) make "" of it; `map`, `select` and their kin
+    leave it.
+Columns. An unknown column or struct field is a fault before any row is read. `a.b` and `a['b']` are the
+    same. A column whose name is no Jinja name is `row['Its name']`. Categories are text; all integers are
+    one kind.
+Printing. Text, numbers, booleans (True, False), dates, and naive datetimes, as Python's str() has them; a
+    float of 32 bits as the 64-bit number that it is. What has no text of its own, such as a list, is
+    refused.
+Text. Counted, cut and indexed in code points, and ordered by them. `+` joins two texts, and is missing
+    where one is; `~` joins anything. `trim` takes off Python's whitespace. `upper` and `lower` are
+    Python's, but for case pairs that Unicode gained after the running Python's tables (55 of them for
+    Python 3.11): Polars changes those, Python leaves them.
+Numbers. Integers have 64 bits and `//` and `%` are floored as in Python; `/` divides floats. A division by
+    0 is missing, and so is an integer beyond 64 bits. With NaN only != holds. `int` and `float` read in a
+    text, once it is trimmed, digits of ASCII with a sign, a point and an exponent; their default stands for
+    any other text, for what is not finite, and for what is missing. `round` without arguments rounds half
+    to even.
 JSON. `tojson` is json.dumps(value, ensure_ascii=False): it keeps the order of keys and escapes no HTML.
+Lists. Filters that give an iterator in Jinja give a list. A dictionary in the template may have any keys.
 Space. Jinja's defaults: line ends become "\\n", one newline at the end is dropped, `-` trims.
-Outside. Loops, macros, calls, blocks, includes, lists made in the template (except after `in`), `/`, `**`,
-    other filters and tests: each is a named fault.
+Outside the core: macros, other calls, loops over anything but a list or with a body that reads more of the
+    row than its element, `**`, other filters and tests, and more. The first constructs of a template that
+    lie outside are named. Its rows then run in a child (`template_slow.py`), where an exception fails its
+    row.
 """
 
 from __future__ import annotations
