@@ -22,6 +22,7 @@ import polars.selectors as cs
 
 from orchestrator import __version__
 from orchestrator.contract import Manifest, Store, dataset_key, read_manifest, share_folder
+from orchestrator.data.answers import answer_findings
 from orchestrator.data.canonical import aligned
 from orchestrator.data.compiled import CompiledMapping
 from orchestrator.data.content_digest import content_digest
@@ -271,6 +272,7 @@ def analyse(
     parts = _split(inputs, parts, same, report)
     found = [finding for part, again in zip(parts, same, strict=True) for finding in duplicates(part, again)]
     found += overlaps(parts[0], parts[-1]) if len(parts) > 1 else []
+    found += answer_findings(parts[0])
     parts[0], of_weights = weighted(parts[0], inputs.of(TRAIN), inputs.spec.dataset.split_seed)
     report = report.with_findings([*found, *of_weights, *_of_tokenizer(inputs)])
     refuse(report, strict=strict, max_red_share=max_red_share)
