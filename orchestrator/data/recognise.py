@@ -77,7 +77,7 @@ LABELS = (
 SPEAKERS = ("role", "from", "speaker", "author", "sender", "who", "actor", "participant")
 SAID = ("content", "value", "text", "message", "utterance", "body", "said", "turn", "msg")
 CONVERSATION_ID = re.compile(
-    r"(conversation|dialogue?|session|thread|chat|conv|ticket|case|call)(s?(id|no|number|key))?$"
+    r"(conversation|dialog(ue)?|session|thread|chat|conv|ticket|case|call)(s?(id|no|number|key))?$"
 )
 ORDERS = (
     *("turn", "turnid", "turnindex", "turnnumber", "order", "position", "step", "index", "messageindex"),
@@ -177,7 +177,7 @@ def _preference(columns: Columns) -> Recognition | None:
 
 def _alpaca(columns: Columns) -> Recognition | None:
     asked = columns.named(("instruction",), columns.texts)
-    answer = columns.named(("output", "response", "completion"), columns.texts)
+    answer = columns.named(("output", "response", "completion"), columns.answerable)
     if not asked or not answer:
         return None
     more = columns.named(("input", *CONTEXTS), columns.texts)

@@ -36,8 +36,12 @@ class Columns:
 
     @cached_property
     def answerable(self) -> list[str]:
-        """Columns of text, of lists of texts, and of what SQuAD's answers look like."""
-        return [name for name, dtype in self.schema.items() if name in self.texts or _first_of(dtype)]
+        """Columns of text, numbers and truths, of lists of texts, and of what SQuAD's answers look like."""
+        return [
+            name
+            for name, dtype in self.schema.items()
+            if name in self.texts or dtype.is_numeric() or dtype == pl.Boolean or _first_of(dtype)
+        ]
 
     def plain(self, name: str) -> str:
         """A name as it is compared: `User Prompt` and `user_prompt` are one."""
