@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.completion import RUN
-from orchestrator.cli.output import fields, output_option, print_data, table, wrapped
+from orchestrator.cli.output import columns, fields, output_option, print_data, table, wrapped
 from orchestrator.cli.shown import (
     course,
     elapsed,
@@ -79,7 +79,7 @@ def _sections(service: Service, run: Run) -> Iterable[str]:
     if attempts := service.attempts(run.id):
         yield _titled("Attempts", _attempts(attempts))
     events = [_event(event) for event in service.database.events(run.id)]
-    yield _titled("History", table(events, indent=2))
+    yield _titled("History", table(events, indent=2, spare=("REASON",)))
     yield _titled("Next", _next(next_commands(run, published=bool(service.database.publications(run.id)))))
 
 
@@ -151,7 +151,7 @@ def _attempts(attempts: Iterable[AttemptHistory]) -> str:
         }
         for attempt in attempts
     ]
-    return table(rows, indent=2)
+    return table(rows, indent=2, spare=("STARTED", "TOOK", "LOST"))
 
 
 def _event(event: Event) -> dict[str, str]:
@@ -166,4 +166,6 @@ def _event(event: Event) -> dict[str, str]:
 
 def _next(commands: Mapping[str, str]) -> str:
     width = max(map(len, commands))
+    if width + 40 > columns():
+        return "\n".join(f"  {line}\n      {wrapped(told, 6)}" for line, told in commands.items())
     return "\n".join(f"  {line.ljust(width)}   {wrapped(told, width + 5)}" for line, told in commands.items())

@@ -104,7 +104,8 @@ def _watch(service: Service, limit: int, form: str) -> None:
 
 
 def _table(service: Service, runs: list[Run], form: str) -> str:
-    return table([_row(service, run, form) for run in runs], width=10_000 if form == "wide" else None)
+    rows = [_row(service, run, form) for run in runs]
+    return table(rows, width=10_000 if form == "wide" else None, spare=("REASON", "LOSS", "STEP"))
 
 
 def _row(service: Service, run: Run, form: str) -> dict[str, str]:

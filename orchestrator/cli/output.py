@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 VARIABLE = "AXO_OUTPUT"
 _FORMATS = get_args(Format)
 _BARS = "▁▂▃▄▅▆▇█"
-_NARROWEST_CELL = 4
+_NARROWEST_CELL, _READABLE_CELL = 4, 12
 _NARROWEST_LINE = 40
 
 
@@ -80,20 +80,25 @@ def columns() -> int:
 
 
 def table(
-    rows: Sequence[Mapping[str, str]], width: int | None = None, indent: int = 0, keep_first: bool = False
+    rows: Sequence[Mapping[str, str]],
+    width: int | None = None,
+    indent: int = 0,
+    keep_first: bool = False,
+    spare: Sequence[str] = (),
 ) -> str:
     """Aligned columns under upper-case heads, as kubectl prints them; a blank cell shows as `-`.
 
     Cells are cut, widest column first, until a line fits `width` (by default the terminal's): a
     name in its middle, since its end tells it apart, anything else at its end. With `keep_first`
-    the first column is cut only where cutting the others is not enough.
+    the first column is cut only where cutting the others is not enough. Columns named in `spare`
+    are left out, in that order, where the others could not be read beside them.
     """
     if not rows:
         return ""
-    heads = list(rows[0])
+    limit = (columns() - 1 if width is None else width) - indent
+    heads = _heads(rows, limit, spare)
     lines = [heads, *([row[head] or "-" for head in heads] for row in rows)]
     natural = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    limit = (columns() - 1 if width is None else width) - indent
     gap = "   " if sum(natural) + 3 * (len(heads) - 1) <= limit else "  "
     room = limit - len(gap) * (len(heads) - 1)
     if keep_first and len(natural) > 1:
@@ -101,6 +106,16 @@ def table(
     widths = _narrowed(natural, room)
     shown = [_cells(line, widths, names=line is heads) for line in lines]
     return "\n".join(" " * indent + gap.join(cells).rstrip() for cells in shown)
+
+
+def _heads(rows: Sequence[Mapping[str, str]], limit: int, spare: Sequence[str]) -> list[str]:
+    """The columns to show: all of them, or without the spare ones that the others need the room of."""
+    heads = list(rows[0])
+    for head in spare:
+        needed = [min(_READABLE_CELL, max(len(name), *(len(row[name]) for row in rows))) for name in heads]
+        if sum(needed) + 2 * (len(heads) - 1) > limit:
+            heads.remove(head)
+    return heads
 
 
 def _narrowed(natural: Sequence[int], limit: int) -> list[int]:

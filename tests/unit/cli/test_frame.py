@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from stored_run import store_run
 
 from orchestrator.cli import axo
 from orchestrator.cli.frame import SENTENCES, variable_of
@@ -148,6 +151,32 @@ def on_a_terminal(command: str, home: Path, **environment: str) -> str:
     return done.stdout.decode()
 
 
+def test_ctrl_c_ends_a_command_with_130_and_no_word_about_python(tmp_path: Path) -> None:
+    store_run(tmp_path, "triage-1")
+    watching = subprocess.Popen(
+        [AXO, "get", "-w"],
+        env={**os.environ, "AXO_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("NAME")
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=60)
+    assert (watching.returncode, errors) == (130, "")
+
+
+def test_the_help_takes_less_than_300_ms_of_a_processor(tmp_path: Path) -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run_axo(tmp_path, "--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", f"{AXO} run --help | true; echo ${{PIPESTATUS[0]}}"],
@@ -179,6 +208,16 @@ def test_a_table_fits_the_terminal_and_keeps_both_ends_of_a_name(
     assert "7k2p " in lines[1]
     assert ("…" in lines[1]) == (columns < 200)
     assert LONG["NAME"] in table([LONG], width=1000)
+
+
+def test_spare_columns_go_before_others_get_too_narrow_to_read() -> None:
+    spare = ("REASON", "LOSS")
+    row = {**LONG, "NAME": "triage-x7k2p-abcdefgh"}
+    assert table([row], width=79, spare=spare).split()[:3] == ["NAME", "STATUS", "REASON"]
+    assert table([row], width=58, spare=spare).split()[:5] == ["NAME", "STATUS", "STEP", "LOSS", "AGE"]
+    narrow = table([row], width=45, spare=spare).splitlines()
+    assert narrow[0].split() == ["NAME", "STATUS", "STEP", "AGE"]
+    assert max(map(len, narrow)) <= 45
 
 
 def test_fields_wrap_between_words_and_leave_addresses_whole(monkeypatch: pytest.MonkeyPatch) -> None:
