@@ -60,7 +60,10 @@ EXTRAS = {
 TEXTS = {
     "pretrain-unpacked-cpu": ("cpu", "adapter: {kind: full}\n"),
     "pretrain-packed-gpu": ("gpu", "adapter: {kind: lora}\ntraining: {packing: true}\n"),
-    "pretrain-streaming-cpu": ("cpu", "training: {streaming: true, packing: true, max_steps: 200}\n"),
+    "pretrain-streaming-cpu": (
+        "cpu",
+        "training: {streaming: true, packing: true, max_steps: 200, sequence_len: 128, batch_size: 8}\n",
+    ),
 }
 PRETRAIN = SPEC[: SPEC.index("mapping:")] + 'method: pretrain\nmapping: {text: "{{ body }}"}\n'
 
@@ -114,7 +117,7 @@ def passed_through() -> Iterator[tuple[str, Config]]:
 
 
 def _passed(name: str, keys: dict[str, Any], text: str) -> Iterator[tuple[str, Config]]:
-    streaming = "training: {streaming: true, packing: true, max_steps: 200}\n"
+    streaming = "training: {streaming: true, packing: true, max_steps: 3}\n"
     spec = spec_of(streaming, PRETRAIN) if "pretrain" in text else spec_of(text)
     spec = spec.model_copy(update={"axolotl": keys})
     machine = MACHINES_OF["gpu-4" if "gpu-4" in text else "cpu" if "cpu" in text else "gpu"]

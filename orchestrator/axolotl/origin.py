@@ -14,7 +14,7 @@ from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES
 
 _COUNTED = "decided when the data is counted; `axo plan` shows it"
-_ROWS = 1_000_000_000  # as good as any number: values that depend on it are not shown
+_ROWS = 10**18  # as good as any number: values that depend on it are not shown
 # What is computed, and from what; the values of those that name the data are not known without it.
 _COMPUTED: Mapping[str, tuple[str, bool]] = {
     "eval_batch_size": ("micro_batch_size", True),

@@ -213,6 +213,12 @@ def _data_faults(spec: Spec, facts: DatasetFacts, figures: Schedule) -> list[Fau
     if facts.rows < 1:
         return [Fault("no row is left to train on", "look at what the checks dropped", path="dataset.source")]
     held_out, training = spec.dataset.validation, spec.training
+    filled = facts.tokens // (training.sequence_len * training.batch_size)
+    if training.streaming and (training.max_steps or 0) > filled:
+        # transformers counts every further pass wrongly, and a resumed run would read other texts.
+        what = f"the texts fill {filled:,} steps, and a stream is read once"
+        fix = f"set it to {filled:,} at most, or leave streaming out" if filled else "leave streaming out"
+        return [Fault(what, fix, path="training.max_steps", value=str(training.max_steps))]
     if held_out is not None and facts.validation_rows < 1:
         fix = "hold out a larger share, or leave validation out"
         return [Fault("no row is held out", fix, path="dataset.validation", value=shown(held_out))]

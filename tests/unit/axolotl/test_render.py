@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from rendered import FACTS, MACHINES_OF, configs, spec_of
+from rendered import FACTS, MACHINES_OF, PRETRAIN, configs, spec_of
 
 from orchestrator.axolotl.dump import dump_yaml
 from orchestrator.axolotl.render import Config, render
@@ -180,6 +180,16 @@ def test_a_dataset_that_cannot_be_trained_on_is_refused(facts: dict[str, int], p
     with pytest.raises(SpecError) as caught:
         rendered(**facts)
     assert [fault.path for fault in caught.value.faults] == [f"dataset.{path}"]
+
+
+def test_a_stream_that_ends_too_soon_is_refused() -> None:
+    streamed = "training: {streaming: true, packing: true, sequence_len: 128, batch_size: 8, max_steps: %d}\n"
+    assert render(spec_of(streamed % 207, PRETRAIN), MACHINES_OF["cpu"], FACTS).steps == 207
+    with pytest.raises(SpecError) as caught:
+        render(spec_of(streamed % 208, PRETRAIN), MACHINES_OF["cpu"], FACTS)
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.value) == ("training.max_steps", "208")
+    assert fault.fix == "set it to 207 at most, or leave streaming out"
 
 
 def test_early_stopping_without_an_evaluation_is_refused() -> None:
