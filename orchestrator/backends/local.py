@@ -120,6 +120,7 @@ class LocalBackend:
     def _environment(self, launch: LaunchRequest) -> dict[str, str]:
         common = {"AXO_SCRATCH": str(self._settings.home / "scratch"), "PYTHONUNBUFFERED": "1"}
         if launch.step == "prepare":
+            common |= {"AXO_HOME": str(self._settings.home), "AXO_SECRETS": str(self._settings.secrets)}
             return {**common, "PYTHONPATH": str(Path(orchestrator.__file__).parent.parent)}
         return {**common, "PYTHONPATH": str(self._package_alone()), "PYTHONNOUSERSITE": "1"}
 

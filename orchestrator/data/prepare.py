@@ -56,7 +56,7 @@ from orchestrator.data.split import (
 from orchestrator.data.tally import Tally, tally
 from orchestrator.data.template import FORBIDDEN
 from orchestrator.data.verdicts import ROW_GROUP_ROWS, Judged, judge
-from orchestrator.errors import DataError, Fault, SpecError
+from orchestrator.errors import DataError, Fault, FaultsError, SpecError
 from orchestrator.machines import SlowTemplates
 from orchestrator.spec.models import SourceEntry, Spec, WeightedEntry
 
@@ -90,7 +90,7 @@ class Inputs:
         for split, field, source in _named(spec):
             try:
                 opened = open_source(source, base, field)
-            except DataError as error:
+            except FaultsError as error:
                 faults += error.faults
             else:
                 own = f"{field}.mapping" if source.mapping else "mapping"
@@ -431,6 +431,7 @@ def _provenance(entry: Entry, source: Source) -> dict[str, Any]:
     """Where rows came from: the files as they lay there, and the rows in them."""
     files = [
         {"name": file.name, "sha256": file.survey.sha256, "bytes": file.survey.size}
+        | ({"revision": file.revision} if file.revision else {})
         for file in source.opened.files
     ]
     weight = {} if entry.weight == 1 else {"weight": entry.weight}

@@ -111,6 +111,9 @@ class SourceEntry(Closed):
     """A source with what has to be said of it."""
 
     source: Text = Field(description="A file, a folder or a pattern such as `data/*.jsonl`, as in text.")
+    secret: Name | None = Field(
+        default=None, description="The named secret that opens a source elsewhere, such as a bucket."
+    )
     sheet: Label | None = Field(
         default=None, description="The sheet of an Excel workbook; the first if left out."
     )
@@ -180,8 +183,8 @@ class Dataset(Closed):
 
     source: _Sources = Field(
         description="A CSV, JSON, JSONL, XLSX, Parquet or text file, packed or not, a folder of them or a "
-        "pattern such as `data/*.jsonl`, relative to the spec's folder; an entry that says more of it; or a "
-        "list of these."
+        "pattern such as `data/*.jsonl`, relative to the spec's folder; `hf://org/name/config/split`, or a "
+        "URL such as `s3://bucket/rows.parquet`; an entry that says more of it; or a list of these."
     )
     validation: _HeldOut | None = Field(
         default=None, description="Rows held out from training: a share of the sources, or a source."

@@ -8,8 +8,9 @@
     text      Polars        a row for each line that is not blank
     Parquet   Polars        its own schema
 
-Any of them may be packed (gzip, zstd, bzip2, xz, zip). A text is UTF-8, or says by its mark (BOM) what
-else it is. The content decides what a file is where it can tell (formats.py).
+Any of them may lie elsewhere (remote.py, hub.py), and be packed (gzip, zstd, bzip2, xz, zip). A text is
+UTF-8, says by its mark (BOM) what else it is, or the spec does. The content decides what a file is where it
+can tell (formats.py).
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ from orchestrator.data.rows import Rows
 from orchestrator.data.sources.file_bytes import Survey, survey
 from orchestrator.data.sources.find import find_files
 from orchestrator.data.sources.formats import Format, format_of, head_of, is_binary, mark_of, refuse_foreign
+from orchestrator.data.sources.hub import fetch_dataset
 from orchestrator.data.sources.reconcile import FileRows, common_schema, fitted, missing_columns
+from orchestrator.data.sources.remote import Fetched, cache_folder, fetch_objects, is_remote, without_query
 from orchestrator.data.sources.text import as_utf8, refuse_unmarked
 from orchestrator.data.sources.unpack import Plain, is_packed, unpacked
 from orchestrator.data.text_rows import read_text
 from orchestrator.data.xlsx_rows import read_xlsx
 from orchestrator.errors import DataError, Fault
+from orchestrator.named_secrets import read_secret
 from orchestrator.spec.models import SourceEntry
 
 __all__ = [
@@ -52,11 +56,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file whose bytes were read once; `name` is what faults call it."""
+    """A file whose bytes were read once; `name` is what faults call it, `revision` its store's mark of it."""
 
     name: str
     path: Path
     survey: Survey
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,18 +159,20 @@ class Together:
 def open_source(source: str | SourceEntry, base: Path, field: str = "dataset.source") -> OpenedSource:
     """The files that a spec names in `field`; `base` is where relative paths start.
 
-    Raises DataError where there are none, or one is empty, or a plain text that is not UTF-8.
+    Raises:
+        DataError: there are none, or one is empty, or a plain text that is not UTF-8.
+        SpecError: a secret is not there.
     """
     entry = source if isinstance(source, SourceEntry) else SourceEntry(source=source)
     files, faults = [], list[Fault]()
-    for file in find_files(entry.source, base, field):
+    for found in _found(entry, base, field):
         try:
-            files.append(_surveyed(file, base / file, entry.encoding))
+            files.append(_surveyed(found, entry.encoding))
         except DataError as error:
             faults += error.faults
     if faults:
         raise DataError(faults)
-    return OpenedSource(entry.source, tuple(files), entry.encoding, entry.sheet)
+    return OpenedSource(without_query(entry.source), tuple(files), entry.encoding, entry.sheet)
 
 
 def read_source(opened: OpenedSource, scratch: Path) -> Source:
@@ -192,14 +199,23 @@ def read_source(opened: OpenedSource, scratch: Path) -> Source:
     return Source(opened, tuple(read), frame, schema, notes)
 
 
-def _surveyed(name: str, path: Path, encoding: str | None) -> SourceFile:
+def _found(entry: SourceEntry, base: Path, field: str) -> list[Fetched]:
+    """The files of an entry on this machine; those that lie elsewhere are fetched."""
+    if not is_remote(entry.source):
+        return [Fetched(name, base / name, None) for name in find_files(entry.source, base, field)]
+    fetch = fetch_dataset if entry.source.startswith("hf://") else fetch_objects
+    return fetch(entry.source, read_secret(entry.secret, field), cache_folder(), field)
+
+
+def _surveyed(found: Fetched, encoding: str | None) -> SourceFile:
     """The file with its digest; a plain text without a mark is proven to be UTF-8 in the same pass."""
+    name, path = found.name, found.path
     head = head_of(path)
     plain = not (is_packed(path, head) or is_binary(head)) and mark_of(head)[1] in (None, "utf-8")
     if plain and encoding is None:
         refuse_foreign(head, name)
         refuse_unmarked(head, name)
-    return SourceFile(name, path, survey(path, name, text=plain and encoding is None))
+    return SourceFile(name, path, survey(path, name, text=plain and encoding is None), found.revision)
 
 
 def _read(plain: Plain, opened: OpenedSource, scratch: Path) -> FileRows:
