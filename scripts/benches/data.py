@@ -84,7 +84,10 @@ class _Bench:
 
     def grow(self, rows: int) -> None:
         """Memory of the product's variants with the rows of this bench, and with many more."""
-        few = {name: self._measure(name, self.source) for name in ("mapping", "prepare")}
+        few = {
+            name: middle([self._measure(name, self.source) for _ in range(self.rounds)])
+            for name in ("mapping", "prepare")
+        }
         self.source.unlink()
         write_rows(self.source, rows)
         print(f"\njsonl, {rows:,} rows, {self.source.stat().st_size / 1e6:,.0f} MB, once", flush=True)
