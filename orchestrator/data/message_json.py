@@ -10,7 +10,7 @@ import polars as pl
 
 from orchestrator.data.checks import PARTS
 from orchestrator.data.shapes import CALLS
-from orchestrator.data.tool_calls import calls_of
+from orchestrator.data.tool_calls import calls_of, halved
 
 OTHERS = "other fields"
 # A weight may be anything: 0 and 1 stay, what is no number becomes NaN.
@@ -34,7 +34,7 @@ _CARRIED = frozenset({"weight", "tool_calls", "function_call", "tool_call_id", "
 def read_messages(texts: pl.Series, forms: Sequence[tuple[str, str]]) -> pl.Series:
     """Lists of messages; `forms` are the names that role and text may have.
 
-    Null where a text is broken, or no list of objects.
+    Null where a text is broken (half of a surrogate pair breaks it too), or no list of objects.
     """
     return pl.Series(texts.name, [_messages(text, forms) for text in texts.to_list()], dtype=PARSED)
 
@@ -45,6 +45,8 @@ def _messages(text: str | None, forms: Sequence[tuple[str, str]]) -> list[dict[s
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+        return None
+    if text and "\\u" in text and halved(json.dumps(value, ensure_ascii=False)):
         return None
     return [_message(message, forms) for message in value]
 

@@ -266,3 +266,18 @@ def test_files_with_other_fields_are_brought_together(tmp_path: Path) -> None:
             "tools": json.dumps([OFFERED]),
         },
     ]
+
+
+def test_half_a_surrogate_pair_stays_an_escape(tmp_path: Path) -> None:
+    said = '{"name": "f", "arguments": {"x": "\\ud83d é"}}'
+    rows = [{"m": [{"from": "human", "value": "a"}, {"from": "function_call", "value": said}]}]
+    (message,) = examples(judged(tmp_path, rows))[0]["messages"][1:]
+    assert message["tool_calls"] == [call("f", json.dumps({"x": "\ud83d é"}))]
+    broken = [
+        json.dumps([ASK, say("assistant", "\ud83d")]),
+        json.dumps([ASK, say("assistant", "\U0001f600")]),
+    ]
+    assert codes(judged(tmp_path, [{"m": text} for text in broken])) == {"missing_messages_list": [1]}
+    calls = [{"type": "function", "function": {"name": "\ud83d", "arguments": "{}"}}]
+    rows = [{"m": [ASK, say("assistant", "", tool_calls=json.dumps(calls))]}]
+    assert codes(judged(tmp_path, rows)) == {"tool_call_unreadable": [1]}
