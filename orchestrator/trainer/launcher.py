@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from orchestrator.contract.program import LOG_SECONDS, Log
 from orchestrator.signals import Signals
@@ -112,7 +113,7 @@ def _pumping(rank: int, process: subprocess.Popen[bytes], log: Log, *, alone: bo
     """Rank 0 speaks for the step; every line of another rank's says whose it is."""
     assert process.stdout is not None
     write = log.write if alone else _Lines(f"[rank {rank}] ".encode() if rank else b"", log)
-    pump = threading.Thread(target=_pump, args=(process.stdout.fileno(), write, log), daemon=True)
+    pump = threading.Thread(target=_pump, args=(process.stdout, write, log), daemon=True)
     pump.start()
     return pump
 
@@ -133,11 +134,12 @@ class _Lines:
             self._log.write(b"".join(self._prefix + line for line in lines))
 
 
-def _pump(pipe: int, write: Callable[[bytes], None], log: Log) -> None:
+def _pump(pipe: IO[bytes], write: Callable[[bytes], None], log: Log) -> None:
+    """Until the pipe ends; it stays open for as long as this runs, though its process be gone."""
     while True:
         readable, _, _ = select.select([pipe], [], [], LOG_SECONDS)
         if readable:
-            data = os.read(pipe, _READ_BYTES)
+            data = os.read(pipe.fileno(), _READ_BYTES)
             write(data)
             if not data:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from orchestrator.signals import Signals
 from orchestrator.trainer import launcher
 from orchestrator.trainer.launcher import Child, run_children
 
-launcher.LAST_WORDS_SECONDS = 0.3
+launcher.LAST_WORDS_SECONDS = 1.0
 signals = Signals()
 signals.listen()
 log = Log(FileStore(Path(sys.argv[1])), 1, "trainer")
@@ -50,6 +51,7 @@ def start(tmp_path: Path, child: str, *wrapper: str, ranks: int = 1) -> subproce
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "READY": str(tmp_path)},
     )
 
 
@@ -109,20 +111,28 @@ def test_a_worker_that_holds_the_pipe_does_not_hold_the_parent(tmp_path: Path) -
 def test_one_failed_rank_ends_the_others_after_their_last_words(tmp_path: Path) -> None:
     child = """
     import os, signal, sys, time
-    rank = os.environ["RANK"]
-    if rank == "1":
+    from pathlib import Path
+    rank, ready = int(os.environ["RANK"]), Path(os.environ["READY"])
+    if rank == 1:
+        while len(list(ready.glob("rank-*"))) < 2:
+            time.sleep(0.01)
         print("no memory", flush=True)
         sys.exit(71)
-    if rank == "2":
-        time.sleep(0.1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (ready / f"rank-{rank}").touch()
+    if rank == 2:
+        while not (ready / "failed").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)  # rank 1 is between its words and its end
         print("lost", end="", flush=True)
         sys.exit(70)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pause()
     """
     with start(tmp_path, child, ranks=3) as parent:
         assert parent.stdout is not None
-        said = parent.stdout.read().splitlines()
+        said = [parent.stdout.readline().rstrip()]
+        (tmp_path / "failed").touch()
+        said += parent.stdout.read().splitlines()
     assert said == [
         "[rank 1] no memory",
         "[rank 2] lost",
