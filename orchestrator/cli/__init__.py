@@ -20,6 +20,8 @@ def axo() -> None:
     Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong
     usage, 3 faults in spec, data or settings, 4 a server or storage cannot be used, 5 not found,
     124 waited long enough, 130 interrupted.
+
+    Each option of a command is a variable too, AXO_<COMMAND>_<OPTION>; AXO_OUTPUT sets -o for all.
     """
 
 
