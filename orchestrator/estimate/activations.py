@@ -17,6 +17,7 @@ from orchestrator.estimate.workload import Workload
 _NORM_OUTPUTS_TOO = {"gemma2", "gemma3_text"}  # also norms on what attention and feed-forward give
 _ONE_NORM = {"phi"}
 _HEAD_NORMS = {"qwen3", "gemma3_text", "olmo2"}
+_ONE_PROJECTION = {"gpt_neox"}
 _LAYER_NORM = {"gpt2", "gpt_neox", "phi", "starcoder2"}
 _FUSED_LOSS = ("cut_cross_entropy", "liger_fused_linear_cross_entropy", "chunked_cross_entropy")
 
@@ -70,15 +71,18 @@ def _norms(model: Model, load: Workload) -> float:
 
 
 def _attention(model: Model, load: Workload) -> float:
-    """Queries, keys, values and the result; keys and values once for each head where a mask is given, since
-    only then does transformers repeat them. Eager attention keeps its probabilities, a row for each head."""
+    """Queries, keys, values and the result. A mask, which rows of many lengths and packed ones need, makes
+    transformers repeat keys and values for each head, and SDPA keep the mask in numbers for each layer. Eager
+    attention keeps its probabilities, a row for each head."""
     queries = model.heads * model.head_dim
-    repeated = load.packed or load.attention == "eager"
-    keys = queries if repeated else model.kv_heads * model.head_dim
+    masked = load.packed or load.micro_batch > 1 or load.attention == "eager"
+    keys = queries if masked and load.attention in ("sdpa", "eager") else model.kv_heads * model.head_dim
     kept = load.compute_bytes * (2 * queries + 2 * keys)
+    if model.kind in _ONE_PROJECTION:
+        kept += load.compute_bytes * 2 * queries  # a view of the values keeps queries and keys, too
     if load.attention == "eager":
         return kept + model.heads * load.length * (4 if load.compute_bytes == 4 else 6)
-    return kept
+    return kept + (load.compute_bytes * load.length if masked and load.attention == "sdpa" else 0)
 
 
 def _feed_forward(model: Model, load: Workload) -> float:

@@ -82,6 +82,9 @@ def child_environment(
     }
     if len(str(scratch / "tmp")) <= _TEMPORARY_LENGTH:
         child["TMPDIR"] = str(scratch / "tmp")
+    if device == "cpu":
+        # Left to itself, glibc keeps blocks of up to 32 MiB in a heap full of holes: twice the memory.
+        child.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 20))
     if device == "cpu" and devices > 1:
         child["ACCELERATE_USE_CPU"] = "true"  # without it, accelerate sees ranks and looks for GPUs
     child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else _visible(devices, environment)

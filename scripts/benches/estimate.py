@@ -77,8 +77,7 @@ CASES = {
         8,
         8192,
         FULL,
-        {"sequence_len": 512, "micro_batch_size": 4},
-        {"gradient_checkpointing": True},
+        {"sequence_len": 512, "micro_batch_size": 4, "gradient_checkpointing": True},
     ),
     "phi": Case("phi", 384, 6, 8192, LORA, {"sequence_len": 512, "micro_batch_size": 4}),
     "gpt_neox": Case(
@@ -90,8 +89,7 @@ CASES = {
         8,
         16384,
         {**LORA, "dropout": 0.05},
-        {"sequence_len": 1024, "micro_batch_size": 2, "packing": True},
-        {"gradient_checkpointing": True},
+        {"sequence_len": 1024, "micro_batch_size": 2, "packing": True, "gradient_checkpointing": True},
     ),
     "qwen2 50M": Case("qwen2", 640, 8, 16384, FULL, {"sequence_len": 512, "micro_batch_size": 1}),
     "qwen3 eager": Case(

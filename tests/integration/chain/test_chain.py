@@ -79,10 +79,23 @@ def test_what_travels_with_the_adapter(desk: Any, run: dict[str, Any], tmp_path:
     assert "base_model: base" in (folder / "README.md").read_text()
 
 
+def test_what_was_estimated_is_compared_with_what_it_took(desk: Any, run: dict[str, Any]) -> None:
+    compared = {each["name"]: each for each in run["estimate_against_actual"]}
+    assert compared["steps"]["estimate"] == compared["steps"]["actual"] == 12
+    memory = compared["peak memory"]
+    assert memory["estimate"] == pytest.approx(memory["actual"], rel=0.25)
+    client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
+    (tracked,) = client.search_runs(["1"], f"tags.`axo.run_id` = '{run['id']}'")
+    assert tracked.data.params["estimate.steps"] == "12"
+    assert tracked.data.metrics["actual/peak_memory"] == memory["actual"]
+    assert "ESTIMATE" in desk.axo("describe", run["id"])
+
+
 def test_running_it_again_is_a_new_run_and_the_same_adapter(desk: Any, run: dict[str, Any]) -> None:
     again = desk.run()
     assert again["id"] != run["id"]
     assert again["published"][0]["digest"] == run["published"][0]["digest"]
+    assert (run["estimate"]["rate_source"], again["estimate"]["rate_source"]) == ("table", "measured")
 
 
 def test_publishing_again_publishes_nothing_new(desk: Any, run: dict[str, Any]) -> None:
