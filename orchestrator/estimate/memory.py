@@ -21,7 +21,7 @@ FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)
 _MOMENTS: Mapping[str, float] = {"adamw_8bit": 2.03, "paged_adamw_8bit": 2.03, "adafactor": 0.02}
 # What the process holds before the first weight. CPU: Python, PyTorch, Axolotl and the tokens of the data, as
 # `scripts/bench estimate` measures it. GPU: CUDA's context, its libraries' workspaces.
-OVERHEAD: Mapping[str, float] = {"cpu": 0.85 * GIB, "gpu": 1.0 * GIB}
+OVERHEAD: Mapping[str, float] = {"cpu": 1.07 * GIB, "gpu": 1.0 * GIB}
 # What the allocator holds beyond what it gave out.
 _FRAGMENTS: Mapping[str, float] = {"cpu": 0.03, "gpu": 0.05}
 _EMBEDDINGS = ("embed_tokens", "lm_head", "embed_in", "embed_out", "wte", "word_embeddings")
