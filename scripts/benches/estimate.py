@@ -83,7 +83,7 @@ CASES = {
     "gpt_neox": Case(
         "gpt_neox", 512, 6, 8192, FULL, {"sequence_len": 512, "micro_batch_size": 2, "packing": True}
     ),
-    "llama 60M": Case(
+    "llama 80M": Case(
         "llama",
         768,
         8,
@@ -91,7 +91,7 @@ CASES = {
         {**LORA, "dropout": 0.05},
         {"sequence_len": 1024, "micro_batch_size": 2, "packing": True, "gradient_checkpointing": True},
     ),
-    "qwen2 50M": Case("qwen2", 640, 8, 16384, FULL, {"sequence_len": 512, "micro_batch_size": 1}),
+    "qwen2 60M": Case("qwen2", 640, 8, 16384, FULL, {"sequence_len": 512, "micro_batch_size": 1}),
     "qwen3 eager": Case(
         "qwen3",
         512,
