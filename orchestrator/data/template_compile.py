@@ -59,10 +59,13 @@ class Body:
 class Walk(Expressions):
     """One walk over one template."""
 
+    assigned: frozenset[str] = frozenset()
+
     def template(self, source: str) -> Body | None:
         """The body of a whole template; None, with faults, where it cannot be compiled."""
         with self._parsing():
             self.tree = tree = SYNTAX.parse(source)
+            self.assigned = _assigned(tree)
             return self.body(tree.body)
         return None
 
@@ -190,15 +193,23 @@ class Walk(Expressions):
         empty = None if inner.empty is None else value.expr.list.eval(inner.empty).list.any().fill_null(False)
         if not loop.else_:
             return Body((text,), empty)
-        names = dict(self.names)
-        otherwise = self.body(loop.else_)
-        self.names = names
+        with self._inner():
+            otherwise = self.body(loop.else_)
         some = truth(value)
         first, second = (FALSE if one is None else one for one in (empty, otherwise.empty))
         return Body(
             (pl.when(some).then(text).otherwise(otherwise.text()),),
             pl.when(some).then(first).otherwise(second),
         )
+
+    @contextmanager
+    def _inner(self) -> Iterator[None]:
+        """In a scope of its own, where Jinja does not see what the template sets only later: not even the
+        column of that name."""
+        before = dict(self.names)
+        self.names = {**{name: _not_set_yet(name) for name in self.assigned}, **before}
+        yield
+        self.names = before
 
     @contextmanager
     def _alone(self, names: Mapping[str, Value], loop: Mapping[str, Value]) -> Iterator[None]:
@@ -230,13 +241,14 @@ class Walk(Expressions):
             self.tell(outside(statement), statement)
 
     def _set_block(self, block: nodes.AssignBlock) -> None:
-        name, names = cast(nodes.Name, block.target).name, dict(self.names)
-        # Jinja clears the name before the block, so the block does not see what it held.
-        self.names[name] = Refusal(f"a {{% set %}} block that reads `{name}`", "use a new name", outside=True)
-        inner = self.body(block.body)
+        name = cast(nodes.Name, block.target).name
+        with self._inner():
+            # Jinja clears the name before the block, so the block does not see what it held.
+            self.names[name] = _not_set_yet(name)
+            inner = self.body(block.body)
         read, empty = inner.empty is not None, FALSE if inner.empty is None else inner.empty
         made = Value("text", inner.text(), pl.String(), nullable=False, from_row=read, blank=empty)
-        self.names = names | {name: made}
+        self.names[name] = made
 
     def _syntax(self, what: str, line: int | None) -> None:
         fix = "write {{ column }} for a value and {% if .. %} .. {% endif %} for a choice"
@@ -246,6 +258,18 @@ class Walk(Expressions):
 def _out_of_reach(name: str) -> Refusal:
     what = f"a {{% for %}} loop that reads `{name}` from outside of it"
     return Refusal(what, "read only the element in the loop", outside=True, word=name)
+
+
+def _not_set_yet(name: str) -> Refusal:
+    what = f"a block that reads `{name}` before the template sets it"
+    return Refusal(what, "set it under a new name", outside=True, word=name)
+
+
+def _assigned(tree: nodes.Template) -> frozenset[str]:
+    """The names that a template sets, anywhere."""
+    values, blocks = tree.find_all(nodes.Assign), tree.find_all(nodes.AssignBlock)
+    targets = [*(one.target for one in values), *(one.target for one in blocks)]
+    return frozenset(target.name for target in targets if isinstance(target, nodes.Name))
 
 
 def _plain_block(block: nodes.AssignBlock) -> bool:

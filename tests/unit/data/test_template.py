@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from template_writer import NOTHING, ROW, SCHEMA, templates
 
@@ -221,6 +221,11 @@ def test_all_faults_are_told_at_once_with_their_places() -> None:
         ("{{ s is callable }}", "is callable"),
         ("{% for tag in tags %}{{ n }}{% endfor %}", "reads `n` from outside"),
         ("{% for c in s %}{{ c }}{% endfor %}", "{% for %}"),
+        (
+            "{% for x in tags %}{% else %}{{ n }}{% endfor %}{% set n = m %}",
+            "reads `n` before the template sets it",
+        ),
+        ("{% set s %}{{ s }}{% endset %}", "reads `s` before the template sets it"),
         ("{{ tags | map('center', 9) | join }}", "`center`"),
         ("{{ s * 2 }}", "`*` does not take text"),
         ("{{ s % n }}", "`%` does not take text"),
@@ -361,4 +366,11 @@ def test_nan_compares_like_python() -> None:
 def test_random_templates_equal_real_jinja(source: str, rows: list[dict[str, Any]], engine: str) -> None:
     # A row through Polars is what a reader would give: 32-bit floats rounded, and so on.
     rows = pl.DataFrame([*rows, NOTHING], schema=SCHEMA).to_dicts()
-    assert rendered(source, rows, engine=engine) == [render_reference(source, row) for row in rows]
+    try:
+        found = rendered(source, rows, engine=engine)
+    except TemplateFault as error:
+        # The writer does not know what it has set by then.
+        if not all("before the template sets it" in fault.what for fault in error.faults):
+            raise
+        reject()
+    assert found == [render_reference(source, row) for row in rows]
