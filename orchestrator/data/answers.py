@@ -11,10 +11,13 @@ from orchestrator.data.checks import MESSAGES
 from orchestrator.data.lengths import REASON
 from orchestrator.data.report import MAX_EXAMPLES, Finding, cut
 from orchestrator.data.rows import ROW
+from orchestrator.data.split import in_parts
 from orchestrator.data.verdicts import PROMPT, Judged, examples
 
 SAMPLE_ROWS = 1_000
 MOST_CLASSES = 20
+# So many rows are compared with one another at once; each part reads all messages again.
+PART_ROWS = 4_000_000
 # A class has come so often before it is called one.
 LEAST_TIMES = 5
 _ANSWER, _TIMES = "answer", "times"
@@ -38,7 +41,7 @@ def answer_findings(judged: Judged) -> list[Finding]:
         return []
     if len(classes) == 1:
         return [_all_the_same(classes[_ANSWER][0], rows)]
-    return [_classes(classes, rows), *_contradictions(judged, kept)]
+    return [_classes(classes, rows), *_contradictions(judged, kept, rows)]
 
 
 def _are_classes(answers: int, rows: int) -> bool:
@@ -55,15 +58,14 @@ def _classes(classes: pl.DataFrame, rows: int) -> Finding:
     return Finding("answer_classes", "info", rows, f"the answers are {len(classes)} classes: {shares}")
 
 
-def _contradictions(judged: Judged, kept: pl.LazyFrame) -> list[Finding]:
+def _contradictions(judged: Judged, kept: pl.LazyFrame, rows: int) -> list[Finding]:
     """Rows whose prompt, the same word for word, has several classes for an answer."""
-    torn = (
-        kept.drop_nulls(PROMPT)
-        .group_by(PROMPT)
-        .agg(pl.col(_ANSWER).n_unique().alias(_TIMES), pl.len().alias("rows"), pl.col(ROW).min())
-        .filter(pl.col(_TIMES) > 1)
-        .collect(engine="streaming")
+    hashed = kept.drop_nulls(PROMPT).select(ROW, PROMPT, pl.col(_ANSWER).hash())
+    answers = pl.col(_ANSWER)
+    prompts = hashed.group_by(PROMPT).agg(
+        pl.col(ROW).min(), pl.len().alias("rows"), several=answers.min() != answers.max()
     )
+    torn = in_parts(prompts.filter("several"), PROMPT, rows, PART_ROWS)
     if torn.is_empty():
         return []
     first = [(row, None) for row in torn[ROW].sort().head(MAX_EXAMPLES)]

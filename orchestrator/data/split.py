@@ -41,11 +41,15 @@ def repeats(judged: Judged) -> Repeats:
     """What repeats among the rows that are kept; compared part by part, so memory does not grow with them."""
     kept = judged.rows.filter(_KEPT)
     rows = kept.select(pl.len()).collect(engine="streaming").item()
-    parts = max(1, -(-rows // PART_ROWS))
     grouped = kept.group_by(WHOLE).agg(pl.col(ROW).min().alias(_FIRST), pl.len().alias(_TIMES))
-    again = grouped.filter(pl.col(_TIMES) > 1)
-    found = [again.filter(pl.col(WHOLE) % parts == part).collect(engine="streaming") for part in range(parts)]
-    return Repeats(pl.concat(found), rows)
+    return Repeats(in_parts(grouped.filter(pl.col(_TIMES) > 1), WHOLE, rows, PART_ROWS), rows)
+
+
+def in_parts(groups: pl.LazyFrame, key: str, rows: int, part_rows: int) -> pl.DataFrame:
+    """Groups of `rows` by a hash, found for so many rows at once that memory does not grow with them."""
+    parts = max(1, -(-rows // part_rows))
+    found = (groups.filter(pl.col(key) % parts == part) for part in range(parts))
+    return pl.concat([part.collect(engine="streaming") for part in found])
 
 
 def drawn(judged: Judged, same: Repeats, share: float, seed: int) -> Judged:

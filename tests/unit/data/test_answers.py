@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from orchestrator.data import answers
 from orchestrator.data.answers import answer_findings
 from orchestrator.data.lengths import without_counts
 from orchestrator.data.mapping import compile_mapping
@@ -31,7 +34,11 @@ def test_classes_have_their_shares(tmp_path: Path) -> None:
     assert (told["answer_classes"].severity, told["answer_classes"].count) == ("info", 20)
 
 
-def test_the_same_prompt_with_several_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part_rows", [1, 1000])
+def test_the_same_prompt_with_several_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_rows: int
+) -> None:
+    monkeypatch.setattr(answers, "PART_ROWS", part_rows)
     billing = [(f"q{number}", "billing") for number in range(1, 9)]
     told = found(tmp_path, *billing, ("q3", "tech"), *((f"other {number}", "tech") for number in range(9)))
     torn = told["prompt_with_several_answers"]
