@@ -107,6 +107,6 @@ def _with_inputs(
         device=machine.device,
         model=model_key(prepared.model),
         dataset=dataset_key(prepared.dataset),
-        base_model=spec.base_model,
+        base_model=spec.model,
         task=task or {},
     )

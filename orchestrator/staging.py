@@ -25,6 +25,7 @@ from orchestrator.contract import (
     share_folder,
 )
 from orchestrator.errors import Fault, SpecError
+from orchestrator.named_secrets import read_secret
 
 # Weights are safetensors only: a pickle runs code when it is loaded. tekken.json is left out since
 # beside it the trainer would take a tokenizer without a chat template.
@@ -60,8 +61,9 @@ class ResolvedModel:
         return _staged(local_files(self.folder))
 
 
-def resolve_model(reference: str, base: Path) -> ResolvedModel:
-    """The model that a spec names: a folder relative to `base`, or a hub id, which is downloaded.
+def resolve_model(reference: str, base: Path, secret: str | None = None) -> ResolvedModel:
+    """The model that a spec names: a folder relative to `base`, or a hub id, which is downloaded
+    with the `token` of a named secret, or else with `HF_TOKEN`.
 
     Raises SpecError with every fault of it at once: no such model, access refused, no network, or files
     that the trainer needs and does not find.
@@ -70,7 +72,7 @@ def resolve_model(reference: str, base: Path) -> ResolvedModel:
     if folder.is_dir():
         model = ResolvedModel(reference, folder.resolve())
     elif (match := _HUB_ID.match(reference)) and not reference.startswith((".", "/")):
-        snapshot = _download(match["repo"], match["revision"])
+        snapshot = _download(match["repo"], match["revision"], read_secret(secret, _PATH).get("token"))
         model = ResolvedModel(reference, snapshot, snapshot.name if _COMMIT.match(snapshot.name) else None)
     else:
         fix = "give a folder relative to the spec's, or a hub id such as org/name@revision"
@@ -201,24 +203,24 @@ def _known(storage: Store, key: str) -> dict[str, str]:
     return known if isinstance(known, dict) else {}
 
 
-def _download(repo: str, revision: str | None) -> Path:
+def _download(repo: str, revision: str | None, token: str | None) -> Path:
     """The hub's files of a model, from its cache where they are there; errors in the user's words."""
     from huggingface_hub import errors, snapshot_download
 
     named = f"{repo}@{revision}" if revision else repo
     try:
         found = snapshot_download(
-            repo, revision=revision, allow_patterns=list(STAGED), ignore_patterns=["*/*"]
+            repo, revision=revision, token=token, allow_patterns=list(STAGED), ignore_patterns=["*/*"]
         )
     except errors.GatedRepoError as error:
-        fix = "accept its terms on the hub, and let HF_TOKEN hold a token of that account"
+        fix = "accept its terms on the hub, and name a secret with that account's `token` beside `source`"
         raise _refused(
             "the hub does not give this model without its terms being accepted", fix, named
         ) from error
     except errors.RevisionNotFoundError as error:
         raise _refused("the model has no such revision", "name a branch, a tag or a commit", named) from error
     except errors.RepositoryNotFoundError as error:
-        fix = "check the spelling; for a private model, let HF_TOKEN hold a token that may read it"
+        fix = "check the spelling; for a private model, name a secret with a `token` that may read it"
         raise _refused("there is no such folder, and no such model on the hub", fix, named) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise _out_of_reach(named, error) from error

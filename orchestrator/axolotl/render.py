@@ -243,7 +243,7 @@ def _schema_faults(keys: Mapping[str, Any]) -> list[Fault]:
 
 def _header(spec: Spec, facts: DatasetFacts) -> str:
     return (
-        f"# {spec.name}: {json.dumps(spec.base_model)} on dataset {facts.digest}\n"
+        f"# {spec.name}: {json.dumps(spec.model)} on dataset {facts.digest}\n"
         f"# Rendered by axo-orchestrator {__version__} for axolotl {AXOLOTL_VERSION}; "
         "runs in a folder that holds `model` and `dataset`.\n\n"
     )

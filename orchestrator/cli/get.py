@@ -12,6 +12,7 @@ import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.output import age, fields, note, output_option, print_data, table
+from orchestrator.spec.stored import model_of
 
 if TYPE_CHECKING:
     from orchestrator.db import Run
@@ -66,7 +67,7 @@ def _draw(service: Service, name: str | None, file: Path) -> None:
         told: [(point.step, point.value) for point in service.database.points(run.id, key)]
         for told, key in keys.items()
     }
-    draw_series(f"{run.id} on {run.spec['base_model']}", series).write(file)
+    draw_series(f"{run.id} on {model_of(run.spec)}", series).write(file)
     note(f"drew {file}")
 
 
@@ -113,7 +114,7 @@ def _row(service: Service, run: Run, form: str) -> dict[str, str]:
 
     newest, progress = progress_of(service, run)
     more = {
-        "BASE-MODEL": str(run.spec["base_model"]),
+        "BASE-MODEL": model_of(run.spec),
         "MACHINE": run.spec["compute"]["machine"],
         "DATASET": str(run.facts.get("dataset") or "")[:12],
         "LOST": str(run.lost_steps or ""),

@@ -120,7 +120,7 @@ def _run_fields(planned: Preview) -> dict[str, str | None]:
 
 
 def _model_line(planned: Preview) -> str:
-    name = planned.loaded.spec.base_model
+    name = planned.loaded.spec.model
     if planned.estimate is None:
         return f"{name}, of a kind whose needs are not known"
     whole, trained = planned.estimate.parameters, planned.estimate.trainable

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.output import duration, sparkline
+from orchestrator.spec.stored import model_of
 
 GIB = 1024**3
 
@@ -34,7 +35,7 @@ def summary(service: Service, run: Run) -> dict[str, Any]:
         "message": run.message or None,
         "created": run.created,
         "ended": run.ended,
-        "base_model": run.spec["base_model"],
+        "base_model": model_of(run.spec),
         "progress": progress,
         "loss": newest.value if newest else None,
         "attempts": sum(1 for a in attempts if a.started is not None),

@@ -16,6 +16,7 @@ from orchestrator.estimate.speed import STARTUP_SECONDS, Rate
 from orchestrator.estimate.workload import Lengths
 from orchestrator.machines import Machine
 from orchestrator.runs import Status
+from orchestrator.spec.stored import model_of
 
 EARLIER_RUNS = 200
 
@@ -82,7 +83,7 @@ def _way(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     training, adapter = spec["training"], spec["adapter"]
     return (
         spec["compute"]["machine"],
-        spec["base_model"],
+        model_of(spec),
         spec["method"],
         adapter["kind"],
         training["packing"],

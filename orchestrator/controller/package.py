@@ -68,7 +68,7 @@ def _provenance(made: Made) -> dict[str, Any]:
         run_id=made.run.id,
         name=made.run.name,
         spec_text=made.run.spec_text,
-        base_model=made.spec.base_model,
+        base_model=made.spec.model,
         base_model_digest=made.run.facts["model"],
         dataset_digest=made.run.facts["dataset"],
         mapping_digest=_mapping_digest(made.spec),
@@ -93,7 +93,7 @@ def _card_facts(made: Made, folder: Path) -> CardFacts:
     return CardFacts(
         name=made.spec.name,
         run_id=made.run.id,
-        base_model=made.spec.base_model,
+        base_model=made.spec.model,
         method=made.spec.method,
         kind=made.spec.adapter.kind,
         adapter_config=_adapter_config(folder),
@@ -138,7 +138,7 @@ def _reference(target: MlflowTarget) -> str:
 def _tags(made: Made) -> dict[str, str]:
     return {
         "axo.run_name": made.run.name,
-        "axo.base_model": made.spec.base_model,
+        "axo.base_model": made.spec.model,
         "axo.base_model_digest": made.run.facts["model"],
         "axo.dataset_digest": made.run.facts["dataset"],
         "axo.config_digest": hashlib.sha256(made.config.encode()).hexdigest(),

@@ -19,6 +19,7 @@ from orchestrator.errors import ConflictError, RegistryError
 from orchestrator.registries.mlflow import fetch_version, parse_reference
 from orchestrator.registries.serving import model_and_revision, serving_notes, vllm_command, vllm_rank
 from orchestrator.settings import Settings
+from orchestrator.spec.stored import model_of
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def pull_run(database: Database, run: Run, folder: Path) -> Pulled:
         )
     with _appearing(folder) as scratch:
         package = make_package(run, spec_of(run), store, database, scratch)
-        base = Path(run.base) / run.spec["base_model"]
-        model, revision = model_and_revision(run.spec["base_model"])
+        base = Path(run.base) / model_of(run.spec)
+        model, revision = model_and_revision(model_of(run.spec))
         found = (str(base.resolve()), None) if base.is_dir() else (model, revision)
         return _pulled(run.id, run.name, folder, scratch, package.digest, found)
 

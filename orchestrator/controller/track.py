@@ -126,7 +126,7 @@ class Tracking:
 
 
 def _tags(run: Run, spec: Spec) -> dict[str, str]:
-    tags = {"axo.name": run.name, "axo.spec_digest": run.spec_digest, "axo.base_model": spec.base_model}
+    tags = {"axo.name": run.name, "axo.spec_digest": run.spec_digest, "axo.base_model": spec.model}
     if spec.description:
         tags["mlflow.note.content"] = spec.description
     return tags
@@ -139,7 +139,7 @@ def _params(spec: Spec) -> dict[str, Any]:
     if spec.adapter.kind == "full":
         adapter = {"kind": "full"}
     return {
-        "base_model": spec.base_model,
+        "base_model": spec.model,
         "method": spec.method,
         "machine": spec.compute.machine,
         **{f"adapter.{name}": value for name, value in adapter.items()},

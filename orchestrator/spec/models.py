@@ -153,7 +153,7 @@ def _form(value: object) -> str | None:
     """Which form a source is written in; the names are no keys, so no path in a spec can hold them."""
     if isinstance(value, str):
         return "<text>"
-    if isinstance(value, dict | SourceEntry):
+    if isinstance(value, dict | Closed):
         return "<entry>"
     if isinstance(value, list):
         return "<list>"
@@ -175,6 +175,21 @@ _HeldOut = Annotated[
     | Annotated[Text, Tag("<text>")]
     | Annotated[SourceEntry, Tag("<entry>")],
     Discriminator(_form, "source_type", "must be a number, text or a section with `source`"),
+]
+
+
+class ModelEntry(Closed):
+    """A base model that needs a secret."""
+
+    source: Text = Field(description="A model folder, or a hub id with a revision, as in text.")
+    secret: Name | None = Field(
+        default=None, description="The named secret whose `token` opens a gated or private model."
+    )
+
+
+_BaseModel = Annotated[
+    Annotated[Text, Tag("<text>")] | Annotated[ModelEntry, Tag("<entry>")],
+    Discriminator(_form, "base_model_type", "must be text or a section with `source`"),
 ]
 
 
@@ -271,7 +286,10 @@ class Spec(Closed):
         default=None, description="A sentence for the people who will find the adapter."
     )
     license: Label | None = Field(default=None, description="Licence of the adapter, as an SPDX id.")
-    base_model: Text = Field(description="A model folder, or a hub id with a revision: `org/name@revision`.")
+    base_model: _BaseModel = Field(
+        description="A model folder, or a hub id with a revision: `org/name@revision`; an entry with "
+        "`source` and `secret` for a gated one."
+    )
     dataset: Dataset = Field(description="Where rows come from.")
     mapping: Mapping = Field(description="How a row becomes an example; inline, or a file of its own.")
     method: Literal["sft", "pretrain"] = Field(
@@ -287,6 +305,16 @@ class Spec(Closed):
     evaluate: Evaluate | None = Field(default=None, description="Base against adapter on held-out rows.")
     tracking: Tracking = Field(default=Tracking(), description="Where the run shows in MLflow.")
     publish: list[Target] = Field(default=[], max_length=10, description="Where the adapter is published.")
+
+    @property
+    def model(self) -> str:
+        """The base model's folder or hub id."""
+        return self.base_model.source if isinstance(self.base_model, ModelEntry) else self.base_model
+
+    @property
+    def model_secret(self) -> str | None:
+        """The named secret that opens the base model."""
+        return self.base_model.secret if isinstance(self.base_model, ModelEntry) else None
 
     @property
     def mappings(self) -> tuple[tuple[str, Mapping], ...]:

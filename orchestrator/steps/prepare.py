@@ -61,8 +61,8 @@ def prepare_step(work: Work) -> dict[str, Any]:
         DataError: the data or its mapping cannot.
     """
     spec, base = _task(work.plan.task)
-    model = resolve_model(spec.base_model, base)
-    work.say(f"base model {spec.base_model}: {model.folder}")
+    model = resolve_model(spec.model, base, spec.model_secret)
+    work.say(f"base model {spec.model}: {model.folder}")
     tokenizer = _tokenizer(model, spec)
     with _mapping_is_data():
         dataset = prepare(
@@ -115,7 +115,7 @@ def inspect(
     known = tokenizer = files = None
     stores = [store for store in (storage, cache) if store is not None]
     try:
-        model = resolve_model(spec.base_model, base)
+        model = resolve_model(spec.model, base, spec.model_secret)
         files = files_key(spec, base, model.folder)
         known = recall_files(stores, files)
         tokenizer = None if known else _tokenizer(model, spec)

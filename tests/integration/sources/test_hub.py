@@ -1,4 +1,4 @@
-"""Data sets of the hub, loaded by `datasets` from a mirror that speaks the hub's protocol."""
+"""Data sets and models of the hub, loaded by its own client from a mirror that speaks the hub's protocol."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import toy_models
 from support import hub_mirror
 
 READ = """\
@@ -33,13 +34,27 @@ except FaultsError as error:
 """
 
 
+STAGE = """\
+import json, sys
+from pathlib import Path
+from orchestrator.errors import FaultsError
+from orchestrator.staging import resolve_model
+asked = json.loads(sys.argv[1])
+try:
+    model = resolve_model(asked["source"], Path(sys.argv[2]), asked.get("secret"))
+    print(json.dumps({"files": model.files, "revision": model.revision}))
+except FaultsError as error:
+    print(json.dumps({"faults": [[f.path, f.what, f.fix, f.why] for f in error.faults]}))
+"""
+
+
 class Hub:
     """A client of the mirror in a process of its own, since the hub's address is read when it is imported."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.folder, self.endpoint = folder, endpoint
 
-    def read(self, **entry: str) -> dict[str, Any]:
+    def read(self, *, script: str = READ, **entry: str) -> dict[str, Any]:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
             "HF_ENDPOINT": self.endpoint,
@@ -48,15 +63,15 @@ class Hub:
             "AXO_HOME": str(self.folder / "home"),
         }
         done = subprocess.run(
-            [sys.executable, "-c", READ, json.dumps(entry), str(self.folder)],
+            [sys.executable, "-c", script, json.dumps(entry), str(self.folder)],
             env=environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
-    def fault(self, **entry: str) -> tuple[str, str, str, str | None]:
-        ((path, what, fix, why),) = self.read(**entry)["faults"]
+    def fault(self, *, script: str = READ, **entry: str) -> tuple[str, str, str, str | None]:
+        ((path, what, fix, why),) = self.read(script=script, **entry)["faults"]
         return path, what, fix, why
 
 
@@ -72,6 +87,8 @@ def served(folder: Path, token: str | None = None) -> Iterator[Hub]:
     pl.DataFrame(ROWS[1:]).write_parquet(data / "hard/train.parquet")
     configs = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("easy", "hard"))
     (data / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    model = toy_models.MODELS["chatml"].write(folder / "mirror/acme/model")
+    (model / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     plain = folder / "mirror/acme/plain"
     plain.mkdir()
     (plain / "train.csv").write_text("q,a\nx,y\n")
@@ -119,6 +136,19 @@ def test_a_private_data_set_is_opened_by_a_secret(closed_hub: Hub) -> None:
     secret.mkdir(parents=True)
     (secret / "token").write_text("hf-open-sesame\n")
     assert closed_hub.read(source="hf://acme/plain", secret="hub")["rows"] == [{"q": "x", "a": "y"}]
+
+
+def test_a_private_model_is_opened_by_a_secret(closed_hub: Hub) -> None:
+    path, _, fix, _ = closed_hub.fault(script=STAGE, source="acme/model")
+    assert (path, "name a secret" in fix) == ("base_model", True)
+    path, what, _, _ = closed_hub.fault(script=STAGE, source="acme/model", secret="nobody")
+    assert (path, what) == ("base_model.secret", "there is no such secret here")
+    secret = closed_hub.folder / "home/secrets/models"
+    secret.mkdir(parents=True)
+    (secret / "token").write_text("hf-open-sesame\n")
+    found = closed_hub.read(script=STAGE, source="acme/model", secret="models")
+    assert found["revision"] == hub_mirror.COMMIT
+    assert "tokenizer.json" in found["files"]
 
 
 def test_a_hub_that_is_away(tmp_path: Path) -> None:

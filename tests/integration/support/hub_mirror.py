@@ -1,4 +1,4 @@
-"""A folder served in the hub's protocol: what its client asks to list and load a data set, and no more."""
+"""A folder served in the hub's protocol: what its client asks for a data set or a model, and no more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def serve(folder: Path, token: str | None = None) -> ThreadingHTTPServer:
-    """A server of `<folder>/<org>/<name>`, each a data set with one commit; with a `token`, only for that."""
+    """A server of `<folder>/<org>/<name>`, each with one commit; with a `token`, only for that."""
 
     class Mirror(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -35,8 +35,10 @@ def serve(folder: Path, token: str | None = None) -> ThreadingHTTPServer:
             parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
             if token and self.headers.get("Authorization") != f"Bearer {token}":
                 return self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
-            if parts[:2] == ["api", "datasets"]:
+            if parts[0] == "api" and parts[1] in ("datasets", "models"):
                 return self._api(folder.joinpath(*parts[2:4]), parts[4:], asked, body)
+            if parts[2:3] == ["resolve"]:  # of a model
+                return self._file(folder.joinpath(*parts[:2]), parts[3], Path(*parts[4:]), body)
             if parts[0] == "datasets" and parts[3:4] == ["resolve"]:
                 return self._file(folder.joinpath(*parts[1:3]), parts[4], Path(*parts[5:]), body)
             return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body)

@@ -66,3 +66,12 @@ def test_an_entry_may_name_a_mapping_file(tmp_path: Path) -> None:
         parsed("source: [{source: a, mapping: m.yaml}]", tmp_path)
     places = {(Path(f.file or "").name, f.line, f.path) for f in caught.value.faults}
     assert ("m.yaml", 2, "dataset.source[0].mapping.messages[0].contents") in places
+
+
+def test_a_base_model_may_name_a_secret() -> None:
+    text = SPEC.replace("base_model: m", "base_model: {source: org/m@v1, secret: hub}") + "  source: a\n"
+    spec = parse_spec(text.encode(), Path("spec.yaml")).spec
+    assert (spec.model, spec.model_secret) == ("org/m@v1", "hub")
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text.replace("secret: hub", "token: x").encode(), Path("spec.yaml"))
+    assert [(fault.path, fault.line) for fault in caught.value.faults] == [("base_model.token", 2)]
