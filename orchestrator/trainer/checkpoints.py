@@ -33,6 +33,11 @@ class Chosen:
         """The evaluation of this step was skipped by the stop that wrote the checkpoint."""
         return bool(self.manifest.facts.get("evaluation_due"))
 
+    @property
+    def devices(self) -> int:
+        """How many devices trained up to here."""
+        return int(self.manifest.facts.get("devices", 1))
+
 
 def choose(run: Store, output: Path, fence: Fence, report: Report) -> Chosen | None:
     """Fetch the newest whole checkpoint into `output`, with the best one it names.

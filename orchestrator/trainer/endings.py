@@ -6,7 +6,7 @@ import errno
 import json
 import signal
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,8 @@ _MEMORY_WORDS = (
 # How gloo and NCCL say that a peer is gone.
 _ECHO_NAMES = {"DistBackendError", "DistNetworkError", "DistStoreError"}
 _ECHO_WORDS = ("gloo/transport", "connection closed by peer", "connection reset by peer")
+# Of Axolotl, called between loading the data and the plugin's `pre_model_load`.
+_MODEL_FUNCTIONS = {"load_tokenizer", "setup_model_and_tokenizer"}
 _CODES = {
     Cause.STOPPED: ExitCode.INTERRUPTED,
     Cause.FENCED: ExitCode.INTERRUPTED,
@@ -116,7 +118,7 @@ def from_exception(error: BaseException, phase: Phase) -> Ending:
         )
     if phase is Phase.CONFIG:
         return failed(Cause.CONFIG, f"Axolotl refuses the config: {error}")
-    if phase is Phase.MODEL or (phase is Phase.DATA and _raised_in(error, "load_tokenizer")):
+    if phase is Phase.MODEL or (phase is Phase.DATA and _raised_in(error, _MODEL_FUNCTIONS)):
         return failed(Cause.CONFIG, f"The base model cannot be loaded: {_named(error)}")
     if phase is Phase.DATA:
         return failed(Cause.DATA, f"The dataset cannot be trained on: {_named(error)}")
@@ -191,8 +193,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _raised_in(error: BaseException, function: str) -> bool:
-    return any(frame.name == function for frame in traceback.extract_tb(error.__traceback__))
+def _raised_in(error: BaseException, functions: Collection[str]) -> bool:
+    return any(frame.name in functions for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _named(error: BaseException) -> str:

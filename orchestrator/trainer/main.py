@@ -125,6 +125,11 @@ class _Attempt:
             self.log.say("starting from step 0")
             return order
         self.log.say(f"going on from step {chosen.step}")
+        if chosen.devices != self.plan.devices:
+            self.log.say(
+                f"That checkpoint was written by {chosen.devices} devices, and there are {self.plan.devices} "
+                "now: what they draw at random (dropout) is no longer what it would have been."
+            )
         return order.resuming(chosen.step, evaluation_due=chosen.evaluation_due)
 
     def _run(self, order: Order) -> Ending:

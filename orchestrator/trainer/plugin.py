@@ -26,6 +26,7 @@ from orchestrator.trainer.record import numbers
 from orchestrator.trainer.repeats import ignore_repeats
 from orchestrator.trainer.resume import RandomState, finished, guard_epochs, keep_best, prepare_resume
 from orchestrator.trainer.session import Session
+from orchestrator.trainer.streamed import Packing, count_passes, is_streamed
 
 DEFAULT_SEED = 42  # what transformers takes for its own seeding where none is given
 NO_ROWS = "Axolotl dropped every row of the dataset: raise the sequence length, or look at what is trained."
@@ -40,11 +41,13 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
         self.session.plugged = True
         self.trainer: Any = None
         self.callback: ServiceCallback | None = None
+        self.packing = Packing()
         _carry_epochs_into_skipped_batches()
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
         """Packing draws its order while data is loaded, and nothing has seeded by then."""
         self.session.phase = Phase.DATA
+        self.packing.install()
         _seed(cfg)
 
     def pre_model_load(self, cfg: Any) -> None:
@@ -65,7 +68,11 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
         guard_epochs(trainer)
         keep_best(trainer)
         self._share_out(cfg, trainer)
-        self.callback = ServiceCallback(self.session, trainer)
+        packing = None
+        if is_streamed(trainer):
+            count_passes(trainer)
+            packing = self.packing
+        self.callback = ServiceCallback(self.session, trainer, packing)
         trainer.add_callback(self.callback)  # the last callback: its word on `control` stands
 
     def post_train(self, cfg: Any, model: Any) -> None:
@@ -96,8 +103,9 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
 class ServiceCallback(TrainerCallback):  # type: ignore[misc]
     """Follows one training run; added last, so that its settings of `control` stand."""
 
-    def __init__(self, session: Session, trainer: Any) -> None:
+    def __init__(self, session: Session, trainer: Any, packing: Packing | None) -> None:
         self.session, self.trainer = session, trainer
+        self.packing = packing  # of a run whose texts are packed while they are read
         self.cadence = Cadence(session.plan.task.get("checkpoint_seconds"))
         self.stopping = False  # agreed: the same on every rank, unlike the session's
         self.ran_out = False  # every epoch was read to its end, with fewer steps than foreseen
@@ -119,8 +127,14 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         _calling_first(self.trainer, "_save_checkpoint", self.cadence.saving)
         if session.order.resume_from is not None:
             prepare_resume(self.trainer, control, evaluation_due=session.order.evaluation_due)
+            if self.packing:
+                self.packing.resume(self.trainer, self._folder(state))
         self._tokens = _tokens(state)
         self._step_ended = time.perf_counter()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.packing:
+            self.packing.begin_pass()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._before_evaluation = None
@@ -134,6 +148,8 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         self._spend(now)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.packing:  # batches since the last step count for the next pass's first: no place to stop
+            return
         self.ran_out = (
             math.ceil(args.num_train_epochs) <= round(state.epoch) and not control.should_training_stop
         )
@@ -195,7 +211,12 @@ class ServiceCallback(TrainerCallback):  # type: ignore[misc]
         if self._told():
             self.session.leave(self.session.stop_ending())
 
+    def _folder(self, state: Any) -> Path:
+        return Path(self.trainer.args.output_dir) / f"checkpoint-{state.global_step}"
+
     def _commit(self) -> None:
+        if self.packing and self.session.ranks.first:
+            self.packing.save(self._folder(self.trainer.state))
         commit_checkpoint(self.session, self.trainer, self.cadence, evaluation_due=self._evaluation_due)
 
     def _decide(self, control: Any) -> None:

@@ -87,6 +87,7 @@ def child_environment(
         child.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 20))
     if device == "cpu" and devices > 1:
         child["ACCELERATE_USE_CPU"] = "true"  # without it, accelerate sees ranks and looks for GPUs
+        child["ACCELERATE_TORCH_DEVICE"] = "cpu"  # not `cpu:0`, which optimizer states cannot be loaded to
     child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else _visible(devices, environment)
     return child
 

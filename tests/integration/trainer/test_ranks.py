@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from training_lab import EARLY, LORA, Lab, Run
+from training_lab import EARLY, LORA, PACKED, Lab, Run
 
 from orchestrator.contract import Cause, ExitCode, Result, checkpoint_steps
 
@@ -19,10 +19,38 @@ PAIR: dict[str, Any] = {
     "lora_dropout": 0.0,  # each rank draws its own
     "micro_batch_size": 4,
     "gradient_accumulation_steps": 2,
+    "num_epochs": 2,
+    "test_datasets": EARLY["test_datasets"],
+    "eval_batch_size": 3,  # 40 rows: uneven too
+    "eval_steps": 3,
 }
 ALONE = {**PAIR, "gradient_accumulation_steps": 4}
 # Checkpoints come from the clock, from evaluations that are the best so far, and from stops.
-TIMED: dict[str, Any] = {**EARLY, "gradient_accumulation_steps": 2, "save_steps": 999}
+TIMED: dict[str, Any] = {**EARLY, "gradient_accumulation_steps": 2, "save_steps": 999, "learning_rate": 0.1}
+SHARED = {
+    "plugins": ["shards_on_cpu.Shards"],
+    "fsdp_version": 2,
+    "fsdp_config": {
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "reshard_after_forward": True,
+        "state_dict_type": "FULL_STATE_DICT",
+        "cpu_ram_efficient_loading": True,
+        "offload_params": False,
+    },
+}
+SHARDS_ON_CPU = """\
+from accelerate.parallelism_config import ParallelismConfig
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+from axolotl.integrations.base import BasePlugin
+
+build = ParallelismConfig.build_device_mesh
+PartialState._prepare_backend = lambda self, *_: ("gloo", DistributedType.MULTI_GPU)
+ParallelismConfig.build_device_mesh = lambda self, _: build(self, "cpu")
+
+class Shards(BasePlugin):
+    pass
+"""
 CLOCK = {"devices": 2, "task": {"checkpoint_seconds": 0.1}}
 
 
@@ -39,7 +67,7 @@ def test_ranks_stop_together_and_lose_nothing_but_a_killed_one(lab: Lab) -> None
     whole = lab.run("timed", TIMED, devices=2)
     assert whole.finish() == 0, whole.log()[-3000:]
     last = whole.outcome()
-    print(last)
+    assert last.facts["stopped_early"], eval_losses(whole)
     assert last.facts["best_step"] < (last.step or 0)
 
     run = lab.run("disturbed", TIMED, **CLOCK)
@@ -67,6 +95,35 @@ def test_ranks_stop_together_and_lose_nothing_but_a_killed_one(lab: Lab) -> None
     for (key, step), value in run.points.items():
         if key in ("loss", "eval_loss", "grad_norm"):
             assert value == whole.points[key, step], (key, step)
+
+
+@pytest.mark.skipif(os.environ.get("AXO_PROVE") != "1", reason="a long proof: scripts/prove trainer")
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_model_shared_out_trains_as_a_whole_one(lab: Lab, kind: str) -> None:
+    # accelerate shares models out over GPUs only, so it is told that these processes are some.
+    (lab.packages / "shards_on_cpu.py").write_text(SHARDS_ON_CPU)
+    settings = PAIR if kind == "lora" else {**PAIR, "adapter": None, "learning_rate": 0.0005}
+    alone = lab.run(f"alone-{kind}", {**settings, "gradient_accumulation_steps": 4})
+    assert alone.finish() == 0, alone.log()[-3000:]
+    shared = lab.run(f"shared-{kind}", settings, SHARED, devices=2)
+    assert shared.interrupt("'loss'", 3) == ExitCode.INTERRUPTED, shared.log()[-5000:]
+    assert shared.finish() == 0, shared.log(2)[-5000:]
+    assert shared.outcome().facts["resumed_from"] == shared.outcome(1).step
+    assert_near(shared, alone)
+
+
+@pytest.mark.skipif(os.environ.get("AXO_PROVE") != "1", reason="a long proof: scripts/prove trainer")
+def test_packed_ranks_resume_exactly(lab: Lab) -> None:
+    whole = lab.run("packed-pair", PACKED, devices=2)
+    assert whole.finish() == 0, whole.log()[-3000:]
+    run = lab.run("packed-pair-stopped", PACKED, devices=2)
+    assert run.interrupt("'loss'", (whole.outcome().step or 0) // 2) == ExitCode.INTERRUPTED
+    assert run.finish() == 0, run.log(2)[-3000:]
+    assert run.tensors == whole.tensors
+
+
+def eval_losses(run: Run) -> dict[int, float]:
+    return {step: value for (key, step), value in run.points.items() if key == "eval_loss"}
 
 
 def assert_near(run: Run, other: Run, tolerance: float = 1e-5) -> None:

@@ -114,6 +114,32 @@ EARLY: dict[str, Any] = {
     "learning_rate": 0.02,
     "num_epochs": 10,
 }
+# Six buffers of texts a pass, each packed in an order of its own, and almost two passes.
+STREAMED: dict[str, Any] = {
+    **LORA,
+    "datasets": None,  # a setting of None takes the key away
+    "streaming": True,
+    "pretraining_dataset": [
+        {
+            "path": "parquet",
+            "data_files": "dataset/texts.parquet",
+            "split": "train",
+            "text_column": "text",
+            "type": "pretrain",
+        }
+    ],
+    "pretrain_multipack_attn": True,
+    "streaming_multipack_buffer_size": 10,
+    "sample_packing": True,
+    "pad_to_sequence_len": True,
+    "eval_sample_packing": False,
+    "remove_unused_columns": False,
+    "sequence_len": 32,
+    "micro_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "num_epochs": 1,
+    "max_steps": 20,
+}
 
 
 @dataclass
@@ -141,6 +167,7 @@ class Lab:
         folder.mkdir()
         _rows(42, seed=1).write_parquet(folder / "train.parquet")
         _rows(40, seed=2).write_parquet(folder / "validation.parquet")
+        _texts(60, seed=3).write_parquet(folder / "texts.parquet")
         commit_folder(self.store, folder, "datasets/plain", Manifest("dataset", ()))
 
     def run(self, name: str, *settings: Mapping[str, Any], keep: int = 3, **planned: Any) -> Run:
@@ -372,7 +399,13 @@ def _merged(settings: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
     merged = dict(CONFIG)
     for each in settings:
         merged.update(each)
-    return merged
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _texts(count: int, *, seed: int) -> polars.DataFrame:
+    rng = random.Random(seed)
+    texts = [" ".join(rng.choice(WORDS) for _ in range(rng.randint(3, 20))) for _ in range(count)]
+    return polars.DataFrame({"text": texts})
 
 
 def _rows(count: int, *, seed: int) -> polars.DataFrame:
