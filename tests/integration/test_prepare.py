@@ -31,7 +31,7 @@ from orchestrator.contract import (
     verify_folder,
 )
 from orchestrator.data.content_digest import content_digest
-from orchestrator.data.prepare import Inputs, analyse, write
+from orchestrator.data.prepare import Inputs, prepare
 from orchestrator.spec.models import Spec
 from orchestrator.steps.prepare import inspect
 
@@ -270,17 +270,28 @@ def test_real_files_come_out_as_plain_python_has_them(
     spec = Spec.model_validate(
         {"name": "real", "base_model": "m", "dataset": {"source": name}, "mapping": mapping}
     )
-    analysis = analyse(Inputs.open(spec, REAL, None), tmp_path)
-    description = write(analysis, tmp_path / "dataset")
+    storage = FileStore(tmp_path / "storage")
+    dataset = prepare(Inputs.open(spec, REAL, None), storage, tmp_path)
     rows = json.loads((REAL / name).read_text(encoding="utf-8"))
     expected = [_by_hand(row) for row in rows if row.get("label", True)]
-    assert analysis.report.red == analysis.report.yellow == 0
-    assert description["splits"]["train"]["rows"] == len(expected)
-    written = pl.read_parquet(tmp_path / "dataset" / "train.parquet").get_column("messages").to_list()
-    assert [[(message["role"], message["content"]) for message in row] for row in written] == expected
+    assert dataset.report.red == dataset.report.yellow == 0
+    assert dataset.description["splits"]["train"]["rows"] == len(expected)
+    folder = storage.local(dataset_key(dataset.digest))
+    assert folder is not None
+    written = pl.read_parquet(folder / "train.parquet").get_column("messages").to_list()
+    assert [[(message["role"], _said(message)) for message in row] for row in written] == expected
 
 
-def _by_hand(row: dict[str, Any]) -> list[tuple[str, str]]:
+def _said(message: dict[str, Any]) -> Any:
+    """What a message says: its text, or the function it calls with its arguments."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message["content"]
+    (function,) = (call["function"] for call in calls)
+    return {"name": function["name"], "arguments": json.loads(function["arguments"])}
+
+
+def _by_hand(row: dict[str, Any]) -> list[tuple[str, Any]]:
     if "instruction" in row:
         asked = f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"]
         return [("user", asked), ("assistant", row["output"])]
@@ -288,4 +299,6 @@ def _by_hand(row: dict[str, Any]) -> list[tuple[str, str]]:
         return [(message["role"], message["content"]) for message in row["messages"]]
     roles = {"human": "user", "gpt": "assistant", "function_call": "assistant", "observation": "tool"}
     system = [("system", row["tools"])] if row["tools"].strip() else []
-    return system + [(roles[turn["from"]], turn["value"]) for turn in row["conversations"]]
+    said = {"function_call": json.loads}
+    turns = ((turn["from"], turn["value"]) for turn in row["conversations"])
+    return system + [(roles[who], said.get(who, str)(value)) for who, value in turns]
