@@ -101,27 +101,22 @@ def variable_of(command: click.Command, option: click.Option) -> str:
 
 def frame_options(hidden: bool = False) -> list[click.Parameter]:
     """`--debug` and `--no-color`, which may stand before the command's name and after it."""
+    flags = (
+        ("--debug", _take_debug, "Show the traceback of an error."),
+        ("--no-color", _take_color, "Print no colours, as with NO_COLOR set."),
+    )
     return [
         click.Option(
-            ["--debug"],
+            [flag],
             is_flag=True,
-            envvar=None if hidden else "AXO_DEBUG",
+            envvar=None if hidden else f"AXO_{flag.removeprefix('--').replace('-', '_').upper()}",
             hidden=hidden,
             expose_value=False,
             is_eager=True,
-            callback=_take_debug,
-            help="Show the traceback of an error.",
-        ),
-        click.Option(
-            ["--no-color"],
-            is_flag=True,
-            envvar=None if hidden else "AXO_NO_COLOR",
-            hidden=hidden,
-            expose_value=False,
-            is_eager=True,
-            callback=_take_color,
-            help="Print no colours, as with NO_COLOR set.",
-        ),
+            callback=callback,
+            help=sentence,
+        )
+        for flag, callback, sentence in flags
     ]
 
 

@@ -26,7 +26,13 @@ _UNGATED = {"gpt2", "gpt_neox", "phi", "gptj", "opt", "bloom", "falcon", "starco
 
 @dataclass(frozen=True)
 class Architecture:
-    """A decoder's shape, in elements; the fields are those of `Model`."""
+    """A decoder's shape, in elements.
+
+    `intermediate` is the width of one feed-forward layer as a token sees it: with experts, all those
+    that one token visits together. `gated` feed-forward layers have three matrices, plain ones two.
+    `activation` is config.json's word for the function between them; `soft_capped` models keep the scores
+    of their last layer once more.
+    """
 
     kind: str
     hidden: int

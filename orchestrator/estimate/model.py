@@ -10,33 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.contract import Store
-from orchestrator.estimate.architectures import architecture_of, tensors_of
+from orchestrator.estimate.architectures import Architecture, architecture_of, tensors_of
 from orchestrator.estimate.safetensors import Tensor, read_tensors
 
 
 @dataclass(frozen=True)
-class Model:
-    """A decoder. `tensors` are its weights by name, a tied output layer not named twice.
+class Model(Architecture):
+    """A decoder and its weights: `tensors` by name, a tied output layer not named twice.
 
     `exact` is whether they were read from the weights themselves, or worked out from config.json.
-    `intermediate` is the width of one feed-forward layer as a token sees it: with experts, all those
-    that one token visits together. `gated` feed-forward layers have three matrices, plain ones two.
-    `activation` is config.json's word for the function between them; `soft_capped` models keep the scores
-    of their last layer once more.
     """
 
-    kind: str
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    gated: bool
-    vocabulary: int
-    tied: bool
-    activation: str
-    soft_capped: bool
     tensors: Mapping[str, Tensor]
     exact: bool
 
@@ -95,19 +79,4 @@ def model_of(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model 
     if not found:
         return None
     tied = not any(name.startswith(("lm_head.", "embed_out.")) or ".lm_head." in name for name in found)
-    return Model(
-        kind=shape.kind,
-        hidden=shape.hidden,
-        layers=shape.layers,
-        heads=shape.heads,
-        kv_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        intermediate=shape.intermediate,
-        gated=shape.gated,
-        vocabulary=shape.vocabulary,
-        tied=tied,
-        activation=shape.activation,
-        soft_capped=shape.soft_capped,
-        tensors=found,
-        exact=bool(tensors),
-    )
+    return Model(**{**vars(shape), "tied": tied}, tensors=found, exact=bool(tensors))

@@ -86,8 +86,9 @@ def test_an_earlier_adapter_is_laid_out_only_when_every_byte_of_it_is_true(
     (earlier / "adapter_model.safetensors").write_bytes(b"weights")
     commit_folder(storage, earlier, "runs/first/adapter", Manifest("adapter", ()))
     plan = LaunchPlan("r", 1, "train", adapter="runs/first/adapter")
-    lay_out(storage, storage.below("runs/r"), plan, tmp_path / "one/work")
-    assert (tmp_path / "one/work/adapter-in/adapter_model.safetensors").read_bytes() == b"weights"
+    folder = tmp_path / "one" / "work"
+    lay_out(storage, storage.below("runs/r"), plan, folder)
+    assert (folder / "adapter-in" / "adapter_model.safetensors").read_bytes() == b"weights"
 
     (storage.root / "runs/first/adapter/adapter_model.safetensors").write_bytes(b"weightz")
     run = write_plan(storage, adapter="runs/first/adapter")
