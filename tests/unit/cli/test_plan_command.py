@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_models import MODELS, NO_WEIGHTS
+import triage
+from triage import axo, lay_out
 
 from orchestrator.controller.reconcile import run_store
 from orchestrator.db import Run, opened
 from orchestrator.runs import Status
 from orchestrator.spec.load import load_spec
 
-AXO = Path(sys.executable).parent / "axo"
-SPEC = """\
-name: triage
-base_model: base
-dataset: {source: tickets.jsonl, validation: 0.2}
-mapping:
-  messages:
-    - {role: user, content: "{{ text }}"}
-    - {role: assistant, content: "{{ queue }}"}
-training: {sequence_len: 256, batch_size: 4, epochs: 2}
-"""
+SPEC = triage.SPEC.replace("batch_size: 4}", "batch_size: 4, epochs: 2}")
 SETTINGS = """\
 machines:
   small: {device: cpu, memory_gib: 0.5, price_per_hour: 0.2}
@@ -37,27 +26,14 @@ machines:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    MODELS["chatml"].write(tmp_path / "base")
-    (tmp_path / "base" / "model.safetensors").write_bytes(NO_WEIGHTS)
-    rows = [{"text": f"ticket {number}", "queue": "billing"} for number in range(40)]
-    (tmp_path / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lay_out(tmp_path)
     (tmp_path / "spec.yaml").write_text(SPEC)
     (tmp_path / "settings.yaml").write_text(SETTINGS)
     return tmp_path
 
 
 def plan(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AXO_", "MLFLOW_"))}
-    own = {
-        "AXO_HOME": str(folder / "home"),
-        "AXO_SETTINGS": str(folder / "settings.yaml"),
-        "HF_HUB_OFFLINE": "1",
-    }
-    done = subprocess.run(
-        [AXO, "plan", "spec.yaml", *arguments], cwd=folder, env=kept | own, capture_output=True, text=True
-    )
-    assert "Traceback" not in done.stderr
-    return done
+    return axo(folder, "plan", "spec.yaml", *arguments, AXO_SETTINGS=str(folder / "settings.yaml"))
 
 
 def on_machine(folder: Path, machine: str, **changes: str) -> None:

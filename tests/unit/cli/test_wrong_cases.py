@@ -7,30 +7,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from toy_models import MODELS
+from triage import ROWS, SPEC, axo, lay_out, lines
 
-AXO = Path(sys.executable).parent / "axo"
-SPEC = """\
-name: triage
-base_model: base
-dataset: {source: tickets.jsonl, validation: 0.2}
-mapping:
-  messages:
-    - {role: user, content: "{{ text }}"}
-    - {role: assistant, content: "{{ queue }}"}
-training: {sequence_len: 256, batch_size: 4}
-"""
-ROWS = [{"text": f"ticket {number}", "queue": "billing"} for number in range(40)]
 Arrange = Callable[[Path], object]
 
 
@@ -78,10 +63,6 @@ def data(content: str | bytes, name: str = "tickets.jsonl", entry: str | None = 
         (folder / "spec.yaml").write_text(SPEC.replace("tickets.jsonl", entry or name))
 
     return arrange
-
-
-def lines(rows: list[dict[str, object]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def without(name: str) -> Arrange:
@@ -263,11 +244,7 @@ CASES = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    MODELS["chatml"].write(tmp_path / "base")
-    (tmp_path / "base" / "model.safetensors").write_bytes(b"\0" * 64)
-    (tmp_path / "tickets.jsonl").write_text(lines(ROWS))
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    return tmp_path
+    return lay_out(tmp_path)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -276,23 +253,10 @@ def test_what_is_wrong_is_told(case: Case, folder: Path) -> None:
     before = contents(folder)
     done = axo(folder, *case.command, **case.environment)
     assert done.returncode == case.code, done.stderr
-    assert "Traceback" not in done.stderr
     for words in case.told:
         assert re.search(words.replace("(", "\\("), done.stderr), f"{words!r} not in\n{done.stderr}"
     assert contents(folder) == before, "the command left something behind"
     assert not runs(folder)
-
-
-def axo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AXO_", "MLFLOW_"))}
-    return subprocess.run(
-        [AXO, *arguments],
-        cwd=folder,
-        env={**kept, "AXO_HOME": "home", "HF_HUB_OFFLINE": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from toy_models import MODELS, NO_WEIGHTS
-
-AXO = Path(sys.executable).parent / "axo"
-SPEC = """\
-name: triage
-base_model: base
-dataset: {source: tickets.jsonl, validation: 0.2}
-mapping:
-  messages:
-    - {role: user, content: "{{ text }}"}
-    - {role: assistant, content: "{{ queue }}"}
-training: {sequence_len: 256, batch_size: 4}
-"""
+from triage import SPEC, axo, lay_out
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    MODELS["chatml"].write(tmp_path / "base")
-    (tmp_path / "base" / "model.safetensors").write_bytes(NO_WEIGHTS)
-    rows = [{"text": f"ticket {number}", "queue": "billing"} for number in range(40)]
-    (tmp_path / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    return tmp_path
-
-
-def axo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AXO_", "MLFLOW_"))}
-    done = subprocess.run(
-        [AXO, *arguments],
-        cwd=folder,
-        env={**kept, "AXO_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1", **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert "Traceback" not in done.stderr
-    return done
+    return lay_out(tmp_path)
 
 
 def test_a_good_spec_is_fit_to_run(folder: Path) -> None:
