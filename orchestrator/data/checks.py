@@ -22,7 +22,7 @@ MESSAGES = "messages"
 UNKNOWN_ROLES = "unknown roles"
 TWO_SYSTEMS = "two systems"
 BAD_WEIGHT = "bad weight"
-PARTS = "content is parts"
+PARTS = "parts that are no text"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def conversation_checks(
     """The checks of a column of messages, which have the fields of `carried` beside role and content.
 
     `ignored` are fields of a message that are not carried, each with the column that says where one is set;
-    `parts` says that there is a column telling of contents that are no text.
+    `parts` says that there is a column with the kinds of the parts that are no text.
     """
     message = pl.element()
     role, content = message.struct.field("role"), message.struct.field("content")
@@ -225,9 +225,10 @@ def _all_weights_zero(when: pl.Expr, column: str) -> RowCheck:
 
 
 def _content_parts(column: str) -> RowCheck:
-    what = "a message holds parts (text, images) in place of a text"
-    fix = "give plain text; leave rows with images out with `where`"
-    return _red("content_parts", what, fix, pl.col(PARTS), column)
+    what = "a message has parts that are no text, and only text is trained on"
+    fix = "say in text what they show, or take such rows out"
+    kinds = pl.col(PARTS)
+    return RowCheck("content_parts", "red", what, fix, kinds.is_not_null(), f"{column}[].content", kinds)
 
 
 def _ignored_field(name: str, when: pl.Expr, column: str) -> RowCheck:

@@ -7,6 +7,7 @@ meaning that every reader agrees on, so each is a fault with its line.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from orchestrator.errors import Fault
 
 MAX_FAULTS = 20
 _LARGEST, _SMALLEST = 2**63 - 1, -(2**63)
+# What a message says, which OpenAI's form has as a text or as a list of parts, each with fields of its own.
+_CONTENT, _PARTS = re.compile(r"\[\]\.content$"), re.compile(r"\[\]\.content\[\]")
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,19 @@ class ExactReader:
 
     def found(self) -> list[Fault]:
         """Every fault, fields of several kinds last."""
-        mixed = [self._mixed(name, kinds) for name, kinds in self._kinds.items() if self._several(name)]
-        return [*self.faults, *mixed][:MAX_FAULTS]
+        return [*self.faults, *(self._mixed(name, self._kinds[name]) for name in self._several())][
+            :MAX_FAULTS
+        ]
+
+    @property
+    def parted(self) -> bool:
+        """Whether all that is wrong is that messages hold a text here, a list of parts there."""
+        several = self._several()
+        return bool(several) and not self.faults and all(map(self._of_parts, several))
+
+    def _of_parts(self, name: str) -> bool:
+        texts_and_lists = self._kinds[name].keys() <= {"text", "a list"}
+        return bool(_PARTS.search(name)) or (bool(_CONTENT.search(name)) and texts_and_lists)
 
     def _row(self, value: Any, place: _Place) -> None:
         for what, name, shown in self._noted:
@@ -112,8 +126,13 @@ class ExactReader:
         self._noted.append((_INTEGER, "", text))
         return 0
 
-    def _several(self, name: str) -> bool:
-        return len(self._kinds[name]) + (name in self.text_fields and "text" not in self._kinds[name]) > 1
+    def _several(self) -> list[str]:
+        """Fields of several kinds."""
+        return [
+            name
+            for name, kinds in self._kinds.items()
+            if len(kinds) + (name in self.text_fields and "text" not in kinds) > 1
+        ]
 
     def _mixed(self, name: str, kinds: Mapping[str, _Place]) -> Fault:
         rarest = min(
@@ -144,16 +163,16 @@ _FIXES = {
 }
 
 
-def exact_faults(
+def read_exactly(
     lines: Iterable[tuple[int, int, str]], file: str, text_fields: frozenset[str] = frozenset()
-) -> list[Fault]:
-    """What is wrong with (line, row, text) triples; at most 20 faults."""
+) -> ExactReader:
+    """A reader that has read (line, row, text) triples, until it had 20 faults."""
     reader = ExactReader(file, text_fields)
     for line, row, text in lines:
         reader.line(text, line, row)
         if reader.full:
             break
-    return reader.found()
+    return reader
 
 
 def _kind(value: Any) -> str | None:

@@ -10,14 +10,16 @@ from functools import reduce
 from glob import escape
 from operator import add
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 from polars._typing import PolarsDataType
 from polars.datatypes import DataTypeClass
 from polars.exceptions import PolarsError
 
-from orchestrator.data.json_exact import exact_faults
+from orchestrator.data.json_exact import read_exactly
 from orchestrator.data.json_items import write_items
+from orchestrator.data.json_parts import write_parts
 from orchestrator.data.rows import ROW, Rows, fresh, refuse_own_column
 from orchestrator.errors import DataError, Fault
 
@@ -40,13 +42,13 @@ def read_json(path: Path, name: str, scratch: Path) -> Rows:
     are passed over. Raises DataError with the line of what is wrong.
     """
     if _is_lines(path):
-        return _read_lines(path, name)
+        return _read_any_content(path, name, scratch)
     target = fresh(scratch)
     lines = write_items(path, name, target)
     if not lines:
         raise DataError([Fault("the array is empty", "give a file that holds rows", file=name)])
     try:
-        rows = _read_lines(target, name)
+        rows = _read_any_content(target, name, scratch)
     except DataError as error:
         faults = [replace(fault, line=fault.line and lines[fault.line - 1]) for fault in error.faults]
         raise DataError(faults) from error
@@ -60,6 +62,20 @@ def _is_lines(path: Path) -> bool:
     return not first.startswith("[") and (first.endswith("}") or not first.startswith("{"))
 
 
+class _PartedError(DataError):
+    """Messages hold a text here, a list of parts there; nothing else is wrong."""
+
+
+def _read_any_content(path: Path, name: str, scratch: Path) -> Rows:
+    """Rows of JSON lines, all contents of messages written as parts where some are texts and some are not."""
+    try:
+        return _read_lines(path, name)
+    except _PartedError:
+        parted = fresh(scratch)
+        write_parts(path, parted)
+    return _read_lines(parted, name)
+
+
 def _read_lines(path: Path, name: str) -> Rows:
     content = escape(str(path))
     try:
@@ -67,7 +83,9 @@ def _read_lines(path: Path, name: str) -> Rows:
         refuse_own_column(schema, name)
         count, blank = _check(content, name, schema)
     except (PolarsError, OverflowError) as error:
-        raise DataError(_named(content, name, error)) from error
+        why = str(error).strip().splitlines()[0]
+        unnamed = Fault("the file cannot be read as JSON lines", "write one object per line", why, name)
+        _refuse(content, name, [unnamed], error)
     frame = pl.scan_ndjson(content, schema=schema, row_index_name=ROW, row_index_offset=1)
     return Rows(
         frame, schema, count, lambda rows: _lines_of(content, rows) if blank else {r: r for r in rows}
@@ -86,8 +104,8 @@ def _check(content: str, name: str, schema: pl.Schema) -> tuple[int, bool]:
     )
     lines = _lines(content)
     suspects = pl.concat([lines, present], how="horizontal").filter(likely)
-    if faults := exact_faults(_triples(suspects, odd), name, texts):
-        raise DataError(exact_faults(_triples(lines), name) or faults)
+    if faults := read_exactly(_triples(suspects, odd), name, texts).found():
+        _refuse(content, name, faults)
     last_line, rows = lines.select(pl.col(_LINE).max(), rows=pl.len()).collect(engine="streaming").row(0)
     return rows, last_line != rows
 
@@ -106,12 +124,11 @@ def _triples(lines: pl.LazyFrame, which: pl.Expr | None = None) -> Iterator[tupl
         yield from found.select(_LINE, ROW, _TEXT).iter_rows()
 
 
-def _named(content: str, name: str, error: Exception) -> list[Fault]:
-    """The faults behind an error of Polars, each with its line."""
-    if faults := exact_faults(_triples(_lines(content)), name):
-        return faults
-    why = str(error).strip().splitlines()[0]
-    return [Fault("the file cannot be read as JSON lines", "write one object per line", why, name)]
+def _refuse(content: str, name: str, faults: list[Fault], cause: Exception | None = None) -> NoReturn:
+    """Raise with what reading every line exactly finds; with `faults` where it finds nothing."""
+    reader = read_exactly(_triples(_lines(content)), name)
+    kind = _PartedError if reader.parted else DataError
+    raise kind(reader.found() or faults) from cause
 
 
 def _lines_of(content: str, rows: frozenset[int]) -> dict[int, int]:

@@ -1,5 +1,5 @@
 """Messages from a column that holds them: as OpenAI (role, content) or ShareGPT (from, value) write them,
-under names of the spec's own, or as the JSON text of such a list.
+under names of the spec's own, or as the JSON text of such a list. What one says is a text or a list of parts.
 
 Roles of the data are mapped by `ROLES`, and by the spec's own `roles` before that. Calls of tools are carried
 as OpenAI has them; a ShareGPT turn `function_call` is one where its text is `{name, arguments}` or a list of
@@ -23,6 +23,7 @@ from orchestrator.data.checks import (
     conversation_checks,
 )
 from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, Step, no_column
+from orchestrator.data.content_parts import others_of, readable, text_of
 from orchestrator.data.map_templates import without_blank_systems
 from orchestrator.data.message_json import PARSED, read_messages
 from orchestrator.data.rows import ROW
@@ -101,12 +102,12 @@ def compiled_messages(conversation: Conversation, source: pl.Expr, fields: Field
     flags = {f"has {name}": _given(name) for name in _not_carried(fields)}
     if fields.has("weight"):
         flags[BAD_WEIGHT] = bad_weight(fields)
-    if fields.has(PARTS):
-        flags[PARTS] = _given(PARTS)
+    parts = [] if (others := _others(fields)) is None else [source.list.eval(others).list]
     first = [
         without_blank_systems(source.list.eval(message(fields, roles))).alias(MESSAGES),
         unknown.alias(UNKNOWN_ROLES),
         *(source.list.eval(when).list.any().fill_null(False).alias(flag) for flag, when in flags.items()),
+        *(kinds.drop_nulls().list.first().alias(PARTS) for kinds in parts),
     ]
     steps: list[Step] = [tuple(first)]
     if system is not None:
@@ -119,7 +120,7 @@ def compiled_messages(conversation: Conversation, source: pl.Expr, fields: Field
                 fields.carried,
                 with_system=system is not None,
                 ignored=ignored,
-                parts=fields.has(PARTS),
+                parts=bool(parts),
             ),
             *(call_checks(column) if "tool_calls" in fields.carried else ()),
         ),
@@ -134,7 +135,7 @@ def message(fields: Fields, roles: Mapping[str, Role]) -> pl.Expr:
     """A message of the data (`pl.element()`) as one of the shape's."""
     given = pl.element().struct
     role = given.field(fields.role).cast(pl.String)
-    text = given.field(fields.content).cast(pl.String).fill_null("")
+    text = _said(fields).fill_null("")
     mapped = role.replace_strict(list(roles), list(roles.values()), default=None, return_dtype=pl.String)
     parts = {"role": mapped, "content": text}
     parts |= {name: given.field(name).cast(pl.String) for name in _TEXT_EXTRAS if fields.has(name)}
@@ -162,6 +163,20 @@ def opened(carried: Sequence[str]) -> Step:
     own = (messages.list.first().struct.field("role") == "system").fill_null(False)
     whole = pl.when(given & ~own).then(opening.list.concat(messages)).otherwise(messages)
     return whole.alias(MESSAGES), (given & own).alias(TWO_SYSTEMS), pl.exclude(ROW, MESSAGES)
+
+
+def _said(fields: Fields) -> pl.Expr:
+    """What a message of the data says, as text."""
+    said, dtype = pl.element().struct.field(fields.content), fields.types[fields.content]
+    return text_of(said, dtype) if isinstance(dtype, pl.List) else said.cast(pl.String)
+
+
+def _others(fields: Fields) -> pl.Expr | None:
+    """The kinds of a message's parts that are no text; None where messages have no parts."""
+    dtype = fields.types[fields.content]
+    if isinstance(dtype, pl.List):
+        return others_of(pl.element().struct.field(fields.content), dtype)
+    return pl.element().struct.field(PARTS) if fields.has(PARTS) else None
 
 
 def _given_calls(fields: Fields) -> list[pl.Expr]:
@@ -230,9 +245,9 @@ def _fields(conversation: Conversation, dtype: pl.DataType, faults: list[Fault])
 def _wrong_types(fields: Fields) -> Iterator[tuple[str, str]]:
     """Fields of types that cannot be what their names say, each with the fix."""
     for name in (fields.role, fields.content):
-        if not isinstance(fields.types[name], TEXT_TYPES):
-            what = f"the field `{name}` of the messages holds {fields.types[name]}, not text"
-            yield what, "give plain text; lists of parts (text, images) are not read"
+        dtype = fields.types[name]
+        if not isinstance(dtype, TEXT_TYPES) and not (name == fields.content and readable(dtype)):
+            yield f"the field `{name}` of the messages holds {dtype}, not text", "give plain text"
     for name in filter(fields.has, _TEXT_EXTRAS):
         if not isinstance(fields.types[name], TEXT_TYPES) and not fields.types[name].is_integer():
             yield f"the field `{name}` of the messages holds {fields.types[name]}, not text", "give text"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from orchestrator.data.checks import PARTS
+from orchestrator.data.content_parts import joined
 from orchestrator.data.shapes import CALLS
 from orchestrator.data.tool_calls import calls_of, halved
 
@@ -24,7 +25,7 @@ MESSAGE = pl.Struct(
         "name": pl.String(),
         "reasoning_content": pl.String(),
         OTHERS: pl.String(),
-        PARTS: pl.Boolean(),
+        PARTS: pl.String(),
     }
 )
 PARSED = pl.List(MESSAGE)
@@ -53,18 +54,19 @@ def _messages(text: str | None, forms: Sequence[tuple[str, str]]) -> list[dict[s
 
 def _message(message: Mapping[str, object], forms: Sequence[tuple[str, str]]) -> dict[str, object]:
     names = next((form for form in forms if form[0] in message), forms[0])
-    role, content = (message.get(name) for name in names)
+    role, said = (message.get(name) for name in names)
+    content, other_parts = joined(said)
     others = [
         name for name, value in message.items() if name not in (*names, *_CARRIED) and value is not None
     ]
     return {
         "role": role if isinstance(role, str) else None,
-        "content": content if isinstance(content, str) else None,
+        "content": content,
         "weight": _weight(message.get("weight")),
         "tool_calls": calls_of(message.get("tool_calls") or message.get("function_call")),
         **{name: _text(message.get(name)) for name in ("tool_call_id", "name", "reasoning_content")},
         OTHERS: ", ".join(others) or None,
-        PARTS: True if content is not None and not isinstance(content, str) else None,
+        PARTS: other_parts,
     }
 
 

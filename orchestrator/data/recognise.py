@@ -95,7 +95,7 @@ _MOST_LABELS = 50
 def recognise(schema: pl.Schema, rows: Sequence[MappingOf[str, Any]]) -> Recognition:
     """What rows of a schema are, from their columns and some of them (a hundred are plenty).
 
-    The mapping always compiles for the schema, but where it reads messages with typed parts.
+    The mapping always compiles for the schema.
     """
     columns = Columns(schema, rows)
     found = (form(columns) for form in _FORMS)

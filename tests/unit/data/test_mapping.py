@@ -234,7 +234,7 @@ def test_odd_conversations_are_yellow(tmp_path: Path) -> None:
 
 def test_a_column_of_json_text(tmp_path: Path) -> None:
     sharegpt = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
-    parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+    parts = [{"role": "user", "content": [{"type": "image_url"}]}]
     called = [*openai(("user", "a")), {"role": "assistant", "content": "b", "mood": "glad"}]
     texts = [json.dumps(sharegpt), json.dumps(openai(("user", "c"), ("assistant", "d")))]
     texts += ["[{", '"text"', "[1]", "", json.dumps(parts), json.dumps(called)]
@@ -253,7 +253,7 @@ def test_a_column_of_json_text(tmp_path: Path) -> None:
         ({"m": 1}, {"column": "m"}, "column", "not a list of messages"),
         ({"m": ["a"]}, {"column": "m"}, "column", "not a list of messages"),
         ({"m": [{"who": "a", "text": "b"}]}, {"column": "m"}, "column", "who, text"),
-        ({"m": [{"role": "user", "content": [{"text": "x"}]}]}, {"column": "m"}, "column", "not text"),
+        ({"m": [{"role": "user", "content": {"text": "x"}}]}, {"column": "m"}, "column", "not text"),
         ({"m": openai(("user", "a")), "s": 1}, {"column": "m", "system": "s"}, "system", "holds no text"),
         ({"m": openai(("user", "a"))}, {"column": "m", "system": "s"}, "system", "no such column"),
     ],
