@@ -49,6 +49,15 @@ FORMS: Mapping[str, list[Row]] = {
             ]
         }
     ),
+    "openai with parts": _each(
+        lambda n: {
+            "messages": [
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": [{"type": "text", "text": f"Hi, I am {n}"}]},
+                {"role": "assistant", "content": f"Hello, {n}"},
+            ]
+        }
+    ),
     "openai with tools": _each(
         lambda n: {
             "messages": [
@@ -97,6 +106,13 @@ FORMS: Mapping[str, list[Row]] = {
             "output": str(n + 1),
         }
     ),
+    "alpaca with history": _each(
+        lambda n: {
+            "instruction": "And one more?",
+            "output": str(n + 2),
+            "history": [[f"Add one to {n}", str(n + 1)]] * (n % 3),
+        }
+    ),
     "prompt_completion": _each(lambda n: {"prompt": f"{n} and one is", "completion": f" {n + 1}"}),
     "questions": _each(lambda n: {"question": f"What comes after {n}?", "answer": f"It is {n + 1}."}),
     "labels": _each(
@@ -111,8 +127,10 @@ FORMS: Mapping[str, list[Row]] = {
 }
 # What `axo init` says a form was taken for, where that is not its own name.
 TAKEN = {
+    "openai with parts": "openai",
     "openai with tools": "openai",
     "sharegpt with tools": "sharegpt",
+    "alpaca with history": "alpaca",
     "prompt_completion": "prompt completion",
     "questions": "prompt completion",
 }
@@ -209,4 +227,5 @@ def shapes() -> Iterator[Shape]:
         yield from (Shape(form, NESTED[(at * 3 + step) % len(NESTED)]) for step in range(4))
     for at, form in enumerate(flat):
         yield from (Shape(form, FLAT[(at * 2 + step) % len(FLAT)]) for step in range(4))
+    yield from (Shape("openai with parts", "jsonl.gz"), Shape("alpaca with history", "json"))
     yield from (Shape("text", kind) for kind in ("txt", "txt.gz", "jsonl", "csv"))

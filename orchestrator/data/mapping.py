@@ -5,7 +5,8 @@
     turns          one turn in each row, put together  map_turns.py
     text           plain text from one template        map_templates.py
 
-Any of them may have `where`; those that make messages a column of tools, and the last answer alone trained.
+Any of them may have `where`; those that make messages a column of tools, and the last answer alone trained;
+templates a column of earlier turns (map_history.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 from orchestrator.data.checks import MESSAGES, slow_check
 from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, no_column
 from orchestrator.data.map_conversation import from_conversation
+from orchestrator.data.map_history import history_faults, with_history
 from orchestrator.data.map_templates import at_path, from_templates, from_text
 from orchestrator.data.map_turns import from_turns
 from orchestrator.data.report import Finding
@@ -45,8 +47,12 @@ def compile_mapping(
     where = _where(mapping, schema, faults, slow=slow)
     compiled = _of_kind(mapping, schema, faults, slow=slow)
     tools = _tools(mapping.tools, schema, faults)
+    if mapping.history is not None:
+        faults += history_faults(mapping.history, schema)
     if faults or compiled is None:
         raise SpecError(faults)
+    if mapping.history is not None:
+        compiled = with_history(compiled, mapping.history, schema[mapping.history])
     if mapping.train_on == "last":
         compiled = _trained_at_the_end(compiled)
     if mapping.tools is not None and tools is not None:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from orchestrator.data.map_history import holds_pairs
 from orchestrator.data.recognise_columns import Columns, listed, printed
 from orchestrator.data.recognise_messages import Talk, find_talk, roles_of
 from orchestrator.spec.models import Conversation, Mapping, MessageTemplate, Turns
@@ -183,13 +184,17 @@ def _alpaca(columns: Columns) -> Recognition | None:
     more = columns.named(("input", *CONTEXTS), columns.texts)
     named = [name for name in (asked, more, answer) if name]
     history = columns.named(("history",))
+    pairs = history if history and holds_pairs(columns.schema[history]) else None
     return Recognition(
         "alpaca",
-        _asked(columns, [asked], answer, optional=[more] if more else []),
+        _asked(columns, [asked], answer, optional=[more] if more else []).model_copy(
+            update={"history": pairs}
+        ),
         "sft",
         "sure",
-        f"the columns {listed(named)} are those of Alpaca",
-        (f"`{history}`, the turns before, is not used",) if history else (),
+        f"the columns {listed(named)} are those of Alpaca"
+        + (f"; `{pairs}` has the turns before" if pairs else ""),
+        (f"`{history}`, the turns before, is not a list of pairs, and not used",) if history != pairs else (),
     )
 
 

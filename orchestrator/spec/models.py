@@ -77,6 +77,11 @@ class Mapping(Closed):
     tools: ColumnName | None = Field(
         default=None, description="A column with the tools on offer: a list of definitions, or its JSON text."
     )
+    history: ColumnName | None = Field(
+        default=None,
+        description="A column with the turns before those of `messages`: a list of pairs, what was asked and "
+        "what was answered.",
+    )
     train_on: Literal["all", "last"] = Field(
         default="all", description="Whether all assistant messages of an example are trained, or its last."
     )
@@ -89,6 +94,8 @@ class Mapping(Closed):
         extra = "tools" if self.tools is not None else "train_on" if self.train_on != "all" else None
         if self.text is not None and extra:
             raise broken_rule("plain text has no messages, so no such field", "remove it", extra)
+        if self.history is not None and self.messages is None:
+            raise broken_rule("earlier turns stand before messages from templates", "remove it", "history")
         if self.messages is not None and not any(message.role == "assistant" for message in self.messages):
             raise broken_rule(
                 "no message has the role assistant, so there is nothing to train on",
