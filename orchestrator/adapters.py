@@ -48,14 +48,14 @@ class EarlierAdapter:
     model: str | None = None
 
 
-def find_adapter(reference: str, base: Path, storage: Store) -> EarlierAdapter:
-    """The adapter that a spec goes on from: a folder relative to `base`, or the id of a run.
+def find_adapter(reference: str, base: Path | None, storage: Store) -> EarlierAdapter:
+    """The adapter that a spec goes on from: a folder relative to `base`, if there is one, or the id of a run.
 
     Raises:
         SpecError: there is no such adapter, or it is none that can be trained further.
     """
-    folder = base / reference
-    if folder.is_dir():
+    folder = base / reference if base else None
+    if folder and folder.is_dir():
         earlier = _of_folder(reference, folder.resolve())
     elif "/" not in reference and (manifest := read_manifest(storage, f"{run_key(reference)}/{ADAPTER}")):
         earlier = _of_run(reference, manifest, storage)

@@ -8,18 +8,25 @@
     ├── SettingsError          the operator's settings or environment
     ├── NotFoundError          a run, model or file that was asked for by name
     ├── ConflictError          somebody else holds what this command needs
+    ├── AuthError              nobody knows who asks
+    ├── ForbiddenError         who asks may not do this
+    ├── TooLargeError          more than the service takes in one piece
+    ├── QuotaError             more than the operator allows now
+    ├── UnreachableError       the service cannot be reached
     ├── StorageError           storage cannot be read or written
     ├── BackendError           a backend refuses or cannot be reached
     ├── TrackingError          MLflow cannot be reached or refuses
     └── RegistryError          a registry cannot be reached or refuses
 
 A class's docstring is its default message. `hint` says what to try next. `exit_code` is what the
-command line leaves with (`axo --help` lists them).
+command line leaves with (`axo --help` lists them). `code` names the error to programs: the API sends
+it, the client raises the class of that code again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,6 +71,11 @@ class OrchestratorError(Exception):
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
         self.hint = hint
 
+    @property
+    def code(self) -> str:
+        """`not_found` for NotFoundError."""
+        return code_of(type(self))
+
 
 class FaultsError(OrchestratorError):
     """There are faults."""
@@ -107,6 +119,36 @@ class ConflictError(OrchestratorError):
     """Somebody else holds this."""
 
 
+class AuthError(OrchestratorError):
+    """The service does not know who asks."""
+
+    exit_code = 3
+
+
+class ForbiddenError(OrchestratorError):
+    """Your role does not allow this."""
+
+    exit_code = 3
+
+
+class TooLargeError(OrchestratorError):
+    """That is more than the service takes."""
+
+    exit_code = 3
+
+
+class QuotaError(OrchestratorError):
+    """That is more than the operator allows."""
+
+    exit_code = 3
+
+
+class UnreachableError(OrchestratorError):
+    """The service cannot be reached."""
+
+    exit_code = 4
+
+
 class StorageError(OrchestratorError):
     """Storage cannot be used."""
 
@@ -129,3 +171,15 @@ class RegistryError(OrchestratorError):
     """The registry cannot be used."""
 
     exit_code = 4
+
+
+def code_of(kind: type[OrchestratorError]) -> str:
+    """The name of a class of errors to programs: its own, in snake case, without `Error`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.removesuffix("Error")).lower()
+
+
+def every_error(kind: type[OrchestratorError] = OrchestratorError) -> Iterator[type[OrchestratorError]]:
+    """A class of errors and all below it."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from every_error(below)

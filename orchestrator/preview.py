@@ -16,7 +16,7 @@ from orchestrator.estimate.speed import Rate
 from orchestrator.estimate.workload import Lengths
 from orchestrator.machines import Machine
 from orchestrator.plan import config_for
-from orchestrator.service import inspect
+from orchestrator.service.checks import inspect
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, with_places
 from orchestrator.staging import resolve_model

@@ -66,7 +66,7 @@ def store_run(
     loaded = parse_spec(text.encode(), home / "spec.yaml")
     with opened(f"sqlite:///{home / 'axo.db'}") as database:
         run = _queued(settings, loaded, run_id, created)
-        database.add_run(run)
+        database.submit(run)
         database.add_launch(run.id, "train", 4, created + 1)
         _interrupted(run, losses, created)
         _finished(run, losses, created, status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note
 
 
@@ -17,14 +18,10 @@ def command(name: str) -> None:
     Example:
       axo cancel support-triage-x7k2p
     """
-    from orchestrator.cli.progress import make_progress
-    from orchestrator.runs import Intent
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
+    from orchestrator.cli.follow import watched
 
-    with Service(Settings.from_environment()) as service:
-        run = service.ask(name, Intent.CANCEL)
+    with connected(driving=True) as client:
+        run = client.cancel(name)
         note(f"stopping {run.id}; a training step saves a checkpoint first")
-        with make_progress(service) as progress:
-            run = service.drive(run.id, progress.show)
+        run = watched(client, run.id)
     click.echo(f"{run.id} {run.status}")

@@ -36,14 +36,14 @@ def command(spec: Path, strict: bool, samples: int, form: str) -> None:
       axo check spec.yaml
       axo check spec.yaml --strict -o json
     """
-    from orchestrator.service import check_config, check_machine, inspect, with_earlier_adapter
+    from orchestrator.service.checks import check_config, check_machine, inspect, with_earlier_adapter
     from orchestrator.settings import Settings
     from orchestrator.spec.load import with_places
 
     loaded, settings = _loaded(spec), Settings.from_environment()
     check_machine(loaded, settings)
     check_config(loaded, settings)
-    loaded = with_earlier_adapter(loaded, settings)
+    loaded = with_earlier_adapter(loaded, settings, loaded.path.parent)
     found = inspect(loaded, settings, strict=strict)
     faults = with_places(loaded, found.faults)
     if form == "table":

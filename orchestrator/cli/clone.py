@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
-    from orchestrator.db import Run
     from orchestrator.spec.document import KeyPath
     from orchestrator.spec.load import Loaded
+    from orchestrator.wire import RunDetail
 
 _PLACES = (("base_model",), ("dataset", "source"), ("dataset", "validation"), ("adapter", "continue_from"))
 
@@ -42,11 +43,9 @@ def command(run: str, changes: Sequence[str], name: str | None, output: Path | N
       axo clone triage-x7k2p --name bold --set 'adapter={kind: lora, r: 64}'
     """
     from orchestrator.cli.compare import differing, flat
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
 
-    with Service(Settings.from_environment()) as service:
-        found = service.database.run(run)
+    with connected() as client:
+        found = client.run(run)
     name = name or counted_on(found.name)
     file = output or Path(f"{name}.yaml")
     if file.exists() and not stdout:
@@ -79,7 +78,7 @@ def _change(text: str) -> tuple[KeyPath, str]:
     return path, value
 
 
-def _cloned(run: Run, file: Path, name: str, changes: Sequence[tuple[KeyPath, str]]) -> Loaded:
+def _cloned(run: RunDetail, file: Path, name: str, changes: Sequence[tuple[KeyPath, str]]) -> Loaded:
     """The changed spec, proven to be one.
 
     Raises:
@@ -91,7 +90,7 @@ def _cloned(run: Run, file: Path, name: str, changes: Sequence[tuple[KeyPath, st
     from orchestrator.spec.yaml import read_yaml
 
     value = read_yaml(run.spec_text.encode(), str(file)).value
-    moved = {path: scalar_text(place) for path, place in _moved(value, Path(run.base), file.parent)}
+    moved = {path: scalar_text(place) for path, place in _moved(value, Path(run.base or "."), file.parent)}
     text = edited(run.spec_text, {("name",): scalar_text(name), **moved, **dict(changes)})
     return parse_spec(text.encode(), file)
 

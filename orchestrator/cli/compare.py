@@ -12,12 +12,13 @@ from urllib.parse import quote
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import duration, note, output_option, print_data, table
 
 if TYPE_CHECKING:
     from orchestrator.cli.picture import Picture
-    from orchestrator.db import Run
-    from orchestrator.service import Service
+    from orchestrator.client import Client
+    from orchestrator.wire import RunDetail
 
 MOST_RUNS = 8
 _MLFLOW_PAGE = re.compile(r"(?P<server>.+)/#/experiments/(?P<experiment>[^/]+)/runs/(?P<run>[^/?]+)$")
@@ -42,31 +43,28 @@ def command(names: Sequence[str], curve: Path | None, whole: bool, form: str) ->
       axo compare support-triage-x7k2p support-triage-q3m8d
       axo compare mild-x7k2p strong-q3m8d --curve losses.png
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
-    with Service(Settings.from_environment()) as service:
-        runs = _runs(service, names)
+    with connected() as client:
+        runs = _runs(client, names)
         if curve is not None:
-            _picture(service, runs).write(curve)
+            _picture(client, runs).write(curve)
             note(f"drew {curve}")
         if form == "table":
-            click.echo(_described(service, runs, whole))
+            click.echo(_described(client, runs, whole))
         else:
-            print_data(_plain(service, runs, whole), form)
+            print_data(_plain(client, runs, whole), form)
 
 
-def _runs(service: Service, names: Sequence[str]) -> list[Run]:
-    runs = {run.id: run for run in map(service.database.run, names)}
+def _runs(client: Client, names: Sequence[str]) -> list[RunDetail]:
+    runs = {run.id: run for run in map(client.run, names)}
     if not 2 <= len(runs) <= MOST_RUNS:
         raise click.UsageError(f"it takes two to {MOST_RUNS} runs; these names are those of {len(runs)}")
     return list(runs.values())
 
 
-def _described(service: Service, runs: Sequence[Run], whole: bool) -> str:
+def _described(client: Client, runs: Sequence[RunDetail], whole: bool) -> str:
     ids = [run.id for run in runs]
     sections = {
-        "Result": figures(service, runs),
+        "Result": figures(client, runs),
         "Spec": differing([flat(_spec(run)) for run in runs], whole),
         "Dataset": differing([_dataset(run) for run in runs], whole),
     }
@@ -91,7 +89,7 @@ def short_names(ids: Sequence[str]) -> list[str]:
     return [f"..-{end}" for end in ends] if len(set(names)) == 1 and names[0] else list(ids)
 
 
-def _plain(service: Service, runs: Sequence[Run], whole: bool) -> dict[str, Any]:
+def _plain(client: Client, runs: Sequence[RunDetail], whole: bool) -> dict[str, Any]:
     from orchestrator.cli.shown import summary
 
     ids = [run.id for run in runs]
@@ -100,17 +98,17 @@ def _plain(service: Service, runs: Sequence[Run], whole: bool) -> dict[str, Any]
         return {key: dict(zip(ids, values, strict=True)) for key, values in rows.items()}
 
     return {
-        "runs": [summary(service, run) for run in runs],
-        "result": by_run(figures(service, runs)),
+        "runs": [summary(run) for run in runs],
+        "result": by_run(figures(client, runs)),
         "spec": by_run(differing([flat(_spec(run)) for run in runs], whole)),
         "dataset": by_run(differing([_dataset(run) for run in runs], whole)),
         "mlflow": mlflow_compare_url(runs),
     }
 
 
-def figures(service: Service, runs: Sequence[Run]) -> Rows:
+def figures(client: Client, runs: Sequence[RunDetail]) -> Rows:
     """How each run ended: its newest metrics, scores and times; what none of them has is left out."""
-    rows = {name: [figure(service, run) for run in runs] for name, figure in _FIGURES.items()}
+    rows = {name: [figure(client, run) for run in runs] for name, figure in _FIGURES.items()}
     return {name: values for name, values in rows.items() if any(value is not None for value in values)}
 
 
@@ -135,12 +133,12 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def mlflow_compare_url(runs: Sequence[Run]) -> str | None:
+def mlflow_compare_url(runs: Sequence[RunDetail]) -> str | None:
     """MLflow's page that compares these runs, where all are on one server.
 
     `runs` must be its first parameter: the page reads the key `?runs`.
     """
-    pages = [_MLFLOW_PAGE.match(run.mlflow_url or "") for run in runs]
+    pages = [_MLFLOW_PAGE.match(run.mlflow or "") for run in runs]
     found = [page for page in pages if page]
     if len(found) < len(runs) or len({page["server"] for page in found}) > 1:
         return None
@@ -150,23 +148,23 @@ def mlflow_compare_url(runs: Sequence[Run]) -> str | None:
     return f"{found[0]['server']}/#/compare-runs?runs={ids}&experiments={experiments}"
 
 
-def _picture(service: Service, runs: Sequence[Run]) -> Picture:
+def _picture(client: Client, runs: Sequence[RunDetail]) -> Picture:
     """The losses of each run in its colour, those on held-out rows as dots."""
     from orchestrator.cli.curve import Curve, draw_curves
 
     curves = [
-        Curve(run.id if key == "loss" else None, _series(service, run, key), index)
+        Curve(run.id if key == "loss" else None, _series(client, run, key), index)
         for index, run in enumerate(runs)
         for key in ("loss", "eval_loss")
     ]
     return draw_curves("Loss in training, and on held-out rows (dots)", curves)
 
 
-def _series(service: Service, run: Run, key: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in service.database.points(run.id, key)]
+def _series(client: Client, run: RunDetail, key: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.metrics(run.id, key)[key]]
 
 
-def _spec(run: Run) -> Mapping[str, Any]:
+def _spec(run: RunDetail) -> Mapping[str, Any]:
     """The spec of a run with the defaults of today for what its version did not know."""
     from pydantic import ValidationError
 
@@ -178,31 +176,31 @@ def _spec(run: Run) -> Mapping[str, Any]:
         return run.spec
 
 
-def _dataset(run: Run) -> dict[str, Any]:
+def _dataset(run: RunDetail) -> dict[str, Any]:
     facts = run.facts.get("dataset_facts") or {}
     digests = {"dataset": run.facts.get("dataset"), "base model": run.facts.get("model")}
     return {**digests, **{key: value for key, value in facts.items() if key != "digest"}}
 
 
-def _newest(key: str) -> Callable[[Service, Run], Any]:
-    def figure(service: Service, run: Run) -> Any:
-        point = service.database.newest_point(run.id, key)
-        return point.value if point else None
+def _newest(key: str) -> Callable[[Client, RunDetail], Any]:
+    def figure(client: Client, run: RunDetail) -> Any:
+        points = client.metrics(run.id, key, points=1)[key]
+        return points[-1].value if points else None
 
     return figure
 
 
-def _score(side: str, metric: str) -> Callable[[Service, Run], Any]:
+def _score(side: str, metric: str) -> Callable[[Client, RunDetail], Any]:
     return lambda _, run: ((run.facts.get("evaluate") or {}).get(side) or {}).get(metric)
 
 
-def _steps(service: Service, run: Run) -> str | None:
+def _steps(client: Client, run: RunDetail) -> str | None:
     from orchestrator.cli.shown import progress_of
 
-    return progress_of(service, run)[1]
+    return progress_of(run)
 
 
-_FIGURES: Mapping[str, Callable[[Service, Run], Any]] = {
+_FIGURES: Mapping[str, Callable[[Client, RunDetail], Any]] = {
     "status": lambda _, run: run.status.value,
     "reason": lambda _, run: run.reason.value if run.reason else None,
     "steps": _steps,

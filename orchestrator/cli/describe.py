@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import columns, fields, output_option, print_data, table, wrapped
 from orchestrator.cli.shown import (
     course,
@@ -21,9 +21,8 @@ from orchestrator.cli.shown import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.controller.history import AttemptHistory
-    from orchestrator.db import Event, Run
-    from orchestrator.service import Service
+    from orchestrator.client import Client
+    from orchestrator.wire import Attempt, Event, RunDetail
 
 _METRICS = {
     "eval_loss": "validation loss",
@@ -44,43 +43,39 @@ def command(name: str, form: str) -> None:
       axo describe support-triage
       axo describe support-triage-x7k2p -o yaml
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
-    with Service(Settings.from_environment()) as service:
-        run = service.database.run(name)
+    with connected() as client:
+        run = client.run(name)
         if form == "table":
-            click.echo("\n\n".join(_sections(service, run)))
+            click.echo("\n\n".join(_sections(client, run)))
         else:
-            print_data(_plain(service, run), form)
+            print_data(_plain(client, run), form)
 
 
-def _plain(service: Service, run: Run) -> dict[str, Any]:
+def _plain(client: Client, run: RunDetail) -> dict[str, Any]:
     return {
-        **summary(service, run),
+        **summary(run),
         "spec": run.spec,
-        "spec_digest": run.spec_digest,
         "facts": run.facts,
-        "attempt_history": [asdict(attempt) for attempt in service.attempts(run.id)],
-        "events": [asdict(event) for event in service.database.events(run.id)],
-        "next": list(next_commands(run, published=bool(service.database.publications(run.id)))),
+        "attempt_history": [attempt.model_dump(mode="json") for attempt in client.attempts(run.id)],
+        "events": [event.model_dump(mode="json") for event in client.events(run.id)],
+        "next": list(next_commands(run, published=bool(run.published))),
     }
 
 
-def _sections(service: Service, run: Run) -> Iterable[str]:
-    yield fields(state_fields(service, run))
+def _sections(client: Client, run: RunDetail) -> Iterable[str]:
+    yield fields(state_fields(client, run))
     yield _titled("Spec", fields(_spec(run.spec), indent=2))
     if data := _dataset(run.facts):
         yield _titled("Dataset", fields(data, indent=2))
-    if metrics := _metrics(service, run):
+    if metrics := _metrics(client, run):
         yield _titled("Metrics", fields(metrics, indent=2))
-    if foreseen := estimate_rows(service, run):
+    if foreseen := estimate_rows(run):
         yield _titled("Estimate", table(foreseen, indent=2))
-    if attempts := service.attempts(run.id):
+    if attempts := client.attempts(run.id):
         yield _titled("Attempts", _attempts(attempts))
-    events = [_event(event) for event in service.database.events(run.id)]
+    events = [_event(event) for event in client.events(run.id)]
     yield _titled("History", table(events, indent=2, spare=("REASON",)))
-    yield _titled("Next", _next(next_commands(run, published=bool(service.database.publications(run.id)))))
+    yield _titled("Next", _next(next_commands(run, published=bool(run.published))))
 
 
 def _titled(title: str, text: str) -> str:
@@ -132,12 +127,12 @@ def _dataset(facts: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _metrics(service: Service, run: Run) -> dict[str, str | None]:
-    found = {told: service.database.points(run.id, key) for key, told in _METRICS.items()}
-    return {told: course(points) for told, points in found.items() if points}
+def _metrics(client: Client, run: RunDetail) -> dict[str, str | None]:
+    found = client.metrics(run.id, *_METRICS)
+    return {told: course(found[key]) for key, told in _METRICS.items() if found[key]}
 
 
-def _attempts(attempts: Iterable[AttemptHistory]) -> str:
+def _attempts(attempts: Iterable[Attempt]) -> str:
     rows = [
         {
             "ATTEMPT": str(attempt.number),

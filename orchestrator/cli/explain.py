@@ -69,7 +69,7 @@ def _told(explanation: Explanation, spec: Path | None) -> dict[str, Any]:
 def _here(explanation: Explanation, file: Path) -> dict[str, Any]:
     """The value in a spec: where it stands in it, or where its config's comes from."""
     from orchestrator.axolotl.origin import origin_of, plain_names, value_at
-    from orchestrator.service import check_machine
+    from orchestrator.service.checks import check_machine
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
 

@@ -47,17 +47,16 @@ def guarded(call: Callable[[], object], frame: Frame, arguments: Sequence[str]) 
 
 def error_data(error: OrchestratorError) -> dict[str, Any]:
     """The machine form of an error, as `-o json` prints it on stderr."""
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
     faults = [asdict(fault) for fault in error.faults] if isinstance(error, FaultsError) else []
-    return _data(kind, error.args[0], error.exit_code, hint=error.hint, faults=faults)
+    return _data(error.code, error.args[0], error.exit_code, hint=error.hint, faults=faults)
 
 
 def _data(
-    kind: str, message: str, exit_code: int, *, hint: str | None = None, faults: Sequence[Any] = ()
+    code: str, message: str, exit_code: int, *, hint: str | None = None, faults: Sequence[Any] = ()
 ) -> dict[str, Any]:
     return {
         "error": {
-            "kind": kind,
+            "code": code,
             "message": message,
             "hint": hint,
             "exit_code": exit_code,

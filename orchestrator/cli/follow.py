@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from orchestrator.cli.output import fields, note, print_data
+from orchestrator.errors import RegistryError
 
 if TYPE_CHECKING:
-    from orchestrator.db import Run
-    from orchestrator.service import Service
+    from orchestrator.client import Client
+    from orchestrator.wire import Run, RunDetail
 
+LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 30.0
 WAITED = 124
 INTERRUPTED = 130
 
@@ -42,71 +45,104 @@ def follow_options(command: Command) -> Command:
 
 
 def follow(
-    service: Service, run: Run, form: str, *, watch: bool | None, detach: bool, timeout: float | None
+    client: Client, run: Run, form: str, *, watch: bool | None, detach: bool, timeout: float | None
 ) -> int:
     """See a run through; the exit code: 0 done, 1 failed, 124 waited for long enough, 130 let go of."""
     if detach:
-        _leave_to_another(service, run)
-        _conclude(service, run, form)
+        leave_to_another(client, run)
+        _conclude(client, client.run(run.id), form)
         return 0
     try:
-        run = _driven(service, run, watch, timeout)
+        run = watched(client, run.id, watch=watch, timeout=timeout)
     except (KeyboardInterrupt, _WaitOver) as error:
-        _let_go(service, run.id)
+        _let_go(client, run.id)
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else WAITED
-    _conclude(service, run, form)
+    _conclude(client, client.run(run.id), form)
     return 0 if run.status in ("succeeded", "paused") else 1
 
 
-def _driven(service: Service, run: Run, watch: bool | None, timeout: float | None) -> Run:
+def watched(
+    client: Client, run_id: str, *, watch: bool | None = None, timeout: float | None = None
+) -> RunDetail:
+    """Show a run until it has ended and MLflow knows, or rests; a server that stays away for long after
+    the end is given up on."""
     from orchestrator.cli.progress import make_progress
 
-    end = None if timeout is None else time.monotonic() + 60 * timeout
-    with make_progress(service, watch=watch) as progress:
-
-        def show(seen: Run) -> None:
-            progress.show(seen)
-            if end is not None and not seen.status.final and time.monotonic() >= end:
+    over = None if timeout is None else time.monotonic() + 60 * timeout
+    patience = SETTLE_SECONDS
+    with make_progress(client, watch=watch) as progress:
+        while True:
+            run = client.run(run_id)
+            progress.show(run)
+            rests = run.status == "paused" and run.intent == "pause"
+            if rests or (run.status.final and (run.tracked or patience <= 0)):
+                return run
+            if run.status.final:
+                patience -= LOOK_SECONDS
+            elif over is not None and time.monotonic() >= over:
                 raise _WaitOver
+            time.sleep(LOOK_SECONDS)
 
-        return service.drive(run.id, show)
 
-
-def _leave_to_another(service: Service, run: Run) -> None:
-    """Start a process that drives the run and outlives this one; its words go to a file."""
-    log = service.settings.home / "local" / f"{run.id}.driver.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", "resume", run.id, "--no-watch"],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
+def leave_to_another(client: Client, run: Run) -> None:
+    """See to it that a process which outlives this one drives the run, where the service is this process."""
+    keep_driving()
     note(f"a process of its own sees to {run.id}")
     note(f"  watch it:  axo get {run.id} -w")
     note(f"  stop it:   axo cancel {run.id}")
 
 
-def _let_go(service: Service, run_id: str) -> None:
-    run = service.database.run(run_id)
+def keep_driving() -> None:
+    """Start a process that drives this home's runs until none goes on; its words go to a file."""
+    from orchestrator.settings import Settings
+
+    log = Settings.from_environment().home / "local" / "driver.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.host"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+
+def _let_go(client: Client, run_id: str) -> None:
+    run = client.run(run_id)
+    keep_driving()
     note("")
-    note(f"let go of {run.id} ({run.status}); what it started goes on")
-    note(f"  come back:  axo resume {run.id}")
+    note(f"let go of {run.id} ({run.status}); it goes on")
+    note(f"  come back:  axo get {run.id} -w")
     note(f"  stop it:    axo cancel {run.id}")
 
 
-def _conclude(service: Service, run: Run, form: str) -> None:
+def _conclude(client: Client, run: RunDetail, form: str) -> None:
     from orchestrator.cli.shown import next_commands, state_fields, summary
 
     if form == "name":
         click.echo(run.id)
     elif form != "table":
-        print_data(summary(service, run), form)
+        print_data(summary(run), form)
     else:
-        click.echo(fields(state_fields(service, run)))
+        click.echo(fields(state_fields(client, run)))
         if run.status.final:
             note(f"next: {next(iter(next_commands(run)))}")
-    if service.tracking.behind(run):
-        note(f"MLflow lacks the end of this run ({service.tracking.away}); the next `axo run` tells it")
+    if not run.tracked:
+        note("MLflow lacks the end of this run, since it does not answer; the next `axo run` tells it")
+
+
+def published_at_last(client: Client, run: Run) -> RunDetail:
+    """Wait until an adapter is published.
+
+    Raises:
+        RegistryError: a registry is away, or refuses.
+    """
+    while True:
+        found = client.run(run.id)
+        tried = found.status != "publishing" or (found.reason is not None and found.updated > run.updated)
+        if tried and found.status == "succeeded":
+            return found
+        if tried:
+            raise RegistryError(found.message or found.sentence, hint=found.advice)
+        time.sleep(LOOK_SECONDS)

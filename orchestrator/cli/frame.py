@@ -40,6 +40,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "verify": "Re-read what was published and compare digests.",
     },
     "This installation": {
+        "serve": "Serve the API and drive runs for a team.",
         "doctor": "Look whether everything a run needs is there.",
         "machines": "List the machines that a spec may name.",
         "completion": "Print what your shell needs to complete axo.",

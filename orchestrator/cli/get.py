@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import age, fields, note, output_option, print_data, table
-from orchestrator.spec.stored import model_of
 
 if TYPE_CHECKING:
-    from orchestrator.db import Run
-    from orchestrator.service import Service
+    from orchestrator.client import Client
+    from orchestrator.wire import Run, RunDetail
 
 WATCH_SECONDS = 2.0
 
@@ -40,119 +40,113 @@ def command(name: str | None, watch: bool, limit: int, curve: Path | None, form:
       axo get support-triage -o json
       axo get -w
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
     if watch and form not in ("table", "wide"):
         raise click.UsageError("--watch shows tables; for programs, ask again with `-o json`")
-    with Service(Settings.from_environment()) as service:
+    with connected() as client:
         if curve is not None:
-            _draw(service, name, curve)
+            _draw(client, name, curve)
         if name is not None:
-            _show(service, name, form, watch=watch)
+            _show(client, name, form, watch=watch)
         elif watch:
-            _watch(service, limit, form)
+            _watch(client, limit, form)
         else:
-            _list(service, limit, form)
+            _list(client, limit, form)
 
 
-def _draw(service: Service, name: str | None, file: Path) -> None:
+def _draw(client: Client, name: str | None, file: Path) -> None:
     from orchestrator.cli.curve import draw_series
 
     if name is None:
         raise click.UsageError("--curve draws the losses of one run: give its NAME")
-    run = service.database.run(name)
+    run = client.run(name)
     keys = {"training loss": "loss", "validation loss": "eval_loss"}
-    series = {
-        told: [(point.step, point.value) for point in service.database.points(run.id, key)]
-        for told, key in keys.items()
-    }
-    draw_series(f"{run.id} on {model_of(run.spec)}", series).write(file)
+    found = client.metrics(run.id, *keys.values())
+    series = {told: [(point.step, point.value) for point in found[key]] for told, key in keys.items()}
+    draw_series(f"{run.id} on {run.base_model}", series).write(file)
     note(f"drew {file}")
 
 
-def _list(service: Service, limit: int, form: str) -> None:
+def _list(client: Client, limit: int, form: str) -> None:
     from orchestrator.cli.shown import summary
 
-    runs = service.database.runs(limit)
+    runs = list(client.runs(limit=limit))
     if form == "name":
         for run in runs:
             click.echo(run.id)
     elif form in ("json", "yaml"):
-        print_data([summary(service, run) for run in runs], form)
+        print_data([summary(run) for run in runs], form)
     elif not runs:
         note("no runs yet; `axo run spec.yaml` starts one")
     else:
-        click.echo(_table(service, runs, form))
+        click.echo(_table(runs, form))
 
 
-def _watch(service: Service, limit: int, form: str) -> None:
+def _watch(client: Client, limit: int, form: str) -> None:
     """The list again and again: redrawn on a terminal, elsewhere the rows that changed."""
     before: Mapping[str, Mapping[str, str]] = {}
     redraw = sys.stdout.isatty()
     while True:
-        runs = service.database.runs(limit)
-        rows = {run.id: {**_row(service, run, form), "AGE": ""} for run in runs}
+        runs = list(client.runs(limit=limit))
+        rows = {run.id: {**_row(run, form), "AGE": ""} for run in runs}
         changed = [run for run in runs if rows[run.id] != before.get(run.id)]
         if redraw:
             click.clear()
-            click.echo(_table(service, runs, form) or "no runs yet")
+            click.echo(_table(runs, form) or "no runs yet")
         elif changed:
-            text = _table(service, changed, form)
+            text = _table(changed, form)
             click.echo(text.split("\n", 1)[1] if before else text)
         before = rows
         time.sleep(WATCH_SECONDS)
 
 
-def _table(service: Service, runs: list[Run], form: str) -> str:
-    rows = [_row(service, run, form) for run in runs]
+def _table(runs: list[Run], form: str) -> str:
+    rows = [_row(run, form) for run in runs]
     return table(rows, width=10_000 if form == "wide" else None, spare=("REASON", "LOSS", "STEP"))
 
 
-def _row(service: Service, run: Run, form: str) -> dict[str, str]:
+def _row(run: Run, form: str) -> dict[str, str]:
     from orchestrator.cli.shown import progress_of
 
-    newest, progress = progress_of(service, run)
     more = {
-        "BASE-MODEL": model_of(run.spec),
-        "MACHINE": run.spec["compute"]["machine"],
-        "DATASET": str(run.facts.get("dataset") or "")[:12],
+        "BASE-MODEL": run.base_model,
+        "MACHINE": run.machine,
+        "DATASET": (run.dataset or "")[:12],
         "LOST": str(run.lost_steps or ""),
     }
     return {
         "NAME": run.id,
         "STATUS": run.status.value,
         "REASON": run.reason.value if run.reason else "",
-        "STEP": progress or "",
-        "LOSS": f"{newest.value:.4f}" if newest else "",
+        "STEP": progress_of(run) or "",
+        "LOSS": "" if run.loss is None else f"{run.loss:.4f}",
         **(more if form == "wide" else {}),
         "AGE": age(time.time() - run.created),
     }
 
 
-def _show(service: Service, name: str, form: str, *, watch: bool) -> None:
+def _show(client: Client, name: str, form: str, *, watch: bool) -> None:
     from orchestrator.cli.shown import state_fields, summary
 
-    run = service.database.run(name)
+    run = client.run(name)
     if watch:
-        run = _follow(service, run)
+        run = _follow(client, run)
     if form == "name":
         click.echo(run.id)
     elif form in ("json", "yaml"):
-        print_data(summary(service, run), form)
+        print_data(summary(run), form)
     else:
-        click.echo(fields(state_fields(service, run)))
+        click.echo(fields(state_fields(client, run)))
         note(f"`axo describe {run.id}` tells more")
 
 
-def _follow(service: Service, run: Run) -> Run:
+def _follow(client: Client, run: RunDetail) -> RunDetail:
     """Show the live view, without driving the run, until it has ended."""
     from orchestrator.cli.progress import make_progress
 
     note(run.id)
-    with make_progress(service) as progress:
+    with make_progress(client) as progress:
         while True:
-            run = service.database.run(run.id)
+            run = client.run(run.id)
             progress.show(run)
             if run.status.final:
                 return run

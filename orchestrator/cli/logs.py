@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
-    from orchestrator.service import LogText, Service
+    from orchestrator.client import Client
+    from orchestrator.wire import LogPart
 
 FOLLOW_SECONDS = 1.0
 
@@ -32,47 +34,44 @@ def command(name: str, follow: bool, attempt: int | None, tail: int | None) -> N
       axo logs support-triage -f
       axo logs support-triage --attempt 2 --tail 50
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
-    with Service(Settings.from_environment()) as service:
-        run = service.database.run(name).id
-        shown = _print(service, run, attempt, {}, tail)
-        while follow and not service.database.run(run).status.final:
+    with connected() as client:
+        run = client.run(name).id
+        shown = _print(client, run, attempt, {}, tail)
+        while follow and not client.run(run).status.final:
             time.sleep(FOLLOW_SECONDS)
-            shown = _print(service, run, attempt, shown, None)
+            shown = _print(client, run, attempt, shown, None)
         if follow:
-            shown = _print(service, run, attempt, shown, None)  # what was written just before the end
+            shown = _print(client, run, attempt, shown, None)  # what was written just before the end
     if not shown:
         note("nothing was printed yet" if attempt is None else f"attempt {attempt} has printed nothing")
 
 
 def _print(
-    service: Service, run: str, attempt: int | None, shown: dict[str, int], tail: int | None
+    client: Client, run: str, attempt: int | None, shown: dict[str, int], tail: int | None
 ) -> dict[str, int]:
-    """Print what is new, each text under its title; how much of each was printed so far."""
-    texts = {_title(text): text.data for text in service.logs(run) if attempt in (None, text.attempt)}
-    fresh = {title: data[shown.get(title, 0) :] for title, data in texts.items()}
-    for title, data in (fresh if tail is None else _newest(fresh, tail)).items():
-        if title not in shown and data:
-            note(f"--- {title}")
-        sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-    return {title: len(data) for title, data in texts.items() if data or title in shown}
+    """Print what is new, each text under its title; how many bytes of each were printed so far."""
+    parts = (part for part in client.logs(run, shown) if attempt in (None, part.attempt))
+    seen = dict(shown)
+    for part in parts if tail is None else _newest(list(parts), tail):
+        if part.name not in seen:
+            note(f"--- {_title(part)}")
+        click.echo(part.text, nl=False)
+        seen[part.name] = part.offset + part.size
+    return seen
 
 
-def _title(text: LogText) -> str:
-    if text.attempt is None:
-        return f"launch {text.launch}, which ended before its first attempt"
-    return f"attempt {text.attempt}"
+def _title(part: LogPart) -> str:
+    if part.attempt is None:
+        return f"launch {part.launch}, which ended before its first attempt"
+    return f"attempt {part.attempt}"
 
 
-def _newest(texts: dict[str, bytes], lines: int) -> dict[str, bytes]:
-    """The last lines of the texts taken together, the newest text last."""
-    kept: dict[str, bytes] = {}
-    for title, data in reversed(texts.items()):
-        split = data.splitlines(keepends=True)
+def _newest(parts: Sequence[LogPart], lines: int) -> list[LogPart]:
+    """The parts with only the last lines of their texts taken together."""
+    kept: list[LogPart] = []
+    for part in reversed(parts):
+        split = part.text.splitlines(keepends=True)
         chosen = split[max(0, len(split) - lines) :]
         lines -= len(chosen)
-        kept[title] = b"".join(chosen)
-    return dict(reversed(kept.items()))
+        kept.append(part.model_copy(update={"text": "".join(chosen)}))
+    return kept[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note
 
 
@@ -17,16 +18,12 @@ def command(name: str) -> None:
     Example:
       axo pause support-triage
     """
-    from orchestrator.cli.progress import make_progress
-    from orchestrator.runs import Intent
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
+    from orchestrator.cli.follow import watched
 
-    with Service(Settings.from_environment()) as service:
-        run = service.ask(name, Intent.PAUSE)
+    with connected(driving=True) as client:
+        run = client.pause(name)
         note(f"pausing {run.id}; a training step saves a checkpoint first")
-        with make_progress(service) as progress:
-            run = service.drive(run.id, progress.show)
+        run = watched(client, run.id)
     click.echo(f"{run.id} {run.status}")
     if run.status == "paused":
         note(f"go on: axo resume {run.id}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.shown import count, size, span
 from orchestrator.errors import Fault, SpecError
@@ -14,7 +15,6 @@ from orchestrator.errors import Fault, SpecError
 if TYPE_CHECKING:
     from orchestrator.estimate import Estimate
     from orchestrator.preview import Preview
-    from orchestrator.settings import Settings
 
 NEWEST = "newest"
 
@@ -42,20 +42,20 @@ def command(spec: Path, only_config: bool, against: str | None, strict: bool, fo
       axo plan spec.yaml --config > axolotl.yaml
     """
     from orchestrator.preview import preview
-    from orchestrator.service import check_machine, with_earlier_adapter
+    from orchestrator.service.checks import check_machine, with_earlier_adapter
     from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
 
     settings = Settings.from_environment()
     loaded = load_spec(spec)
     check_machine(loaded, settings)
-    planned = preview(with_earlier_adapter(loaded, settings), settings)
+    planned = preview(with_earlier_adapter(loaded, settings, loaded.path.parent), settings)
     if strict:
         _refuse_unfit(planned)
     if only_config:
         click.echo(planned.config.text, nl=False)
     elif against is not None:
-        _print_changes(planned, settings, against, form)
+        _print_changes(planned, against, form)
     elif form == "table":
         click.echo(_described(planned))
         note("`--config` prints the Axolotl YAML, `--diff` what changed since the newest run")
@@ -78,14 +78,12 @@ def _refuse_unfit(planned: Preview) -> None:
     raise SpecError(with_places(planned.loaded, [fault]))
 
 
-def _print_changes(planned: Preview, settings: Settings, against: str, form: str) -> None:
+def _print_changes(planned: Preview, against: str, form: str) -> None:
     from orchestrator.cli.plan_diff import changes, described
-    from orchestrator.service import Service
 
-    with Service(settings) as service:
-        name = planned.loaded.spec.name if against == NEWEST else against
-        run = service.database.run(name)
-        found = changes(planned, run)
+    with connected() as client:
+        run = client.run(planned.loaded.spec.name if against == NEWEST else against)
+        found = changes(planned, run, client.config(run.id) if "estimate" in run.facts else None)
     if form == "table":
         click.echo(described(planned, run, found))
     else:

@@ -13,8 +13,8 @@ from orchestrator.cli.output import age, cut_inside
 from orchestrator.cli.shown import size, span
 
 if TYPE_CHECKING:
-    from orchestrator.db import Run
     from orchestrator.preview import Preview
+    from orchestrator.wire import RunDetail
 
 Changes = dict[str, dict[str, list[Any]]]
 _COUNTED = ("rows", "tokens", "trained_tokens")
@@ -23,17 +23,18 @@ _WIDEST_VALUE = 60
 _ONE_LINE = 70
 
 
-def changes(planned: Preview, run: Run) -> Changes:
-    """Old and new value of what differs, by section; None where one side has no such value."""
+def changes(planned: Preview, run: RunDetail, config: str | None) -> Changes:
+    """Old and new value of what differs, by section; None where one side has no such value. `config` is
+    the Axolotl config that the run was launched with, if it was."""
     return {
         "spec": _spec(planned, run),
         "dataset": _pairs(_rows(run.facts.get("splits") or {}), _rows(planned.splits)),
-        "config": _config(planned, run),
+        "config": _config(planned, config),
         "estimate": _estimate(planned, run),
     }
 
 
-def described(planned: Preview, run: Run, found: Changes) -> str:
+def described(planned: Preview, run: RunDetail, found: Changes) -> str:
     """The changes as lines: `-` what the run had, `+` what it would have now."""
     head = f"{planned.loaded.path} against {run.id} ({run.status}, {age(time.time() - run.created)} ago)"
     sections = [_section(name, rows) for name, rows in found.items() if rows]
@@ -52,7 +53,7 @@ def _section(name: str, rows: Mapping[str, list[Any]]) -> str:
     return "\n".join(lines)
 
 
-def _spec(planned: Preview, run: Run) -> dict[str, list[Any]]:
+def _spec(planned: Preview, run: RunDetail) -> dict[str, list[Any]]:
     now = planned.loaded.spec.model_dump(mode="json")
     return _pairs(flat(run.spec), flat(now))
 
@@ -61,20 +62,17 @@ def _rows(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {f"{split}.{name}": figures[name] for split, figures in splits.items() for name in _COUNTED}
 
 
-def _config(planned: Preview, run: Run) -> dict[str, list[Any]]:
+def _config(planned: Preview, text: str | None) -> dict[str, list[Any]]:
     """Axolotl keys; those that stand in the spec under another name are told here too."""
-    from orchestrator.controller.package import newest_config
-    from orchestrator.controller.reconcile import run_store
     from orchestrator.spec.yaml import read_yaml
 
-    text = newest_config(run_store(run))
     if text is None:
         return {}
     before = read_yaml(text.encode(), "axolotl.yaml").value or {}
     return _pairs(flat(before), flat(planned.config.keys))
 
 
-def _estimate(planned: Preview, run: Run) -> dict[str, list[Any]]:
+def _estimate(planned: Preview, run: RunDetail) -> dict[str, list[Any]]:
     before = run.facts.get("estimate")
     if not before or planned.estimate is None:
         return {}

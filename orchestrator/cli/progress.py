@@ -15,23 +15,22 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from orchestrator.cli.output import columns, cut, duration, note, sparkline
-from orchestrator.cli.shown import total_steps
-from orchestrator.runs import REASONS, Status
+from orchestrator.runs import Status
 
 if TYPE_CHECKING:
-    from orchestrator.db import Point, Run
-    from orchestrator.service import Service
+    from orchestrator.client import Client
+    from orchestrator.wire import Point, Run
 
 PLAIN_SECONDS = 10.0
 RECENT = 20
 _LONGEST_BAR, _MOST_BARS = 40, 24
 
 
-def make_progress(service: Service, *, watch: bool | None = None) -> Progress:
+def make_progress(client: Client, *, watch: bool | None = None) -> Progress:
     """The live view where stderr is a terminal that can redraw and nobody said `--no-watch`."""
     able = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     wanted = not os.environ.get("CI") if watch is None else watch
-    return Progress(service, live=able and wanted)
+    return Progress(client, live=able and wanted)
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,15 @@ class Figures:
         return median(paces) * max(0, self.total - self.step) if paces else None
 
 
-def figures_of(service: Service, run: Run) -> Figures:
+def figures_of(client: Client, run: Run) -> Figures:
     """The newest figures of a run."""
-    rates = service.database.points(run.id, "tokens_per_second")[-RECENT:]
-    evaluated = service.database.newest_point(run.id, "eval_loss")
+    found = client.metrics(run.id, "loss", "tokens_per_second", "eval_loss")
+    rates, evaluated = found["tokens_per_second"][-RECENT:], found["eval_loss"]
     return Figures(
-        losses=service.database.points(run.id, "loss"),
-        total=total_steps(service, run),
+        losses=found["loss"],
+        total=run.total_steps or 0,
         tokens_per_second=sum(point.value for point in rates) / len(rates) if rates else None,
-        eval_loss=evaluated.value if evaluated else None,
+        eval_loss=evaluated[-1].value if evaluated else None,
         lost_steps=run.lost_steps,
     )
 
@@ -73,7 +72,7 @@ def figures_of(service: Service, run: Run) -> Figures:
 class Progress:
     """Shows a run's state each time it is asked to; a line of its own when the state changes."""
 
-    service: Service
+    client: Client
     live: bool
     _last: tuple[str, str | None, str] | None = None
     _since: float = 0.0
@@ -101,10 +100,10 @@ class Progress:
         if self.live:
             self._draw(self._view(run))
         elif run.status is Status.TRAINING and (changed or time.monotonic() - self._printed > PLAIN_SECONDS):
-            self._print(plain_line(figures_of(self.service, run)))
+            self._print(plain_line(figures_of(self.client, run)))
 
     def _view(self, run: Run) -> list[str]:
-        if run.status is Status.TRAINING and (figures := figures_of(self.service, run)).losses:
+        if run.status is Status.TRAINING and (figures := figures_of(self.client, run)).losses:
             return live_lines(figures, columns() - 1)
         return [f"  {duration(time.monotonic() - self._since)}"]
 
@@ -158,7 +157,7 @@ def state_line(run: Run) -> str:
     """The status, why, and the words that came with it."""
     text = run.status.value
     if run.reason:
-        text += f": {REASONS[run.reason].sentence}"
+        text += f": {run.sentence}"
     return f"{text} {run.message}".rstrip()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import output_option, print_data, table
 
 
@@ -18,11 +19,10 @@ def command(name: str, form: str) -> None:
     Example:
       axo publish support-triage
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
+    from orchestrator.cli.follow import published_at_last
 
-    with Service(Settings.from_environment()) as service:
-        published = service.publish(name)
+    with connected(driving=True) as client:
+        published = published_at_last(client, client.publish(name)).published
     if form == "name":
         for publication in published:
             click.echo(publication.reference)

@@ -30,13 +30,18 @@ def command(name: str, folder: Path | None, form: str) -> None:
       axo pull support-triage
       axo pull models:/support-triage@candidate adapter
     """
-    from orchestrator.service import Service
+    from orchestrator.controller.pull import pull_run, pull_version
+    from orchestrator.host import open_host
     from orchestrator.settings import Settings
 
-    with Service(Settings.from_environment()) as service:
-        if folder is None:
-            folder = Path(_folder_for(name) if "/" in name else service.database.run(name).id)
-        pulled = service.pull(name, folder)
+    settings = Settings.from_environment()
+    if name.startswith("models:/"):
+        pulled = pull_version(settings, name, folder or Path(_folder_for(name)))
+    else:
+        with open_host(settings) as host:
+            database = host.service.database
+            run = database.run(name)
+            pulled = pull_run(database, run, folder or Path(run.id))
     if form == "table":
         _tell(pulled)
     else:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.follow import follow, follow_options
 from orchestrator.cli.output import output_option
 
@@ -25,10 +26,7 @@ def command(name: str, watch: bool | None, detach: bool, timeout: float | None, 
       axo resume support-triage
       axo resume support-triage --detach
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
-    with Service(Settings.from_environment()) as service:
-        run = service.resume(name)
-        code = follow(service, run, form, watch=watch, detach=detach, timeout=timeout)
+    with connected(driving=not detach) as client:
+        run = client.resume(name)
+        code = follow(client, run, form, watch=watch, detach=detach, timeout=timeout)
     sys.exit(code)

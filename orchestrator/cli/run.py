@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.connection import connected
 from orchestrator.cli.follow import follow, follow_options
 from orchestrator.cli.output import note, output_option
 
 if TYPE_CHECKING:
-    from orchestrator.db import Run
-    from orchestrator.service import Service
+    from orchestrator.spec.load import Loaded
+    from orchestrator.wire import Submission
 
 
 @click.command("run")
@@ -33,21 +34,24 @@ def command(
       axo run spec.yaml
       axo run spec.yaml --new --detach -o name
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
 
     loaded = load_spec(spec)
-    with Service(Settings.from_environment()) as service:
-        run, continued = service.submit(loaded, new=new)
-        _introduce(service, run, continued)
-        code = follow(service, run, form, watch=watch, detach=detach, timeout=timeout)
+    with connected(driving=not detach) as client:
+        run = client.submit(submission(loaded, go_on=not new))
+        note(f"{run.id}: {'going on with its unfinished run' if run.continued else 'submitted'}")
+        code = follow(client, run, form, watch=watch, detach=detach, timeout=timeout)
     sys.exit(code)
 
 
-def _introduce(service: Service, run: Run, continued: bool) -> None:
-    note(f"{run.id}: {'going on with its unfinished run' if continued else 'submitted'}")
-    if run.mlflow_url:
-        note(f"MLflow: {run.mlflow_url}")
-    elif service.tracking.away:
-        note(f"MLflow does not answer ({service.tracking.away}); training does not wait for it")
+def submission(loaded: Loaded, *, go_on: bool) -> Submission:
+    """A spec as it is sent to a service of this very machine: its paths are the service's paths."""
+    from orchestrator.wire import Submission
+
+    return Submission(
+        spec=loaded.text,
+        file=str(loaded.path),
+        mappings=dict(loaded.mapping_texts),
+        base=str(loaded.path.parent.absolute()),
+        go_on=go_on,
+    )

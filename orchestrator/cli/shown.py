@@ -4,70 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.output import duration, sparkline
-from orchestrator.spec.stored import model_of
 
 GIB = 1024**3
 
 if TYPE_CHECKING:
-    from orchestrator.db import Point, Run
-    from orchestrator.service import Service
+    from orchestrator.client import Client
+    from orchestrator.wire import Point, Run, RunDetail
 
 
-def summary(service: Service, run: Run) -> dict[str, Any]:
-    """One run as plain data; the schema of `-o json`."""
-    from orchestrator.controller.estimates import estimate_against_actual
-    from orchestrator.runs import REASONS
-
-    attempts = service.database.attempts(run.id)
-    newest, progress = progress_of(service, run)
+def summary(run: Run) -> dict[str, Any]:
+    """One run as plain data, as the API tells it; the schema of `-o json`."""
     return {
-        "id": run.id,
-        "name": run.name,
-        "status": run.status.value,
-        "intent": run.intent.value,
-        "reason": run.reason.value if run.reason else None,
-        "advice": REASONS[run.reason].advice if run.reason else None,
-        "message": run.message or None,
-        "created": run.created,
-        "ended": run.ended,
-        "base_model": model_of(run.spec),
-        "progress": progress,
-        "loss": newest.value if newest else None,
-        "attempts": sum(1 for a in attempts if a.started is not None),
-        "lost_steps": run.lost_steps,
-        "model": run.facts.get("model"),
-        "dataset": run.facts.get("dataset"),
-        "evaluation": run.facts.get("evaluate"),
-        "estimate": run.facts.get("estimate"),
-        "estimate_against_actual": [asdict(each) for each in estimate_against_actual(service.database, run)],
-        "mlflow": run.mlflow_url,
-        "published": [
-            {"registry": p.registry, "reference": p.reference, "digest": p.digest, "url": p.url}
-            for p in service.database.publications(run.id)
-        ],
+        **run.model_dump(mode="json", exclude={"spec", "spec_text", "facts"}),
+        "progress": progress_of(run),
     }
 
 
-def progress_of(service: Service, run: Run) -> tuple[Point | None, str | None]:
-    """The newest loss, and `step/total`; None before the first step."""
-    newest = service.database.newest_point(run.id, "loss")
-    return newest, f"{newest.step}/{total_steps(service, run)}" if newest else None
+def progress_of(run: Run) -> str | None:
+    """`step/total`; None before the first step."""
+    return f"{run.step}/{run.total_steps or 0}" if run.step is not None else None
 
 
-def total_steps(service: Service, run: Run) -> int:
-    """Optimizer steps of the whole run as its trainer counted them; 0 before it did."""
-    return max((attempt.total_steps or 0 for attempt in service.database.attempts(run.id)), default=0)
-
-
-def estimate_rows(service: Service, run: Run) -> list[dict[str, str]]:
+def estimate_rows(run: RunDetail) -> list[dict[str, str]]:
     """What a run was estimated to take beside what it took, once it has."""
-    from orchestrator.controller.estimates import estimate_against_actual
-
     return [
         {
             "FIGURE": each.name,
@@ -75,7 +38,7 @@ def estimate_rows(service: Service, run: Run) -> list[dict[str, str]]:
             "ACTUAL": _figure(each.name, each.actual),
             "ERROR": f"{each.error:+.0%}",
         }
-        for each in estimate_against_actual(service.database, run)
+        for each in run.estimate_against_actual
     ]
 
 
@@ -83,33 +46,30 @@ def _figure(name: str, value: float) -> str:
     return size(value) if name == "peak memory" else f"{value:,.0f}"
 
 
-def state_fields(service: Service, run: Run) -> dict[str, str | None]:
+def state_fields(client: Client, run: RunDetail) -> dict[str, str | None]:
     """How a run stands: status and reason, progress, figures, where it is published."""
-    facts = summary(service, run)
-    losses = service.database.points(run.id, "loss")
+    losses = client.metrics(run.id, "loss")["loss"]
     return {
         "run": run.id,
         "status": run.status.value,
         "reason": reason_of(run),
         "message": run.message or None,
-        "to do": facts["advice"] or None,
-        "base model": facts["base_model"],
-        "progress": facts["progress"],
+        "to do": run.advice or None,
+        "base model": run.base_model,
+        "progress": progress_of(run),
         "loss": course(losses) if losses else None,
-        "attempts": str(facts["attempts"]) if facts["attempts"] else None,
+        "attempts": str(run.attempts) if run.attempts else None,
         "lost steps": str(run.lost_steps) if run.lost_steps else None,
         "took": duration(run.ended - run.created) if run.ended else None,
-        "mlflow": run.mlflow_url,
-        **_scores(facts["evaluation"]),
-        **{f"published {i + 1}": p["reference"] for i, p in enumerate(facts["published"])},
+        "mlflow": run.mlflow,
+        **_scores(run.evaluation),
+        **{f"published {i + 1}": each.reference for i, each in enumerate(run.published)},
     }
 
 
 def reason_of(run: Run) -> str | None:
     """Why a run is where it is, in a sentence."""
-    from orchestrator.runs import REASONS
-
-    return f"{run.reason.value}: {REASONS[run.reason].sentence}" if run.reason else None
+    return f"{run.reason.value}: {run.sentence}" if run.reason else None
 
 
 def course(points: Sequence[Point], bars: int = 24) -> str:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
 from orchestrator.cli.output import output_option, print_data
 
 
@@ -20,11 +21,8 @@ def command(name: str, form: str) -> None:
     Example:
       axo verify support-triage
     """
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
-    with Service(Settings.from_environment()) as service:
-        found = service.verify(name)
+    with connected() as client:
+        found = client.verify(name)
     if form != "table":
         print_data({place: {"true": not faults, "faults": faults} for place, faults in found.items()}, form)
     else:

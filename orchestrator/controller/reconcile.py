@@ -36,6 +36,9 @@ class Controller:
         """Bring a run one step nearer to its end, and MLflow up to date with it."""
         run = self.database.run(run_id)
         store = run_store(run)
+        if run.status is Status.QUEUED:
+            store.write("spec.yaml", run.spec_text.encode())
+            self.tracking.ensure(run, self.clock())
         take_in_records(self.database, run.id, store)
         run, views = self._observe(self.database.run(run_id), store)
         take_in_records(

@@ -52,10 +52,6 @@ class Tracking:
             return run
         return self._guarded(lambda: self._tell(run), run, now)
 
-    def behind(self, run: Run) -> bool:
-        """Whether MLflow still lacks something of a run that has ended."""
-        return bool(self.settings.mlflow_uri) and run.status.final and run.tracked != run.status
-
     def _quiet(self, now: float) -> bool:
         return not self.settings.mlflow_uri or now < self._not_before
 
@@ -123,6 +119,11 @@ class Tracking:
             run.mlflow_run, _MLFLOW_STATUS[run.status], int((run.ended or run.updated) * 1000)
         )
         return self.database.update(run, tracked=run.status.value)
+
+
+def behind(run: Run, settings: Settings) -> bool:
+    """Whether MLflow, where there is one, still lacks something of a run that has ended."""
+    return bool(settings.mlflow_uri) and run.status.final and run.tracked != run.status
 
 
 def _tags(run: Run, spec: Spec) -> dict[str, str]:

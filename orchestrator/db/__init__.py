@@ -19,10 +19,10 @@ from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.contract import StepKind
 from orchestrator.db import tables as t
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
 
-HEAD = "0001"
+HEAD = "0002"
 _FINAL = [status.value for status in Status if status.final]
 
 
@@ -32,6 +32,8 @@ class Run:
 
     `base` is the folder that the spec's relative paths start from; `tracked` the status MLflow was
     last told; `facts` what steps found out (dataset, model and adapter digests, forecast, scores).
+    `look` is when the controller must look at it next, None for not before something is wanted of it;
+    `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
     """
 
     id: str
@@ -53,6 +55,12 @@ class Run:
     tracked: str | None = None
     lost_steps: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    project: str = "default"
+    owner: str = "local"
+    look: float | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,10 @@ class Publication:
 
 @dataclass(frozen=True)
 class Event:
-    """A change of a run's status or reason."""
+    """A change of a run's status or reason; `id` only ever grows."""
 
+    id: int
+    run: str
     time: float
     status: str
     reason: str | None
@@ -139,57 +149,138 @@ class Database:
     def close(self) -> None:
         self.engine.dispose()
 
-    def add_run(self, run: Run) -> None:
-        with self._writer.begin() as connection:
-            connection.execute(t.runs.insert().values(dataclasses.asdict(run)))
-            _add_event(connection, run.id, run.created, run.status, run.reason, run.message)
+    def check(self) -> None:
+        """Whether the database answers."""
+        with self.engine.connect() as connection:
+            connection.execute(sa.select(1))
 
-    def run(self, name: str) -> Run:
-        """The run of that id, else the newest of that name. Raises NotFoundError."""
+    def submit(
+        self, run: Run, *, key: str | None = None, fingerprint: str = "", go_on: bool = False
+    ) -> tuple[Run, bool]:
+        """Record a submission: the fresh run (True), or the one that was there for it (False).
+
+        That is the run which the same key got before or, with `go_on`, the newest unfinished one of the
+        same spec and folder.
+
+        Raises:
+            ConflictError: the key came with another fingerprint.
+        """
+        with self._writer.begin() as connection:
+            there = _requested(connection, run.project, key, fingerprint) if key else None
+            if there is None and go_on:
+                there = _unfinished(connection, run)
+            if there is None:
+                connection.execute(t.runs.insert().values(dataclasses.asdict(run)))
+                _add_event(connection, run.id, run.created, run.status, run.reason, run.message)
+            if key:
+                _keep_request(connection, there or run, key, fingerprint, run.created)
+        return there or run, there is None
+
+    def run(self, name: str, project: str | None = None) -> Run:
+        """The run of that id, else the newest of that name; in a project, where one is given.
+
+        Raises:
+            NotFoundError: with a near name.
+        """
         query = (
             sa.select(t.runs)
             .where(sa.or_(t.runs.c.id == name, t.runs.c.name == name))
             .order_by((t.runs.c.id == name).desc(), t.runs.c.created.desc())
         )
         with self.engine.connect() as connection:
-            row = connection.execute(query.limit(1)).one_or_none()
+            row = connection.execute(_within(query, project).limit(1)).one_or_none()
         if row is None:
-            raise NotFoundError(f"there is no run {name!r}", hint=self._near(name))
+            raise NotFoundError(f"there is no run {name!r}", hint=self._near(name, project))
         return _to_run(row)
 
+    def page(
+        self,
+        project: str,
+        *,
+        status: Sequence[Status] = (),
+        name: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Run], str | None]:
+        """Runs of a project, newest first, and the cursor of the next page, None after the last.
+
+        Raises:
+            NotFoundError: the cursor is none of ours.
+        """
+        query = _within(sa.select(t.runs), project).order_by(t.runs.c.created.desc(), t.runs.c.id.desc())
+        if status:
+            query = query.where(t.runs.c.status.in_([each.value for each in status]))
+        if name is not None:
+            query = query.where(t.runs.c.name == name)
+        if cursor is not None:
+            query = query.where(sa.tuple_(t.runs.c.created, t.runs.c.id) < _parse_cursor(cursor))
+        with self.engine.connect() as connection:
+            found = [_to_run(row) for row in connection.execute(query.limit(limit + 1))]
+        more = len(found) > limit
+        return found[:limit], f"{found[limit - 1].created!r}:{found[limit - 1].id}" if more else None
+
     def runs(self, limit: int = 100) -> list[Run]:
-        """The newest runs first."""
+        """The newest runs first, of all projects."""
         query = sa.select(t.runs).order_by(t.runs.c.created.desc()).limit(limit)
         with self.engine.connect() as connection:
             return [_to_run(row) for row in connection.execute(query)]
 
-    def names(self) -> list[str]:
-        """The ids of all runs, newest first."""
-        query = sa.select(t.runs.c.id).order_by(t.runs.c.created.desc())
+    def due(self, now: float, limit: int) -> list[Run]:
+        """The runs that the controller must look at by now, those that have waited longest first."""
+        query = sa.select(t.runs).where(t.runs.c.look <= now).order_by(t.runs.c.look).limit(limit)
+        with self.engine.connect() as connection:
+            return [_to_run(row) for row in connection.execute(query)]
+
+    def look_again(self, run: str, seen: float | None, look: float | None) -> None:
+        """Say when to look at a run again, unless somebody has wanted something of it since `seen`."""
+        query = _update(run, look=look).where(t.runs.c.look.is_not_distinct_from(seen))
+        with self._writer.begin() as connection:
+            connection.execute(query)
+
+    def look_now(self, run: str, now: float) -> None:
+        """Have the controller look at a run at once."""
+        with self._writer.begin() as connection:
+            connection.execute(_update(run, look=now))
+
+    def hold_lease(self, name: str, holder: str, now: float, seconds: float) -> int | None:
+        """Take or prolong a lease; its fence, which grows with each new holder, or None while another
+        one's runs."""
+        expires = now + seconds
+        free = sa.or_(t.leases.c.holder == holder, t.leases.c.expires <= now)
+        fence = sa.case((t.leases.c.holder == holder, t.leases.c.fence), else_=t.leases.c.fence + 1)
+        take = (
+            t.leases.update()
+            .where(t.leases.c.name == name, free)
+            .values(holder=holder, fence=fence, expires=expires)
+            .returning(t.leases.c.fence)
+        )
+        first = insert(t.leases).values(name=name, holder=holder, fence=1, expires=expires)
+        with self._writer.begin() as connection:
+            connection.execute(first.on_conflict_do_nothing())
+            held: int | None = connection.scalar(take)
+        return held
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Let another one hold a lease at once."""
+        release = t.leases.update().where(t.leases.c.name == name, t.leases.c.holder == holder)
+        with self._writer.begin() as connection:
+            connection.execute(release.values(expires=0.0))
+
+    def names(self, project: str | None = None) -> list[str]:
+        """The ids of the newest thousand runs, newest first."""
+        query = _within(sa.select(t.runs.c.id), project).order_by(t.runs.c.created.desc()).limit(1000)
         with self.engine.connect() as connection:
             return list(connection.scalars(query))
 
-    def _near(self, name: str) -> str:
+    def _near(self, name: str, project: str | None) -> str:
         """What to say to somebody who asked for a run that is not there."""
-        near = difflib.get_close_matches(name, self.names(), n=1)
+        near = difflib.get_close_matches(name, self.names(project), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         return f"{meant}`axo get` lists the runs there are"
 
-    def unfinished(self, spec_digest: str, base: str) -> Run | None:
-        """The newest run of the same spec, its paths starting from the same folder, that has not ended."""
-        query = (
-            sa.select(t.runs)
-            .where(t.runs.c.spec_digest == spec_digest, t.runs.c.base == base)
-            .where(t.runs.c.status.not_in(_FINAL))
-            .order_by(t.runs.c.created.desc())
-        )
-        with self.engine.connect() as connection:
-            row = connection.execute(query.limit(1)).one_or_none()
-        return _to_run(row) if row else None
-
     def set_intent(self, run: str, intent: Intent, now: float) -> None:
         with self._writer.begin() as connection:
-            connection.execute(_update(run, intent=intent, updated=now))
+            connection.execute(_update(run, intent=intent, updated=now, look=now))
 
     def move(self, run: Run, status: Status, reason: Reason | None, message: str, now: float) -> Run:
         """Write a new status; an event too where it, or its reason, differs."""
@@ -255,6 +346,8 @@ class Database:
                 .values(values)
                 .on_conflict_do_update(index_elements=["run", "number"], set_=values)
             )
+            if changes := _newest(after, points):
+                connection.execute(_update(run, **changes))
             if lost:
                 connection.execute(_update(run, lost_steps=t.runs.c.lost_steps + lost))
         return lost
@@ -319,10 +412,12 @@ class Database:
                 insert(t.publications).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
             )
 
-    def events(self, run: str) -> list[Event]:
-        query = sa.select(t.events).where(t.events.c.run == run).order_by(t.events.c.id)
+    def events(self, run: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The events of a run that came after the one of that id, oldest first."""
+        query = sa.select(t.events).where(t.events.c.run == run, t.events.c.id > after)
         with self.engine.connect() as connection:
-            return [Event(row.time, row.status, row.reason, row.message) for row in connection.execute(query)]
+            rows = connection.execute(query.order_by(t.events.c.id).limit(limit)).mappings()
+            return [Event(**row) for row in rows]
 
 
 def _add_point(connection: sa.Connection, run: str, attempt: int, point: Point) -> bool:
@@ -330,6 +425,65 @@ def _add_point(connection: sa.Connection, run: str, attempt: int, point: Point) 
     values = {"run": run, "attempt": attempt, "shipped": False, **dataclasses.asdict(point)}
     done = connection.execute(insert(t.points).values(values).on_conflict_do_nothing())
     return point.key == "loss" and done.rowcount == 0
+
+
+def _newest(attempt: Attempt, points: Sequence[Point]) -> dict[str, Any]:
+    """What of a run changes with newer points: its step and loss, and how many steps it has."""
+    losses = [point for point in points if point.key == "loss"]
+    newest = max(losses, key=lambda point: point.step, default=None)
+    changes: dict[str, Any] = {"step": newest.step, "loss": newest.value} if newest else {}
+    if attempt.total_steps is not None:
+        changes["total_steps"] = attempt.total_steps
+    return changes
+
+
+def _within(query: sa.Select[Any], project: str | None) -> sa.Select[Any]:
+    return query if project is None else query.where(t.runs.c.project == project)
+
+
+def _parse_cursor(text: str) -> tuple[float, str]:
+    created, colon, run = text.partition(":")
+    try:
+        if colon:
+            return float(created), run
+    except ValueError:
+        pass
+    raise NotFoundError("there is no page at that cursor", hint="take the cursor of the page before")
+
+
+def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run | None:
+    """The run that a key got before."""
+    query = (
+        sa.select(t.runs, t.requests.c.fingerprint.label("fingerprint"))
+        .join(t.requests, t.requests.c.run == t.runs.c.id)
+        .where(t.requests.c.project == project, t.requests.c.key == key)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    if row["fingerprint"] != fingerprint:
+        raise ConflictError(
+            f"the idempotency key {key!r} was used for another submission, that of {row['id']}",
+            hint="give each submission a key of its own",
+        )
+    return _run_of({name: value for name, value in row.items() if name != "fingerprint"})
+
+
+def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> None:
+    values = {"project": run.project, "key": key, "fingerprint": fingerprint, "run": run.id, "created": now}
+    connection.execute(insert(t.requests).values(values).on_conflict_do_nothing())
+
+
+def _unfinished(connection: sa.Connection, run: Run) -> Run | None:
+    """The newest run of the same spec, its paths starting from the same folder, that has not ended."""
+    query = (
+        _within(sa.select(t.runs), run.project)
+        .where(t.runs.c.spec_digest == run.spec_digest, t.runs.c.base == run.base)
+        .where(t.runs.c.status.not_in(_FINAL))
+        .order_by(t.runs.c.created.desc())
+    )
+    row = connection.execute(query.limit(1)).one_or_none()
+    return _to_run(row) if row else None
 
 
 def _taken(connection: sa.Connection, run: str, attempt: int) -> int:
@@ -353,7 +507,11 @@ def _highest_launch(run: str) -> sa.Select[Any]:
 
 
 def _to_run(row: sa.Row[Any]) -> Run:
-    values = dict(row._mapping)
+    return _run_of(row._mapping)
+
+
+def _run_of(row: Mapping[Any, Any]) -> Run:
+    values = {str(name): value for name, value in row.items()}
     values["status"] = Status(values["status"])
     values["reason"] = Reason(values["reason"]) if values["reason"] else None
     values["intent"] = Intent(values["intent"])

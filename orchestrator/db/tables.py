@@ -40,6 +40,14 @@ runs = Table(
     Column("tracked", String(16)),
     Column("lost_steps", Integer, nullable=False, server_default="0"),
     Column("facts", JSON, nullable=False),
+    Column("project", String(64), nullable=False, server_default="default"),
+    Column("owner", String(200), nullable=False, server_default="local"),
+    Column("look", Float),  # when the controller must look at it next; NULL: not before something is wanted
+    Column("step", Integer),
+    Column("total_steps", Integer),
+    Column("loss", Float),
+    Index("runs_due", "look"),
+    Index("runs_of_project", "project", "created", "id"),
     Index("runs_by_spec", "spec_digest", "status"),
     Index("runs_by_name", "name", "created"),
 )
@@ -106,4 +114,25 @@ events = Table(
     Column("reason", String(32)),
     Column("message", Text, nullable=False),
     Index("events_of_run", "run", "id"),
+)
+
+# A submission that came with an idempotency key, and the run that it got.
+requests = Table(
+    "requests",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("run", String(64), ForeignKey("runs.id"), nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+# Who may act, until when; `fence` counts the holders.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("expires", Float, nullable=False),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ class Loaded:
     digest: str
     document: Document = field(repr=False, compare=False)
 
+    @property
+    def mapping_texts(self) -> Mapping[str, str]:
+        """The texts of the mapping files that it names, each under its path."""
+        return {file: text for file, text in self.document.texts.items() if file != str(self.path)}
+
     def written(self, names: Sequence[str]) -> Place | None:
         """Where a field, its list places left out, stands first; None where it was left out."""
         wanted = list(names)
@@ -62,9 +67,16 @@ def _near(path: Path) -> str:
     return "give the path of a YAML file; `axo init` writes one"
 
 
-def parse_spec(data: bytes, path: Path) -> Loaded:
-    """Load a spec from its bytes; `path` names it in faults, and its folder holds a mapping file."""
-    document = _inline_mappings(read_yaml(data, str(path)), path.parent)
+def parse_spec(data: bytes, path: Path, mappings: Mapping[str, str] | None = None) -> Loaded:
+    """Load a spec from its bytes; `path` names it in faults, and its folder holds a mapping file.
+
+    With `mappings`, texts by their paths, none is read from disk.
+
+    Raises:
+        SpecError: with every fault there is.
+    """
+    read = _read if mappings is None else _read_from(mappings)
+    document = _inline_mappings(read_yaml(data, str(path)), path.parent, read)
     faults = list(document.faults)
     spec: Spec | None = None
     if document.complete:
@@ -112,16 +124,28 @@ def _placed(document: Document, fault: Fault) -> Fault:
 
 
 def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(path)
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 
 
-def _inline_mappings(document: Document, folder: Path) -> Document:
+def _read_from(texts: Mapping[str, str]) -> Callable[[Path], bytes]:
+    def read(path: Path) -> bytes:
+        try:
+            return texts[str(path)].encode()
+        except KeyError as error:
+            raise FileNotFoundError(path) from error
+
+    return read
+
+
+def _inline_mappings(document: Document, folder: Path, read: Callable[[Path], bytes]) -> Document:
     """The document with the mapping files that it names in the place of their names."""
     for path in [path for path in document.values if path[-1:] == ("mapping",)]:
         name = _value_at(document.value, path)
         if isinstance(name, str) and path[0] in ("mapping", "dataset"):
-            document = _inline_mapping(document, path, name, folder)
+            document = _inline_mapping(document, path, name, folder, read)
     return document
 
 
@@ -135,12 +159,12 @@ def _value_at(value: Any, path: KeyPath) -> Any:
     return value
 
 
-def _inline_mapping(document: Document, path: KeyPath, name: str, folder: Path) -> Document:
+def _inline_mapping(
+    document: Document, path: KeyPath, name: str, folder: Path, read: Callable[[Path], bytes]
+) -> Document:
     try:
         file = folder / name
-        if not file.is_file():
-            raise FileNotFoundError
-        mapping = read_yaml(_read(file), str(file))
+        mapping = read_yaml(read(file), str(file))
     except (OSError, ValueError):
         return document.with_fault(path, _no_mapping_file(document, path, name))
     return document.with_part(path, mapping)

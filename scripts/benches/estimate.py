@@ -11,6 +11,7 @@ import os
 import random
 import statistics
 import subprocess
+import time
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benches._measure import QUIET, ROOT
-from orchestrator.controller.package import newest_config
-from orchestrator.controller.reconcile import run_store
+from orchestrator import wire
 from orchestrator.estimate.memory import OVERHEAD
-from orchestrator.service import Service
+from orchestrator.host import open_host
 from orchestrator.settings import Settings
-from orchestrator.spec.load import load_spec
 
 GOAL_MEDIAN, GOAL_WORST = 0.15, 0.30
 WORDS = ("kettle", "lamp", "chair", "table", "window", "door", "garden", "bicycle", "car", "bus", "train")
@@ -144,13 +143,17 @@ def _run(name: str, case: Case, folder: Path, settings: Settings) -> dict[str, A
     }
     file = folder / f"{name}.yaml"
     file.write_text(json.dumps(spec))
-    with Service(settings) as service:
-        run, _ = service.submit(load_spec(file), new=True)
-        run = service.drive(run.id, lambda _: None)
+    with open_host(settings) as host, host.driving(), host.client() as client:
+        run: wire.Run = client.submit(
+            wire.Submission(spec=file.read_text(), file=str(file), base=str(folder))
+        )
+        while not run.status.final:
+            time.sleep(0.2)
+            run = client.run(run.id)
         if run.status != "succeeded":
-            log = b"".join(part.data for part in service.logs(run.id)).decode(errors="replace")
+            log = "".join(part.text for part in client.logs(run.id))
             raise SystemExit(f"{name}: {run.status}: {run.message}\n{log[-3000:]}")
-        return {**run.facts, "config": newest_config(run_store(run))}
+        return {**client.run(run.id).facts, "config": client.config(run.id)}
 
 
 def _write_rows(path: Path) -> None:

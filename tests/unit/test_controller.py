@@ -15,7 +15,7 @@ from orchestrator import contract
 from orchestrator.backends import LaunchRequest
 from orchestrator.contract import Cause, Outcome, Record, Result, StreamWriter
 from orchestrator.controller.reconcile import Controller, run_store
-from orchestrator.controller.track import Tracking
+from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database, Run, open_database
 from orchestrator.errors import BackendError, TrackingError
 from orchestrator.runs import Intent, Observation, Phase, Reason, Status
@@ -132,7 +132,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     run = Run(
         "triage-1", "triage", "d", spec, "text", str(tmp_path), settings.storage, Status.QUEUED, 0.0, 0.0
     )
-    database.add_run(run)
+    database.submit(run)
     yield World(database, backend, controller, run.id)
     database.close()
 
@@ -321,10 +321,10 @@ def test_mlflow_may_be_away_at_any_time_and_catches_up(world: World) -> None:
     server.away = True
     world.end(1, Result.FAILED, Cause.DATA)
     run = world.passes()
-    assert (run.status, tracking.behind(run), server.status) == (Status.FAILED, True, "RUNNING")
+    assert (run.status, behind(run, tracking.settings), server.status) == (Status.FAILED, True, "RUNNING")
     server.away = False
     run = world.passes()
-    assert (tracking.behind(run), server.status, server.made) == (False, "FAILED", 1)
+    assert (behind(run, tracking.settings), server.status, server.made) == (False, "FAILED", 1)
     assert server.tags == {"axo.status": "failed", "axo.reason": "data"}
     assert server.summary["run/lost_steps"] == 0.0
     assert len(server.points) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from alembic.migration import MigrationContext
 
 from orchestrator.db import Attempt, Database, Point, Publication, Run, open_database
 from orchestrator.db.tables import metadata
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
 
 
@@ -51,8 +52,8 @@ def test_migrations_make_the_tables_the_code_has(database: Database) -> None:
 
 def test_a_run_comes_back_by_id_and_newest_by_name(database: Database) -> None:
     first, second = a_run(number=1), a_run(number=2, created=200.0)
-    database.add_run(first)
-    database.add_run(second)
+    database.submit(first)
+    database.submit(second)
     assert database.run("triage-1") == first
     assert database.run("triage") == second
     assert database.runs() == [second, first]
@@ -61,7 +62,7 @@ def test_a_run_comes_back_by_id_and_newest_by_name(database: Database) -> None:
 
 
 def test_a_move_is_an_event_and_the_same_again_is_none(database: Database) -> None:
-    database.add_run(a_run())
+    database.submit(a_run())
     run = database.move(database.run("triage"), Status.WAITING, Reason.RESUMING, "killed", 110.0)
     assert database.move(run, Status.WAITING, Reason.RESUMING, "killed", 120.0) == run
     run = database.move(run, Status.FAILED, Reason.LOST, "", 130.0)
@@ -71,16 +72,74 @@ def test_a_move_is_an_event_and_the_same_again_is_none(database: Database) -> No
 
 
 def test_only_an_unfinished_run_of_the_same_spec_is_gone_on_with(database: Database) -> None:
-    database.add_run(a_run())
-    assert database.unfinished("d" * 64, "/data") == database.run("triage")
-    assert database.unfinished("e" * 64, "/data") is None
-    assert database.unfinished("d" * 64, "/elsewhere") is None
-    database.move(database.run("triage"), Status.SUCCEEDED, None, "", 130.0)
-    assert database.unfinished("d" * 64, "/data") is None
+    first = a_run()
+    assert database.submit(first) == (first, True)
+    assert database.submit(a_run(number=2), go_on=True) == (first, False)
+    for other in (
+        replace(a_run(number=3), spec_digest="e" * 64),
+        replace(a_run(number=4), base="/elsewhere"),
+        replace(a_run(number=5), project="theirs"),
+    ):
+        assert database.submit(other, go_on=True) == (other, True)
+    database.move(first, Status.SUCCEEDED, None, "", 130.0)
+    again = a_run(number=6, created=200.0)
+    assert database.submit(again, go_on=True) == (again, True)
+
+
+def test_a_key_gives_its_run_again_and_serves_for_one_submission(database: Database) -> None:
+    first = a_run()
+    assert database.submit(first, key="k", fingerprint="one") == (first, True)
+    assert database.submit(a_run(number=2), key="k", fingerprint="one") == (first, False)
+    with pytest.raises(ConflictError, match="triage-1"):
+        database.submit(a_run(number=3), key="k", fingerprint="two")
+    theirs = replace(a_run(number=4), project="theirs")
+    assert database.submit(theirs, key="k", fingerprint="two") == (theirs, True)
+    assert [run.id for run in database.runs()] == ["triage-1", "triage-4"]
+
+
+def test_pages_hold_every_run_of_a_project_once_newest_first(database: Database) -> None:
+    made = [a_run(number=n, created=100.0 + n // 2) for n in range(7)]
+    for run in made:
+        database.submit(run)
+    database.submit(replace(a_run("other"), project="theirs"))
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        runs, cursor = database.page("default", limit=3, cursor=cursor)
+        seen += [run.id for run in runs]
+        if cursor is None:
+            break
+    assert seen == [run.id for run in sorted(made, key=lambda run: (run.created, run.id), reverse=True)]
+    with pytest.raises(NotFoundError, match="cursor"):
+        database.page("default", cursor="nonsense")
+
+
+def test_a_run_is_due_from_its_look_until_somebody_puts_it_off(database: Database) -> None:
+    run = replace(a_run(), look=100.0)
+    database.submit(run)
+    assert database.due(99.0, 9) == []
+    (due,) = database.due(100.0, 9)
+    database.set_intent(run.id, Intent.PAUSE, 101.0)
+    database.look_again(run.id, due.look, 500.0)
+    assert [each.look for each in database.due(101.0, 9)] == [101.0], "a wish in between is not lost"
+    database.look_again(run.id, 101.0, None)
+    assert database.due(1e9, 9) == []
+
+
+def test_one_holder_has_a_lease_at_a_time_and_each_new_one_a_higher_fence(database: Database) -> None:
+    assert database.hold_lease("l", "a", 0.0, 15.0) == 1
+    assert database.hold_lease("l", "b", 5.0, 15.0) is None
+    assert database.hold_lease("l", "a", 10.0, 15.0) == 1
+    assert database.hold_lease("l", "b", 26.0, 15.0) == 2
+    assert database.hold_lease("l", "a", 27.0, 15.0) is None
+    database.release_lease("l", "a")
+    assert database.hold_lease("l", "a", 27.0, 15.0) is None, "only the holder lets go"
+    database.release_lease("l", "b")
+    assert database.hold_lease("l", "a", 27.0, 15.0) == 3
 
 
 def test_the_first_value_of_a_point_wins_and_retrained_steps_are_counted(database: Database) -> None:
-    database.add_run(a_run())
+    database.submit(a_run())
     first, second = Attempt(1, 1), Attempt(2, 2)
     points = [Point("loss", step, step / 3, 100.0 + step) for step in (1, 2, 3)]
     assert database.take_in("triage-1", first, Attempt(1, 1, 90, checkpoint=2), points) == 0
@@ -96,12 +155,13 @@ def test_the_first_value_of_a_point_wins_and_retrained_steps_are_counted(databas
     assert newest is not None
     assert (newest.step, newest.value) == (4, 1.5)
     assert database.newest_point("triage-1", "eval_loss") is None
-    assert database.run("triage").lost_steps == 1
+    run = database.run("triage")
+    assert (run.lost_steps, run.step, run.loss) == (1, 4, 1.5)
     assert database.attempts("triage-1") == [Attempt(1, 1, 90, checkpoint=2), Attempt(2, 2, 60)]
 
 
 def test_the_same_bytes_are_taken_in_once(database: Database) -> None:
-    database.add_run(a_run())
+    database.submit(a_run())
     before, after = Attempt(1, 1), Attempt(1, 1, 30)
     points = [Point("loss", 1, 2.0, 100.0)]
     database.take_in("triage-1", before, after, points)
@@ -110,7 +170,7 @@ def test_the_same_bytes_are_taken_in_once(database: Database) -> None:
 
 
 def test_points_are_shipped_in_order_and_once(database: Database) -> None:
-    database.add_run(a_run())
+    database.submit(a_run())
     points = [Point("loss", step, math.nan if step == 2 else 1.0, 100.0) for step in (3, 1, 2)]
     database.take_in("triage-1", Attempt(1, 1), Attempt(1, 1, 30), points)
     batch = database.points_to_ship("triage-1", 2)
@@ -121,8 +181,8 @@ def test_points_are_shipped_in_order_and_once(database: Database) -> None:
 
 
 def test_launches_are_numbered_from_one(database: Database) -> None:
-    database.add_run(a_run())
-    database.add_run(a_run("other"))
+    database.submit(a_run())
+    database.submit(a_run("other"))
     assert [database.add_launch("triage-1", "prepare", None, 1.0) for _ in range(2)] == [1, 2]
     assert database.add_launch("other-1", "train", 4, 2.0) == 1
     (launch,) = database.launches("other-1")
@@ -130,7 +190,7 @@ def test_launches_are_numbered_from_one(database: Database) -> None:
 
 
 def test_publishing_again_replaces_the_confirmation(database: Database) -> None:
-    database.add_run(a_run())
+    database.submit(a_run())
     for version in ("1", "2"):
         database.add_publication(
             "triage-1", Publication(0, "mlflow", f"models:/x/{version}", version, "u", "d", 5.0)
@@ -139,7 +199,7 @@ def test_publishing_again_replaces_the_confirmation(database: Database) -> None:
 
 
 def test_writers_in_several_threads_wait_for_each_other(database: Database, url: str) -> None:
-    database.add_run(a_run())
+    database.submit(a_run())
 
     def write(attempt: int) -> None:
         other = open_database(url)

@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from stored_run import DATASET, FACTS, SPEC, store_run
 
+from orchestrator import wire
 from orchestrator.cli import axo
 from orchestrator.cli.compare import differing, flat, mlflow_compare_url, short_names
+from orchestrator.cli.connection import connected
 from orchestrator.cli.curve import Curve, draw_curves
-from orchestrator.db import Run, opened
+from orchestrator.db import opened
 from orchestrator.errors import NotFoundError
 from orchestrator.runs import Reason, Status
 
@@ -113,17 +115,19 @@ def test_runs_of_one_name_are_told_apart_by_their_ends(ids: list[str], short: li
 
 def test_mlflow_compares_runs_of_one_server(home: Path) -> None:
     page = "http://mlflow:5000/#/experiments/{}/runs/{}"
-    first, second = told(home, page.format(1, "r1"), page.format(2, "r2"))
-    url = mlflow_compare_url([first, second])
-    assert url is not None
-    assert unquote(url) == 'http://mlflow:5000/#/compare-runs?runs=["r1", "r2"]&experiments=["1", "2"]'
-    assert (
-        mlflow_compare_url(told(home, page.format(1, "r1"), "http://other/#/experiments/1/runs/r2")) is None
+    pages = told(home, page.format(1, "r1"), page.format(2, "r2"))
+    assert unquote(mlflow_compare_url(pages) or "") == (
+        'http://mlflow:5000/#/compare-runs?runs=["r1", "r2"]&experiments=["1", "2"]'
     )
+    elsewhere = told(home, page.format(1, "r1"), "http://other/#/experiments/1/runs/r2")
+    assert mlflow_compare_url(elsewhere) is None
     assert mlflow_compare_url(told(home, page.format(1, "r1"), None)) is None
 
 
-def told(home: Path, *urls: str | None) -> list[Run]:
+def told(home: Path, *urls: str | None) -> list[wire.RunDetail]:
+    runs = ["triage-aaaaa", "triage-bbbbb"]
     with opened(f"sqlite:///{home / 'axo.db'}") as database:
-        runs = [database.run("triage-aaaaa"), database.run("triage-bbbbb")]
-        return [database.update(run, mlflow_url=url) for run, url in zip(runs, urls, strict=True)]
+        for run, url in zip(runs, urls, strict=True):
+            database.update(database.run(run), mlflow_url=url)
+    with connected() as client:
+        return [client.run(run) for run in runs]

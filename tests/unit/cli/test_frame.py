@@ -97,7 +97,7 @@ def test_a_spec_that_is_not_there_is_told_with_the_one_meant(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "code"),
+    ("arguments", "code", "exit_code"),
     [
         (["get", "nobody", "-o", "json"], "not_found", 5),
         (["get", "--limt", "-ojson"], "usage", 2),
@@ -105,12 +105,12 @@ def test_a_spec_that_is_not_there_is_told_with_the_one_meant(tmp_path: Path) -> 
     ],
 )
 def test_errors_are_json_where_the_result_would_be(
-    tmp_path: Path, arguments: list[str], kind: str, code: int
+    tmp_path: Path, arguments: list[str], code: str, exit_code: int
 ) -> None:
     done = run_axo(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
+    assert (done.returncode, done.stdout) == (exit_code, "")
     error = json.loads(done.stderr)["error"]
-    assert (error["kind"], error["exit_code"]) == (kind, code)
+    assert (error["code"], error["exit_code"]) == (code, exit_code)
     assert error["message"]
 
 
@@ -118,7 +118,7 @@ def test_faults_are_json_with_their_places(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text("name: Bad!\ntraning: {}\n")
     error = json.loads(run_axo(tmp_path, "plan", str(spec), "-o", "json").stderr)["error"]
-    assert error["kind"] == "spec"
+    assert error["code"] == "spec"
     assert {(fault["line"], fault["path"]) for fault in error["faults"]} >= {(1, "name"), (2, "traning")}
 
 

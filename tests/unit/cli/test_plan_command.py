@@ -106,7 +106,7 @@ def earlier_run(folder: Path) -> Run:
     )
     run_store(run).write("launches/1/axolotl.yaml", found["config_text"].encode())
     with opened(f"sqlite:///{folder / 'home/axo.db'}") as database:
-        database.add_run(run)
+        database.submit(run)
     return run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -11,11 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 from stored_run import store_run
 
-from orchestrator.cli import axo
+from orchestrator.cli import axo, follow
+from orchestrator.cli.connection import connected
 from orchestrator.cli.progress import Figures, Progress, live_lines, plain_line
 from orchestrator.db import Point, opened
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.locks import try_lock
 from orchestrator.runs import Intent, Reason, Status
 
 
@@ -155,13 +156,15 @@ def test_a_run_is_paused_and_stays_so(home: Path) -> None:
     assert json.loads(call("get", "triage-1", "-o", "json").stdout)["status"] == "paused"
 
 
-def test_waiting_ends_at_its_timeout_with_124(home: Path) -> None:
+def test_waiting_ends_at_its_timeout_with_124(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[bool] = []
+    monkeypatch.setattr(follow, "keep_driving", lambda: left.append(True))
     store_run(home, "triage-1", status=Status.TRAINING)
-    (home / "locks").mkdir()
-    with try_lock(home / "locks" / "triage-1.lock"):  # another process drives it
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:  # another process drives it
+        assert database.hold_lease("controller", "another", time.time(), 600)
         done = call("resume", "triage-1", "--timeout", "0", "--no-watch")
-    assert done.exit_code == 124
-    assert "come back:  axo resume triage-1" in done.stderr
+    assert (done.exit_code, left) == (124, [True])
+    assert "come back:  axo get triage-1 -w" in done.stderr
 
 
 POINTS = [Point("loss", step, 4.0 / step, 10.0 * step) for step in range(1, 101)]
@@ -192,12 +195,9 @@ def test_a_plain_line_tells_what_is_known() -> None:
 
 
 def test_a_state_is_printed_once_until_it_changes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from orchestrator.service import Service
-    from orchestrator.settings import Settings
-
     store_run(home, "triage-1", status=Status.WAITING, reason=Reason.RESUMING)
-    with Service(Settings.from_environment()) as service:
-        progress = Progress(service, live=False)
+    with connected() as client:
+        progress = Progress(client, live=False)
         for _ in range(3):
-            progress.show(service.database.run("triage-1"))
+            progress.show(client.run("triage-1"))
     assert capsys.readouterr().err.count("goes on from its newest checkpoint") == 1

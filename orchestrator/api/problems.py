@@ -1,0 +1,133 @@
+"""The one error body: what every request gets that was not done."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator import errors, wire
+
+REQUEST_ID = "X-Request-Id"
+
+STATUS: Mapping[type[errors.OrchestratorError], int] = {
+    errors.FaultsError: 422,
+    errors.AuthError: 401,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.TooLargeError: 413,
+    errors.QuotaError: 429,
+    errors.SettingsError: 503,
+    errors.StorageError: 503,
+    errors.BackendError: 503,
+    errors.TrackingError: 503,
+    errors.RegistryError: 503,
+}
+_CODES = {400: "usage", 401: "auth", 404: "not_found", 405: "method", 413: "too_large", 422: "usage"}
+_GIVEN_ID = re.compile(r"[\w.-]{1,64}")
+_log = logging.getLogger(__name__)
+
+
+class RequestIds:
+    """Gives each request an id, or keeps the one it came with, and puts it on the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        given = dict(scope["headers"]).get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        name = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = name
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (REQUEST_ID.lower().encode(), name.encode())]
+            await send(message)
+
+        return await self._app(scope, receive, answer)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this application in the one form."""
+    app.add_middleware(RequestIds)
+    app.exception_handler(errors.OrchestratorError)(_ours)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(Exception)(_bug)
+
+
+def status_of(error: errors.OrchestratorError) -> int:
+    """The HTTP status of an error: that of its class or of the nearest class above it."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def _ours(request: Request, error: errors.OrchestratorError) -> JSONResponse:
+    faults = [asdict(fault) for fault in error.faults] if isinstance(error, errors.FaultsError) else []
+    path = next((fault["path"] for fault in faults), None)
+    status = status_of(error)
+    if status >= 500:
+        _log.warning("%s: %s", _id(request), error)
+    return _answer(request, status, error.code, error.args[0], error.hint, path, faults)
+
+
+def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    """What FastAPI found wrong with parameters or body, all at once."""
+    faults = [_fault(each) for each in error.errors()]
+    count = len(faults)
+    message = f"{count} fault{'s' if count != 1 else ''} in the request"
+    return _answer(request, 422, "usage", message, None, faults[0]["path"] if faults else None, faults)
+
+
+def _fault(found: Mapping[str, Any]) -> dict[str, Any]:
+    where, *path = (str(part) for part in found["loc"])
+    return {"what": found["msg"], "path": ".".join([where, *path]) if path else where}
+
+
+def _http(request: Request, error: HTTPException) -> JSONResponse:
+    code = _CODES.get(error.status_code, "http")
+    answer = _answer(request, error.status_code, code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _bug(request: Request, error: Exception) -> JSONResponse:
+    _log.exception("%s: a fault of the service itself", _id(request), exc_info=error)
+    hint = "please report it, with the request's id"
+    return _answer(request, 500, "bug", "a fault of the service itself", hint)
+
+
+def _answer(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    hint: str | None = None,
+    path: str | None = None,
+    faults: Sequence[Mapping[str, Any]] = (),
+) -> JSONResponse:
+    problem = wire.Problem(
+        code=code,
+        message=message,
+        hint=hint,
+        path=path,
+        request_id=_id(request),
+        faults=[wire.FaultTold(**fault) for fault in faults],
+    )
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(wire.ProblemBody(error=problem).model_dump(mode="json"), status, headers)
+
+
+def _id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", ""))

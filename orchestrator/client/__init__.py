@@ -1,0 +1,226 @@
+"""The typed Python client of the service; the command line uses nothing else.
+
+    with Client("https://axo.example", key="axo_...") as axo:
+        run = axo.submit(wire.Submission(spec=text))
+        for part in axo.logs(run.id):
+            print(part.text, end="")
+
+Every method raises the errors of `orchestrator.errors`, as the service raised them, and
+UnreachableError where it cannot be reached. Asking is repeated after a failed connection, and so is
+submitting, since it carries an idempotency key; wanting something of a run may be said twice.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from orchestrator import errors, wire
+from orchestrator.runs import Status
+
+API = "/api/v1"
+CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
+PAUSES = (0.2, 1.0, 3.0)  # seconds before asking again
+_AGAIN = {502, 503, 504}
+
+Body = TypeVar("Body", bound=BaseModel)
+_ATTEMPTS = TypeAdapter(list[wire.Attempt])
+_EVENTS = TypeAdapter(list[wire.Event])
+_SERIES = TypeAdapter(list[wire.Series])
+
+
+class Client:
+    """The service at a URL, for the holder of a key; `transport` is another way there."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, transport=transport)
+        self._sleep = sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, asked: wire.Submission, key: str | None = None) -> wire.RunDetail:
+        """Submit a spec; the same idempotency key gives the same run."""
+        headers = {"Idempotency-Key": key or secrets.token_hex(16), "Content-Type": "application/json"}
+        answer = self._ask("POST", "/runs", headers=headers, content=asked.model_dump_json())
+        return _read(wire.RunDetail, answer)
+
+    def runs(
+        self, *, status: Iterable[Status] = (), name: str | None = None, limit: int = 50
+    ) -> Iterator[wire.Run]:
+        """Runs, newest first, `limit` at most."""
+        asked: dict[str, Any] = {"status": [each.value for each in status], "name": name}
+        cursor: str | None = None
+        while limit > 0:
+            params = {**asked, "limit": min(limit, 500), "cursor": cursor}
+            page = _read(wire.RunPage, self._ask("GET", "/runs", params=params))
+            yield from page.items
+            limit, cursor = limit - len(page.items), page.cursor
+            if cursor is None:
+                return
+
+    def run(self, name: str) -> wire.RunDetail:
+        """The run of that id, else the newest of that name."""
+        return _read(wire.RunDetail, self._ask("GET", f"/runs/{_part(name)}"))
+
+    def cancel(self, name: str) -> wire.Run:
+        """Stop a run."""
+        return self._want(name, "cancel")
+
+    def pause(self, name: str) -> wire.Run:
+        """Stop a run for now."""
+        return self._want(name, "pause")
+
+    def resume(self, name: str) -> wire.Run:
+        """Go on with a paused run."""
+        return self._want(name, "resume")
+
+    def publish(self, name: str) -> wire.Run:
+        """Push a finished adapter to the registries that lack it, now."""
+        return self._want(name, "publish")
+
+    def verify(self, name: str) -> dict[str, list[str]]:
+        """Re-read what was published of a run: what is untrue of it, by reference."""
+        found: dict[str, list[str]] = self._ask("GET", f"/runs/{_part(name)}/verify").json()
+        return found
+
+    def attempts(self, name: str) -> list[wire.Attempt]:
+        """The attempts of a run, oldest first."""
+        return _ATTEMPTS.validate_json(self._ask("GET", f"/runs/{_part(name)}/attempts").content)
+
+    def events(self, name: str, after: int = 0) -> list[wire.Event]:
+        """What happened to a run after the event of that id, oldest first."""
+        params = {"after": after}
+        return _EVENTS.validate_json(self._ask("GET", f"/runs/{_part(name)}/events", params=params).content)
+
+    def metrics(self, name: str, *keys: str, points: int = 1000) -> dict[str, list[wire.Point]]:
+        """The points of metrics by their keys, thinned out to `points` each; all metrics without keys."""
+        params = {"key": keys, "points": points}
+        answer = self._ask("GET", f"/runs/{_part(name)}/metrics", params=params)
+        return {series.key: series.points for series in _SERIES.validate_json(answer.content)}
+
+    def config(self, name: str) -> str:
+        """The Axolotl config of the run's newest launch that has one."""
+        return self._ask("GET", f"/runs/{_part(name)}/config").text
+
+    def logs(self, name: str, seen: Mapping[str, int] | None = None) -> Iterator[wire.LogPart]:
+        """What a run's attempts printed beyond the bytes in `seen`, by the name of each text."""
+        params = {"seen": wire.seen_text(seen or {})}
+        with self._streamed("GET", f"/runs/{_part(name)}/logs", params=params) as answer:
+            for line in answer.iter_lines():
+                yield wire.LogPart.model_validate_json(line)
+
+    def _want(self, name: str, what: str) -> wire.Run:
+        return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """One request, made again after a pause where it did not arrive or the service is away."""
+        for pause in (*PAUSES, None):
+            try:
+                answer = self._http.request(method, f"{API}{path}", **_cleaned(request))
+            except httpx.TransportError as error:
+                if pause is None or not isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError):
+                    raise self._unreachable(error) from error
+            else:
+                if pause is None or answer.status_code not in _AGAIN or not _is_foreign(answer):
+                    return _checked(answer)
+            self._sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def _streamed(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream(method, f"{API}{path}", **_cleaned(request)) as answer:
+                if answer.is_error:
+                    answer.read()
+                yield _checked(answer)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.TransportError) -> errors.UnreachableError:
+        what = str(error) or type(error).__name__
+        return errors.UnreachableError(
+            f"the service at {self.url} does not answer: {what}",
+            hint="is it up, and is the URL of the context right? `axo context` shows it",
+        )
+
+
+def _read(kind: type[Body], answer: httpx.Response) -> Body:
+    try:
+        return kind.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise errors.UnreachableError(
+            f"{answer.request.url} answers with something that is not this service's",
+            hint="is the URL of the context that of an axo service, of a version near to this client's?",
+        ) from error
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.is_success:
+        return answer
+    try:
+        problem = wire.ProblemBody.model_validate_json(answer.content).error
+    except ValidationError as error:
+        raise errors.UnreachableError(
+            f"{answer.request.url} answers {answer.status_code}, not as this service would",
+            hint="is something between you and the service, such as a proxy?",
+        ) from error
+    raise _raised(problem)
+
+
+def _raised(problem: wire.Problem) -> errors.OrchestratorError:
+    """The error that the service raised, as this process raises it."""
+    kinds = {errors.code_of(kind): kind for kind in errors.every_error()}
+    kind = kinds.get(problem.code, errors.OrchestratorError)
+    faults = [errors.Fault(**fault.model_dump()) for fault in problem.faults]
+    if issubclass(kind, errors.FaultsError):
+        return kind(faults, hint=problem.hint)
+    text = "\n".join([problem.message, *(f"  {fault}" for fault in faults)])
+    if problem.code == "bug":
+        text += f" (request {problem.request_id})"
+    return kind(text, hint=problem.hint)
+
+
+def _is_foreign(answer: httpx.Response) -> bool:
+    """Whether something between us and the service answered, rather than the service."""
+    return not answer.headers.get("x-request-id")
+
+
+def _cleaned(request: dict[str, Any]) -> dict[str, Any]:
+    """Without parameters that say nothing."""
+    if "params" in request:
+        said = {name: value for name, value in request["params"].items() if value not in (None, (), [])}
+        return {**request, "params": said}
+    return request
+
+
+def _part(name: str) -> str:
+    """A name as one part of a path."""
+    from urllib.parse import quote
+
+    return quote(name, safe="")

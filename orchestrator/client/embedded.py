@@ -1,0 +1,95 @@
+"""The way to a service in this very process: HTTP's requests and answers, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import httpx
+
+_END = b""
+
+
+class EmbeddedTransport(httpx.BaseTransport):
+    """Calls an ASGI application on a loop of its own, in a thread; bodies stream as they come."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="embedded", daemon=True)
+        self._thread.start()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = request.read()
+        exchange = _Exchange(body)
+        running = asyncio.run_coroutine_threadsafe(
+            self._app(_scope(request), exchange.receive, exchange.send), self._loop
+        )
+        running.add_done_callback(exchange.done)
+        status, headers = exchange.head.result()
+        return httpx.Response(status, headers=headers, stream=_Stream(exchange, running))
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+
+class _Exchange:
+    """One request and its answer, between the caller's thread and the loop's."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body: bytes | None = body
+        self.head: Future[tuple[int, list[tuple[bytes, bytes]]]] = Future()
+        self.parts: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    async def receive(self) -> dict[str, Any]:
+        if self._body is None:  # nobody goes away here but by cancelling the whole exchange
+            await asyncio.Event().wait()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.head.set_result((message["status"], message["headers"]))
+        elif body := message.get("body"):
+            self.parts.put(body)
+
+    def done(self, running: Future[None]) -> None:
+        if not self.head.done():
+            self.head.set_exception(running.exception() or RuntimeError("the application did not answer"))
+        self.parts.put(_END)
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, exchange: _Exchange, running: Future[None]) -> None:
+        self._exchange, self._running = exchange, running
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (part := self._exchange.parts.get()) != _END:
+            yield part
+
+    def close(self) -> None:
+        self._running.cancel()
+
+
+def _scope(request: httpx.Request) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": request.url.scheme,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path.split(b"?")[0],
+        "query_string": request.url.query,
+        "root_path": "",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": ("127.0.0.1", 0),
+        "server": (request.url.host, request.url.port or 80),
+    }

@@ -1,0 +1,101 @@
+"""One process that holds the service: its parts put together, served or embedded."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from orchestrator.backends.local import LocalBackend
+from orchestrator.client import Client
+from orchestrator.controller.loop import Loop
+from orchestrator.controller.reconcile import Controller
+from orchestrator.controller.track import Tracking
+from orchestrator.db import open_database
+from orchestrator.errors import SettingsError
+from orchestrator.service import LOCAL, Caller, Service
+from orchestrator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Host:
+    """The service of this process, and the loop that may drive its runs."""
+
+    service: Service
+    loop: Loop
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """The controller turns in a thread of its own, for the length of a `with` block."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self.loop.run, args=(stop,), name="controller", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            self.service.news.set()
+            thread.join()
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client of this very process, which sees and does everything."""
+        from orchestrator.api.app import make_app
+        from orchestrator.client.embedded import EmbeddedTransport
+
+        app = make_app(self.service, LOCAL)
+        with Client("http://embedded", transport=EmbeddedTransport(app)) as client:
+            yield client
+
+
+@contextmanager
+def open_host(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[Host]:
+    """The parts of the service over the settings' database and backend."""
+    database = open_database(f"sqlite:///{settings.home / 'axo.db'}")
+    backend = LocalBackend(settings)
+    service = Service(settings, database, backend, clock)
+    controller = Controller(settings, database, backend, Tracking(settings, database), clock)
+    try:
+        yield Host(service, Loop(controller, database, clock, service.news))
+    finally:
+        database.close()
+
+
+def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve HTTP and drive runs until SIGTERM or SIGINT; `ready` is told the URL once it listens.
+
+    Raises:
+        SettingsError: it would listen beyond this machine without knowing who asks, or it cannot listen.
+    """
+    import uvicorn
+
+    from orchestrator.api.app import make_app
+
+    if not ipaddress.ip_address(socket.gethostbyname(address)).is_loopback:
+        raise SettingsError(
+            f"listening on {address} without knowing who asks would let anybody run anything",
+            hint="listen on 127.0.0.1",
+        )
+    try:
+        listener = socket.create_server((address, port))
+    except OSError as error:
+        raise SettingsError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
+    config = uvicorn.Config(make_app(host.service, Caller()), log_config=None, access_log=False)
+    with listener, host.driving():
+        ready(f"http://{address}:{listener.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def drive_until_idle(settings: Settings) -> None:
+    """Drive the runs of a home until none goes on; somebody else may do so meanwhile."""
+    with open_host(settings) as host, host.driving():
+        while host.service.database.due(float("inf"), 1):
+            time.sleep(1.0)
+
+
+if __name__ == "__main__":
+    drive_until_idle(Settings.from_environment())

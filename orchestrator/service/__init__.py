@@ -1,0 +1,41 @@
+"""What a user can ask for: the verbs that API and command line call, over database and storage.
+
+A verb takes the `Caller` first, sees nothing outside the caller's project, does not wait for a
+backend or MLflow, and answers with a body of `orchestrator.wire`. What a run needs done is left to
+the controller: a verb writes what is wanted and marks the run as due.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestrator.backends import Backend
+from orchestrator.db import Database
+from orchestrator.service.caller import LOCAL, Caller, Role
+from orchestrator.service.results import Results
+from orchestrator.service.runs import Runs
+from orchestrator.settings import Settings
+
+__all__ = ["LOCAL", "Caller", "Role", "Service"]
+
+
+@dataclass
+class Service:
+    """The verbs, by what they are about; `news` is set whenever the controller has something to do."""
+
+    settings: Settings
+    database: Database
+    backend: Backend
+    clock: Callable[[], float] = time.time
+    news: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def runs(self) -> Runs:
+        return Runs(self.settings, self.database, self.backend, self.clock, self.news)
+
+    @property
+    def results(self) -> Results:
+        return Results(self.settings, self.database, self.clock, self.news)

@@ -1,0 +1,42 @@
+"""Who asks: every verb takes one, and sees only its project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from orchestrator.errors import ForbiddenError
+
+
+class Role(IntEnum):
+    """What one may do; each may do what those before it may."""
+
+    VIEWER = 1
+    SUBMITTER = 2
+    ADMIN = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, for which project, in which role; `local` for somebody on the service's own machine,
+    whose paths are the service's paths."""
+
+    project: str = "default"
+    role: Role = Role.ADMIN
+    name: str = "local"
+    local: bool = False
+
+    def need(self, role: Role) -> None:
+        """Raises ForbiddenError where the caller's role does not reach `role`."""
+        if self.role < role:
+            raise ForbiddenError(
+                f"this needs the role {role.label}; {self.name} is {self.role.label} in {self.project}",
+                hint="ask an admin of the project for a key with that role",
+            )
+
+
+LOCAL = Caller(local=True)

@@ -1,0 +1,124 @@
+"""What is refused before anything is started."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import contract
+from orchestrator.errors import Fault, SettingsError, SpecError
+from orchestrator.settings import Settings
+from orchestrator.spec.load import Loaded, with_places
+
+if TYPE_CHECKING:
+    from orchestrator.steps.prepare import Inspection
+
+
+def check_submission(loaded: Loaded, base: Path | None, settings: Settings) -> Loaded:
+    """The spec as it will run, everything about it checked that can be without its data.
+
+    Raises:
+        SpecError: with every fault.
+        SettingsError: this installation cannot run anything.
+    """
+    check_machine(loaded, settings)
+    check_config(loaded, settings)
+    loaded = with_earlier_adapter(loaded, settings, base)
+    check_registries(loaded, settings)
+    check_trainer(settings)
+    return loaded
+
+
+def inspect(loaded: Loaded, settings: Settings, *, strict: bool = False) -> Inspection:
+    """What the data of a spec comes to; data that storage or this home has seen before is not read again."""
+    from orchestrator.steps import prepare
+
+    storage = contract.open_store(settings.storage)
+    cache = contract.FileStore(settings.home / "cache")
+    return prepare.inspect(
+        loaded.spec,
+        loaded.path.parent,
+        settings.slow_templates,
+        strict=strict,
+        storage=storage,
+        cache=cache,
+    )
+
+
+def check_machine(loaded: Loaded, settings: Settings) -> None:
+    """Refuse a machine that the catalogue does not have.
+
+    Raises:
+        SpecError: with the machines there are.
+    """
+    machine = loaded.spec.compute.machine
+    if machine not in settings.machines:
+        raise SpecError(with_places(loaded, [_unknown_machine(machine, list(settings.machines))]))
+
+
+def check_config(loaded: Loaded, settings: Settings) -> None:
+    """Refuse what the machine or Axolotl could not do, and keys under `axolotl` that may not stand there.
+
+    Raises:
+        SpecError: with each of them, why, and what to write instead.
+    """
+    from orchestrator.axolotl.render import faults_on
+
+    if faults := faults_on(loaded.spec, settings.machines[loaded.spec.compute.machine]):
+        raise SpecError(with_places(loaded, faults))
+
+
+def with_earlier_adapter(loaded: Loaded, settings: Settings, base: Path | None) -> Loaded:
+    """The spec with the settings of the adapter that it goes on from, if it names one; a folder of it
+    starts from `base`.
+
+    Raises:
+        SpecError: there is no such adapter, or the spec contradicts it.
+    """
+    from orchestrator.adapters import continued, find_adapter
+
+    reference = loaded.spec.adapter.continue_from
+    if reference is None:
+        return loaded
+    try:
+        earlier = find_adapter(reference, base, contract.open_store(settings.storage))
+        return replace(loaded, spec=continued(loaded.spec, earlier))
+    except SpecError as error:
+        raise SpecError(with_places(loaded, error.faults)) from error
+
+
+def check_registries(loaded: Loaded, settings: Settings) -> None:
+    """Refuse to start what could not be published in the end.
+
+    Raises:
+        SpecError: the spec publishes to MLflow, and no server is configured.
+    """
+    if loaded.spec.publish and not settings.mlflow_uri:
+        fault = Fault(
+            "it publishes to MLflow, but no MLflow server is configured",
+            fix="set AXO_MLFLOW_URI, such as http://localhost:5000, or remove `publish`",
+            path="publish",
+        )
+        raise SpecError(with_places(loaded, [fault]))
+
+
+def check_trainer(settings: Settings) -> None:
+    """Raises SettingsError where the trainer's environment is not to be found."""
+    if not settings.trainer_python.exists():
+        raise SettingsError(
+            f"there is no trainer environment: {settings.trainer_python} does not exist",
+            hint="make it with `scripts/setup trainer`, or point AXO_TRAINER_PYTHON at one that has Axolotl",
+        )
+
+
+def _unknown_machine(name: str, known: list[str]) -> Fault:
+    close = difflib.get_close_matches(name, known, 1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return Fault(
+        "there is no machine of that name",
+        fix=f"{meant}machines here: {', '.join(known)}",
+        path="compute.machine",
+        value=repr(name),
+    )

@@ -1,0 +1,51 @@
+"""What a run's attempts printed, and what launches said that died before they began one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from orchestrator import contract, wire
+from orchestrator.backends import Backend
+from orchestrator.controller.reconcile import run_store
+from orchestrator.db import Database, Run
+from orchestrator.runs import Phase
+
+PART_BYTES = 256 * 1024
+
+
+def read_logs(
+    database: Database, backend: Backend, run: Run, seen: Mapping[str, int]
+) -> Iterator[wire.LogPart]:
+    """The parts of a run's logs, oldest attempt first, from where `seen` says a reader stands.
+
+    `seen` has how many bytes of each text were read: under `attempt-3` those of attempt 3, under
+    `launch-2` those of a launch that never began one.
+    """
+    store = run_store(run)
+    claims = contract.attempts(store)
+    claimed = {claim.launch for claim in claims}
+    for launch in database.launches(run.id):
+        for number in (claim.attempt for claim in claims if claim.launch == launch.number):
+            offset = seen.get(f"attempt-{number}", 0)
+            text = contract.read_stream(store, number, "log", offset)
+            yield from _parts(launch.number, number, offset, text)
+        if launch.number not in claimed:
+            offset = seen.get(f"launch-{launch.number}", 0)
+            text = _last_words(backend, f"{run.id}-{launch.number}").encode()[offset:]
+            yield from _parts(launch.number, None, offset, text)
+
+
+def _parts(launch: int, attempt: int | None, offset: int, data: bytes) -> Iterator[wire.LogPart]:
+    """A text cut into parts, none within a character; what is no UTF-8 shows as a replacement."""
+    while data:
+        end = min(PART_BYTES, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:
+            end -= 1
+        text = data[:end].decode(errors="replace")
+        yield wire.LogPart(launch=launch, attempt=attempt, offset=offset, size=end, text=text)
+        data, offset = data[end:], offset + end
+
+
+def _last_words(backend: Backend, launch: str) -> str:
+    """What a launch printed that has ended."""
+    return backend.logs(launch) if backend.observe(launch).phase is Phase.ENDED else ""

@@ -1,0 +1,162 @@
+"""The verbs about runs: submit, look, want something of them."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestrator import wire
+from orchestrator.backends import Backend
+from orchestrator.controller.history import attempt_history
+from orchestrator.controller.package import newest_config
+from orchestrator.controller.reconcile import run_store
+from orchestrator.db import Database, Run
+from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError
+from orchestrator.runs import Intent, Status
+from orchestrator.service import told
+from orchestrator.service.caller import Caller, Role
+from orchestrator.service.checks import check_submission
+from orchestrator.service.logs import read_logs
+from orchestrator.settings import Settings
+from orchestrator.spec.load import Loaded, parse_spec
+
+MAX_PAGE = 500
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Verbs about runs; each raises NotFoundError for a run outside the caller's project."""
+
+    settings: Settings
+    database: Database
+    backend: Backend
+    clock: Callable[[], float]
+    news: threading.Event
+
+    def submit(self, caller: Caller, asked: wire.Submission, key: str | None = None) -> wire.RunDetail:
+        """A run of a spec, recorded in one transaction; its `continued` says whether it was there before.
+
+        The same idempotency key gives the same run; `asked.go_on` an unfinished run of the same spec.
+
+        Raises:
+            SpecError: with every fault of the spec, at its place.
+            ConflictError: the key was used for another submission.
+        """
+        caller.need(Role.SUBMITTER)
+        loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
+        base = _base(caller, asked)
+        loaded = check_submission(loaded, Path(base) if base else None, self.settings)
+        run, made = self.database.submit(
+            self._fresh(caller, loaded, base), key=key, fingerprint=_fingerprint(asked), go_on=asked.go_on
+        )
+        if not made and run.intent is Intent.PAUSE and asked.go_on:
+            self.database.set_intent(run.id, Intent.RUN, self.clock())
+        self.news.set()
+        return self.detail(caller, run.id).model_copy(update={"continued": not made})
+
+    def page(
+        self,
+        caller: Caller,
+        *,
+        status: Sequence[Status] = (),
+        name: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> wire.RunPage:
+        """Runs, newest first."""
+        runs, after = self.database.page(caller.project, status=status, name=name, limit=limit, cursor=cursor)
+        return wire.RunPage(items=[told.run(run, self.settings) for run in runs], cursor=after)
+
+    def detail(self, caller: Caller, name: str) -> wire.RunDetail:
+        """Everything about the run of that id, else the newest of that name."""
+        return told.detail(self.database, self.database.run(name, caller.project), self.settings)
+
+    def run(self, caller: Caller, name: str) -> wire.Run:
+        """How that run stands."""
+        return told.run(self.database.run(name, caller.project), self.settings)
+
+    def want(self, caller: Caller, name: str, intent: Intent) -> wire.Run:
+        """Record what the user wants of a run; the controller acts on it.
+
+        Raises:
+            ConflictError: it has ended, or it is being cancelled and cannot go on.
+        """
+        caller.need(Role.SUBMITTER)
+        run = self.database.run(name, caller.project)
+        if run.status.final:
+            raise ConflictError(f"{run.id} has ended: {run.status}", hint=f"`axo get {run.id}` shows it")
+        if run.intent is Intent.CANCEL and intent is not Intent.CANCEL:
+            raise ConflictError(f"{run.id} is being cancelled", hint=f"`axo clone {run.id}` makes another")
+        self.database.set_intent(run.id, intent, self.clock())
+        self.news.set()
+        return self.run(caller, run.id)
+
+    def attempts(self, caller: Caller, name: str) -> list[wire.Attempt]:
+        """The attempts of a run, oldest first."""
+        run = self.database.run(name, caller.project)
+        history = attempt_history(self.database, run.id, run_store(run))
+        return [wire.Attempt(**asdict(attempt)) for attempt in history]
+
+    def events(self, caller: Caller, name: str, after: int = 0, limit: int = 1000) -> list[wire.Event]:
+        """The events of a run that came after the event of that id, oldest first."""
+        run = self.database.run(name, caller.project)
+        return [told.event(event) for event in self.database.events(run.id, after, limit)]
+
+    def metrics(self, caller: Caller, name: str, keys: Sequence[str], most: int) -> list[wire.Series]:
+        """The points of metrics, all where no key is given, thinned out to `most` each."""
+        run = self.database.run(name, caller.project)
+        return told.series(self.database.points(run.id), keys, most)
+
+    def config(self, caller: Caller, name: str) -> str:
+        """The Axolotl config of the newest launch that has one. Raises NotFoundError where none has."""
+        run = self.database.run(name, caller.project)
+        text = newest_config(run_store(run))
+        if text is None:
+            raise NotFoundError(f"{run.id} has no config yet: it is {run.status}")
+        return text
+
+    def logs(self, caller: Caller, name: str, seen: Mapping[str, int]) -> Iterator[wire.LogPart]:
+        """What a run's attempts printed beyond the `seen` bytes of each launch's and attempt's text."""
+        run = self.database.run(name, caller.project)
+        return read_logs(self.database, self.backend, run, seen)
+
+    def _fresh(self, caller: Caller, loaded: Loaded, base: str) -> Run:
+        now = self.clock()
+        return Run(
+            id=f"{loaded.spec.name}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}",
+            project=caller.project,
+            owner=caller.name,
+            name=loaded.spec.name,
+            spec_digest=loaded.digest,
+            spec=loaded.spec.model_dump(mode="json"),
+            spec_text=loaded.text,
+            base=base,
+            storage=self.settings.storage,
+            status=Status.QUEUED,
+            created=now,
+            updated=now,
+            look=now,
+        )
+
+
+def _base(caller: Caller, asked: wire.Submission) -> str:
+    """The folder that the spec's relative paths start from.
+
+    Raises:
+        SpecError: a folder of the service's machine is named by somebody who is not on it.
+    """
+    if asked.base is None:
+        return ""
+    if not caller.local:
+        raise SpecError([Fault("only a service on this very machine can be given a folder", path="base")])
+    return asked.base
+
+
+def _fingerprint(asked: wire.Submission) -> str:
+    """What makes two submissions the same."""
+    return hashlib.sha256(asked.model_dump_json().encode()).hexdigest()

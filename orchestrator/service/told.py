@@ -1,0 +1,93 @@
+"""What we remember, as it is told over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from orchestrator import db, wire
+from orchestrator.controller.estimates import estimate_against_actual
+from orchestrator.controller.track import behind
+from orchestrator.runs import REASONS
+from orchestrator.settings import Settings
+from orchestrator.spec.stored import model_of
+
+
+def run(found: db.Run, settings: Settings) -> wire.Run:
+    """How a run stands."""
+    return wire.Run(**_standing(found, settings))
+
+
+def detail(database: db.Database, found: db.Run, settings: Settings) -> wire.RunDetail:
+    """Everything about a run."""
+    return wire.RunDetail(
+        **_standing(found, settings),
+        spec=dict(found.spec),
+        spec_text=found.spec_text,
+        spec_digest=found.spec_digest,
+        base=found.base or None,
+        facts=dict(found.facts),
+        model=found.facts.get("model"),
+        evaluation=found.facts.get("evaluate"),
+        estimate=found.facts.get("estimate"),
+        attempts=sum(1 for attempt in database.attempts(found.id) if attempt.started is not None),
+        published=[_publication(each) for each in database.publications(found.id)],
+        estimate_against_actual=[
+            wire.Figure(**asdict(each), error=each.error) for each in estimate_against_actual(database, found)
+        ],
+    )
+
+
+def event(found: db.Event) -> wire.Event:
+    """One event."""
+    return wire.Event(**asdict(found))
+
+
+def series(points: Sequence[db.Point], keys: Sequence[str], most: int) -> list[wire.Series]:
+    """Points by metric, in the order of `keys`, or all metrics by name where there are none."""
+    found: dict[str, list[db.Point]] = {key: [] for key in keys}
+    for point in points:
+        if not keys or point.key in found:
+            found.setdefault(point.key, []).append(point)
+    names = keys or sorted(found)
+    return [wire.Series(key=key, count=len(found[key]), points=_thinned(found[key], most)) for key in names]
+
+
+def _thinned(points: Sequence[db.Point], most: int) -> list[wire.Point]:
+    """At most `most` of the points, evenly spread by step, the first and the last among them."""
+    if len(points) > most:
+        last = len(points) - 1
+        points = [points[round(i * last / (most - 1))] for i in range(most)] if most > 1 else [points[-1]]
+    return [wire.Point(step=p.step, value=p.value, time=p.time) for p in points]
+
+
+def _standing(found: db.Run, settings: Settings) -> dict[str, Any]:
+    facts = REASONS[found.reason] if found.reason else None
+    return {
+        "id": found.id,
+        "name": found.name,
+        "project": found.project,
+        "status": found.status,
+        "intent": found.intent,
+        "reason": found.reason,
+        "sentence": facts.sentence if facts else None,
+        "advice": facts.advice if facts else None,
+        "message": found.message,
+        "created": found.created,
+        "updated": found.updated,
+        "ended": found.ended,
+        "base_model": model_of(found.spec),
+        "machine": found.spec["compute"]["machine"],
+        "step": found.step,
+        "total_steps": found.total_steps,
+        "loss": found.loss,
+        "lost_steps": found.lost_steps,
+        "dataset": found.facts.get("dataset"),
+        "mlflow": found.mlflow_url,
+        "tracked": not behind(found, settings),
+    }
+
+
+def _publication(each: db.Publication) -> wire.Publication:
+    return wire.Publication(**{name: value for name, value in asdict(each).items() if name != "target"})

@@ -1,0 +1,228 @@
+"""What the service and its client say to each other: the bodies of `/api/v1`.
+
+Times are seconds since 1970. A newer service may say more: what a client does not know, it skips;
+what a service does not know in a request, it refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from orchestrator.contract import StepKind
+from orchestrator.runs import Intent, Reason, Status
+
+MAX_SPEC_CHARACTERS = 256 * 1024
+
+IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
+
+
+class Asked(BaseModel):
+    """A body that the client sends: closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Told(BaseModel):
+    """A body that the service answers with: it may grow."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+
+class Submission(Asked):
+    """A spec to run, exactly as it was written, and what its relative paths mean."""
+
+    spec: str = Field(
+        max_length=MAX_SPEC_CHARACTERS,
+        description="The spec's YAML text, as written.",
+        examples=["name: triage\nbase_model: org/model@revision\n..."],
+    )
+    file: str = Field(
+        default="spec.yaml", max_length=1000, description="What the spec is called in what is said of it."
+    )
+    mappings: dict[str, str] = Field(
+        default={}, max_length=100, description="The texts of the mapping files that it names."
+    )
+    base: str | None = Field(
+        default=None,
+        max_length=4096,
+        description="The folder that relative paths start from; only for a service on the same machine.",
+    )
+    go_on: bool = Field(
+        default=False, description="Go on with an unfinished run of this very spec, where there is one."
+    )
+
+
+class Publication(Told):
+    """A registry's confirmation of the adapter, read back by digest."""
+
+    registry: str
+    reference: str
+    version: str
+    url: str
+    digest: str
+    time: float
+
+
+class Figure(Told):
+    """A figure as it was foreseen when training was launched, and as it came."""
+
+    name: str
+    estimate: float
+    actual: float
+    error: float
+
+
+class Run(Told):
+    """How a run stands."""
+
+    id: str
+    name: str
+    project: str = "default"
+    status: Status
+    intent: Intent
+    reason: Reason | None = None
+    sentence: str | None = Field(default=None, description="The reason, said to a person.")
+    advice: str | None = Field(default=None, description="What to do about it.")
+    message: str = ""
+    created: float
+    updated: float
+    ended: float | None = None
+    base_model: str
+    machine: str
+    step: int | None = Field(default=None, description="The newest optimizer step whose loss is known.")
+    total_steps: int | None = None
+    loss: float | None = None
+    lost_steps: int = Field(default=0, description="Steps that were trained again after interruptions.")
+    dataset: str | None = None
+    mlflow: str | None = Field(default=None, description="The page of its MLflow run.")
+    tracked: bool = Field(default=True, description="Whether MLflow, if there is one, knows how it ended.")
+    continued: bool = Field(
+        default=False, description="Whether a submission found this run rather than made it."
+    )
+
+
+class RunDetail(Run):
+    """Everything about a run that is not a list of its own."""
+
+    spec: dict[str, Any]
+    spec_text: str
+    spec_digest: str
+    base: str | None = None
+    facts: dict[str, Any] = {}
+    model: str | None = Field(default=None, description="Digest of the base model's files.")
+    evaluation: dict[str, Any] | None = None
+    estimate: dict[str, Any] | None = None
+    attempts: int = 0
+    published: list[Publication] = []
+    estimate_against_actual: list[Figure] = []
+
+
+class RunPage(Told):
+    """Runs, newest first; `cursor` asks for the next page, None at the end."""
+
+    items: list[Run]
+    cursor: str | None = None
+
+
+class Attempt(Told):
+    """One attempt: when it ran, from where to where, how it ended, what it lost."""
+
+    number: int
+    launch: int
+    step: StepKind
+    started: float
+    ended: float | None = None
+    resumed_from: int | None = None
+    reached: int | None = None
+    lost_steps: int = 0
+    result: str | None = None
+    cause: str | None = None
+    message: str = ""
+
+
+class Event(Told):
+    """A change of a run's status or reason; `id` only ever grows."""
+
+    id: int
+    run: str
+    time: float
+    status: str
+    reason: str | None = None
+    message: str = ""
+
+
+class Point(Told):
+    """One value of one metric at one step."""
+
+    step: int
+    value: float
+    time: float
+
+
+class Series(Told):
+    """The points of one metric, by step; `count` is how many there are in the range asked for."""
+
+    key: str
+    count: int
+    points: list[Point]
+
+
+class LogPart(Told):
+    """A piece of what an attempt printed; `attempt` is None for a launch that never began one."""
+
+    launch: int
+    attempt: int | None = None
+    offset: int = Field(description="Where in the attempt's whole log this begins, in bytes.")
+    size: int = Field(description="How many bytes of it this is.")
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The name of the whole text, as `seen` counts its bytes."""
+        return f"launch-{self.launch}" if self.attempt is None else f"attempt-{self.attempt}"
+
+
+def seen_text(seen: Mapping[str, int]) -> list[str]:
+    """Where a reader of logs stands, as the parameter `seen` says it."""
+    return [f"{text}:{size}" for text, size in seen.items()]
+
+
+def parse_seen(texts: Sequence[str]) -> dict[str, int]:
+    """The opposite of `seen_text`; what is not of its form is left out."""
+    found = (re.fullmatch(r"((?:attempt|launch)-[0-9]{1,9}):([0-9]{1,15})", text) for text in texts)
+    return {match[1]: int(match[2]) for match in found if match}
+
+
+class FaultTold(Told):
+    """One thing wrong in what was sent; see `orchestrator.errors.Fault`."""
+
+    what: str
+    fix: str | None = None
+    why: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str | None = None
+    row: int | None = None
+    value: str | None = None
+
+
+class Problem(Told):
+    """Why a request was not done."""
+
+    code: str = Field(description="The kind of error, to programs.", examples=["not_found"])
+    message: str
+    hint: str | None = Field(default=None, description="What to try next.")
+    path: str | None = Field(default=None, description="The field or parameter it is about.")
+    request_id: str = Field(description="Stands in the service's log too.")
+    faults: list[FaultTold] = []
+
+
+class ProblemBody(Told):
+    """The one error body."""
+
+    error: Problem
