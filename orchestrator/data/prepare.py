@@ -40,6 +40,7 @@ from orchestrator.data.mapping import SLOW_TEMPLATE, compile_mapping, slow_findi
 from orchestrator.data.recall import DATA_VERSION, Summary, remember
 from orchestrator.data.report import Finding, Report, counted, merged
 from orchestrator.data.samples import samples
+from orchestrator.data.secrets_in_rows import secret_findings
 from orchestrator.data.shapes import TEXT, Shape, shape_of
 from orchestrator.data.sources import Source, open_source, read_source
 from orchestrator.data.split import (
@@ -348,7 +349,8 @@ def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
             raise DataError([Fault("`where` leaves no row", fix, file=source.name, path=where)])
         slow = slow_findings(mapping) if entry.mapping_field not in told else []
         told.add(entry.mapping_field)
-        parts.append(replace(part, report=in_words_of(entry, part.report.with_findings(slow))))
+        report = part.report.with_findings([*slow, *secret_findings(part)])
+        parts.append(replace(part, report=in_words_of(entry, report)))
     return parts
 
 

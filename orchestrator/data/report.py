@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from orchestrator.errors import Fault
+from orchestrator.spec.secrets import redact
 
 MAX_EXAMPLES = 5
 _LONGEST_VALUE = 80
+_LOOKED_AT = 1000
 
 Severity = Literal["error", "warn", "info"]
 
@@ -94,8 +96,8 @@ def merged(reports: Sequence[Report]) -> Report:
 
 
 def cut(value: str) -> str:
-    """A value on one short line."""
-    line = " ".join(value.split())
+    """A value on one short line, without what looks like a secret."""
+    line = " ".join(redact(value[:_LOOKED_AT]).split())
     return line if len(line) <= _LONGEST_VALUE else f"{line[: _LONGEST_VALUE - 1]}…"
 
 

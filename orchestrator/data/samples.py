@@ -11,12 +11,14 @@ import polars as pl
 from orchestrator.data.conversation import TrainingRules, without_nulls
 from orchestrator.data.lengths import TOKENS, TRAINED
 from orchestrator.data.shapes import EXAMPLE_COLUMNS
+from orchestrator.spec.secrets import redact
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row: the example as its shape has it, without nulls; for each of its messages whether it is trained
-    (none for plain text, which is trained whole); its tokens, and those trained, where they were counted."""
+    """One row: the example as its shape has it, without nulls, nor what looks like a secret; for each of its
+    messages whether it is trained (none for plain text, which is trained whole); its tokens, and those
+    trained, where they were counted."""
 
     example: Mapping[str, Any]
     trained: tuple[bool, ...]
@@ -30,9 +32,17 @@ def samples(rows: pl.LazyFrame, rules: TrainingRules) -> tuple[Sample, ...]:
 
 
 def _sample(row: Mapping[str, Any], rules: TrainingRules) -> Sample:
-    example = without_nulls({name: row[name] for name in EXAMPLE_COLUMNS if name in row})
+    example = _redacted(without_nulls({name: row[name] for name in EXAMPLE_COLUMNS if name in row}))
     trained = tuple(_trains(message, rules) for message in example.get("messages", ()))
     return Sample(example, trained, row[TOKENS], row[TRAINED])
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _redacted(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_redacted(entry) for entry in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _trains(message: Mapping[str, Any], rules: TrainingRules) -> bool:

@@ -15,10 +15,11 @@ from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import TEXT
 from orchestrator.data.sources import Source, Together
 from orchestrator.data.tool_checks import TOOLS
+from orchestrator.spec.secrets import LIKE_A_SECRET
 
 # Larger row groups are held in memory whole while they are written.
 ROW_GROUP_ROWS = 16_384
-RED, YELLOW, WHOLE, PROMPT = "red", "yellow", "whole", "prompt"
+RED, YELLOW, WHOLE, PROMPT, SUSPECT = "red", "yellow", "whole", "prompt", "suspect"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Judged:
     """The rows of one file, mapped and judged.
 
     `rows` has every row that `where` kept, in its order: `axo_row`, the columns of its shape, `red`,
-    `yellow`, and hashes of the `whole` example and of its `prompt` (all messages but the last). It is a plan
-    over files in scratch, to which later steps add their columns: what is held in memory does not grow with
-    the rows.
+    `yellow`, `suspect` (a text may hold a secret), and hashes of the `whole` example and of its `prompt` (all
+    messages but the last). It is a plan over files in scratch, to which later steps add their columns: what
+    is held in memory does not grow with the rows.
     """
 
     source: Source | Together
@@ -43,6 +44,7 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
     plan = plan.with_columns(
         _any(mapping.checks, "red").alias(RED),
         _any(mapping.checks, "yellow").alias(YELLOW),
+        _suspect(schema).alias(SUSPECT),
         _whole(schema).alias(WHOLE),
     )
     plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
@@ -99,6 +101,14 @@ def examples(
 def _any(checks: Sequence[RowCheck], verdict: str) -> pl.Expr:
     columns = [pl.col(check_column(n)) for n, check in enumerate(checks) if check.verdict == verdict]
     return pl.any_horizontal(columns) if columns else pl.lit(False)
+
+
+def _suspect(schema: pl.Schema) -> pl.Expr:
+    """Whether what may be a secret is in a text."""
+    if MESSAGES not in schema:
+        return pl.col("text").str.contains(LIKE_A_SECRET).fill_null(False)
+    content = pl.element().struct.field("content")
+    return pl.col(MESSAGES).list.eval(content.str.contains(LIKE_A_SECRET)).list.any().fill_null(False)
 
 
 def _whole(schema: pl.Schema) -> pl.Expr:
