@@ -1,0 +1,55 @@
+"""Images in the node's containerd: loading them, and removing what runs of them."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from node import oci
+from node.places import PROGRAMS, SOCKET
+
+PAUSE = "axo.test/pause:1"
+_CTR = ("ctr", "--address", str(SOCKET), "--namespace", "k8s.io")
+
+
+def answers() -> bool:
+    return SOCKET.exists() and subprocess.run([*_CTR, "version"], capture_output=True).returncode == 0
+
+
+def names() -> set[str]:
+    return set(_ctr("images", "list", "--quiet"))
+
+
+def load(archive: Path) -> None:
+    """Give the node the images of an OCI or Docker archive."""
+    subprocess.run([*_CTR, "images", "import", str(archive)], check=True, stdout=subprocess.DEVNULL)
+
+
+def load_bytes(archive: bytes) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+        file.write(archive)
+        file.flush()
+        load(Path(file.name))
+
+
+def load_pause() -> None:
+    """The image of which each pod's first process is."""
+    if PAUSE not in names():
+        layer = oci.layer({"/pause": PROGRAMS / "pause"})
+        load_bytes(oci.archive(PAUSE, [layer], {"Entrypoint": ["/pause"], "User": "65535:65535"}))
+
+
+def remove_containers(seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while (tasks := _ctr("tasks", "list", "--quiet")) and time.monotonic() < deadline:
+        for task in tasks:
+            subprocess.run([*_CTR, "tasks", "delete", "--force", task], capture_output=True)
+    for container in _ctr("containers", "list", "--quiet"):
+        subprocess.run([*_CTR, "containers", "delete", container], capture_output=True)
+
+
+def _ctr(*arguments: str) -> Sequence[str]:
+    return subprocess.run([*_CTR, *arguments], check=True, capture_output=True, text=True).stdout.split()

@@ -1,0 +1,97 @@
+"""What tests say to a cluster, in plain dictionaries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+Object = dict[str, Any]
+
+
+class Cluster:
+    """The administrator's view of a cluster, and the image that its nodes have."""
+
+    def __init__(self, kubeconfig: Path, image: str) -> None:
+        self.kubeconfig = kubeconfig
+        self.image = image
+
+    @cached_property
+    def api(self) -> client.ApiClient:
+        return config.new_client_from_config(str(self.kubeconfig))
+
+    @cached_property
+    def _dynamic(self) -> DynamicClient:
+        return DynamicClient(self.api)
+
+    def create(self, version: str, kind: str, body: Object, namespace: str | None = None) -> Object:
+        whole = {"apiVersion": version, "kind": kind, **body}
+        return self._of(version, kind).create(body=whole, namespace=namespace).to_dict()
+
+    def get(self, version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        try:
+            return self._of(version, kind).get(name=name, namespace=namespace).to_dict()
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, version: str, kind: str, namespace: str | None = None, label: str = "") -> list[Object]:
+        found = self._of(version, kind).get(namespace=namespace, label_selector=label)
+        return list(found.to_dict()["items"])
+
+    def delete(self, version: str, kind: str, name: str, namespace: str | None = None) -> None:
+        self._of(version, kind).delete(name=name, namespace=namespace)
+
+    def gpus(self) -> int:
+        """The most that one node has."""
+        nodes = self.list("v1", "Node")
+        return max((int(each["status"]["capacity"].get("nvidia.com/gpu", 0)) for each in nodes), default=0)
+
+    def wait_for_account(self, namespace: str) -> None:
+        """A pod can be made once its namespace has the account that it runs as."""
+        wait(lambda: self.get("v1", "ServiceAccount", "default", namespace))
+
+    def log(self, pod: str, namespace: str) -> str:
+        return str(client.CoreV1Api(self.api).read_namespaced_pod_log(pod, namespace))
+
+    def _of(self, version: str, kind: str) -> Any:
+        return self._dynamic.resources.get(api_version=version, kind=kind)
+
+
+def restricted_pod(image: str, command: Sequence[str], limits: Mapping[str, str]) -> Object:
+    """The spec of a pod that Pod Security's strictest level lets in."""
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(command),
+        "resources": {"limits": dict(limits)},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+
+
+def wait(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """What the condition gives once it gives something true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
+        time.sleep(0.1)
+    return found

@@ -1,0 +1,75 @@
+"""A real Kubernetes: the one that KUBECONFIG names, or one node on this machine (scripts/cluster)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster_parts import Cluster
+
+ROOT = Path(__file__).parents[2]
+GPUS = 2
+
+
+def script(*arguments: str) -> str:
+    """What `scripts/cluster` prints; where it fails, tests are skipped, and in CI fail, with its reason."""
+    done = subprocess.run([ROOT / "scripts/cluster", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        missing(done.stderr.strip().splitlines()[-1])
+    return done.stdout.strip()
+
+
+def missing(what: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no cluster to test on: {what}")
+    pytest.skip(f"no cluster to test on: {what}")
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    if named := os.environ.get("KUBECONFIG"):
+        yield Path(named)
+        return
+    ran_before = subprocess.run([ROOT / "scripts/cluster", "status"], capture_output=True).returncode == 0
+    yield Path(script("up"))
+    if not ran_before:
+        script("down")
+
+
+@pytest.fixture(scope="session")
+def image(kubeconfig: Path) -> str:
+    """An image that holds Python and this package, known to every node."""
+    if "KUBECONFIG" not in os.environ:
+        return script("image")
+    load = os.environ.get("AXO_CLUSTER_LOAD")
+    if not load:
+        missing("let AXO_CLUSTER_LOAD say how it takes an image archive, such as `kind load image-archive`")
+    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+        name = script("image", archive.name)
+        subprocess.run([*load.split(), archive.name], check=True)
+    return name
+
+
+@pytest.fixture(scope="session")
+def cluster(kubeconfig: Path, image: str) -> Cluster:
+    found = Cluster(kubeconfig, image)
+    if found.gpus() < GPUS:
+        claim = f'{{"status": {{"capacity": {{"nvidia.com/gpu": "{GPUS}"}}}}}}'
+        missing(f"no node has {GPUS} GPUs: kubectl patch node NODE --subresource=status -p '{claim}'")
+    return found
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own, as strict as a training namespace has to be."""
+    name = f"axo-test-{uuid.uuid4().hex[:8]}"
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.create("v1", "Namespace", {"metadata": {"name": name, "labels": restricted}})
+    cluster.wait_for_account(name)
+    yield name
+    cluster.delete("v1", "Namespace", name)
