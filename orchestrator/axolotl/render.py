@@ -195,10 +195,11 @@ def _machine_faults(spec: Spec, machine: Machine) -> list[Fault]:
         what = "fsdp shares a model over GPUs, and this machine has none"
         faults.append(Fault(what, "set parallel: ddp", path="compute.parallel", value=parallel))
     if training.streaming and machine.devices > 1:
-        what = "texts that are packed while they are read cannot be shared out over devices"
-        faults.append(
-            Fault(what, "take a machine with one device, or leave it out", path="training.streaming")
+        what = (
+            f"texts that are packed while they are read cannot be shared out over {machine.devices} devices"
         )
+        fix = "take a machine with one device, or leave it out: texts are then packed beforehand"
+        faults.append(Fault(what, fix, path="training.streaming"))
     at_once = machine.devices * (training.micro_batch_size or 1)
     if training.batch_size % at_once:
         micro = f" of {training.micro_batch_size} examples each" if training.micro_batch_size else ""
@@ -213,12 +214,11 @@ def _data_faults(spec: Spec, facts: DatasetFacts, figures: Schedule) -> list[Fau
     if facts.rows < 1:
         return [Fault("no row is left to train on", "look at what the checks dropped", path="dataset.source")]
     held_out, training = spec.dataset.validation, spec.training
-    filled = facts.tokens // (training.sequence_len * training.batch_size)
-    if training.streaming and (training.max_steps or 0) > filled:
-        # transformers counts every further pass wrongly, and a resumed run would read other texts.
-        what = f"the texts fill {filled:,} steps, and a stream is read once"
-        fix = f"set it to {filled:,} at most, or leave streaming out" if filled else "leave streaming out"
-        return [Fault(what, fix, path="training.max_steps", value=str(training.max_steps))]
+    if training.streaming and facts.tokens < training.sequence_len * training.batch_size:
+        # transformers counts micro batches anew in each pass: it would read for ever and end no step.
+        what = f"the texts, {facts.tokens:,} tokens, do not fill one step of a stream"
+        fix = "leave streaming out, or lower training.batch_size"
+        return [Fault(what, fix, path="training.streaming")]
     if held_out is not None and facts.validation_rows < 1:
         fix = "hold out a larger share, or leave validation out"
         return [Fault("no row is held out", fix, path="dataset.validation", value=shown(held_out))]

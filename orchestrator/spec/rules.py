@@ -58,7 +58,7 @@ def _streaming(spec: Spec) -> Iterator[Fault]:
         what = "without packing the rest of each text beyond sequence_len would be lost"
         yield Fault(what, "set training.packing: true", path=path)
     if "epochs" in training.model_fields_set:
-        what = "a stream is read once, and max_steps say how far"
+        what = "max_steps say how far a stream is read, from its beginning again where they are more"
         yield Fault(what, "remove it", path="training.epochs")
 
 

@@ -104,7 +104,8 @@ class Training(Closed):
     packing: bool = Field(default=False, description="Put several short examples into one sequence.")
     streaming: bool = Field(
         default=False,
-        description="Cut texts into tokens while training on them; for pre-training, and with max_steps.",
+        description="Cut texts into tokens while training on them; for pre-training, with packing and "
+        "max_steps.",
     )
     gradient_checkpointing: bool | None = Field(
         default=None,

@@ -182,14 +182,17 @@ def test_a_dataset_that_cannot_be_trained_on_is_refused(facts: dict[str, int], p
     assert [fault.path for fault in caught.value.faults] == [f"dataset.{path}"]
 
 
-def test_a_stream_that_ends_too_soon_is_refused() -> None:
-    streamed = "training: {streaming: true, packing: true, sequence_len: 128, batch_size: 8, max_steps: %d}\n"
-    assert render(spec_of(streamed % 207, PRETRAIN), MACHINES_OF["cpu"], FACTS).steps == 207
+def test_a_stream_is_read_again_but_must_fill_a_step() -> None:
+    streamed = (
+        "training: {streaming: true, packing: true, sequence_len: 128, batch_size: 8, max_steps: 9000}\n"
+    )
+    spec = spec_of(streamed, PRETRAIN)
+    just = replace(FACTS, tokens=128 * 8)
+    assert render(spec, MACHINES_OF["cpu"], just).steps == 9000
     with pytest.raises(SpecError) as caught:
-        render(spec_of(streamed % 208, PRETRAIN), MACHINES_OF["cpu"], FACTS)
+        render(spec, MACHINES_OF["cpu"], replace(just, tokens=128 * 8 - 1))
     (fault,) = caught.value.faults
-    assert (fault.path, fault.value) == ("training.max_steps", "208")
-    assert fault.fix == "set it to 207 at most, or leave streaming out"
+    assert (fault.path, "1,023 tokens" in fault.what) == ("training.streaming", True)
 
 
 def test_early_stopping_without_an_evaluation_is_refused() -> None:
