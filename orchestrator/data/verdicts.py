@@ -12,9 +12,8 @@ from orchestrator.data.checks import MESSAGES, UNKNOWN_ROLES, RowCheck
 from orchestrator.data.compiled import CompiledMapping, check_column
 from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, Report, cut
 from orchestrator.data.rows import ROW
-from orchestrator.data.shapes import TEXT
+from orchestrator.data.same import prompt_hash, whole_hash
 from orchestrator.data.sources import Source, Together
-from orchestrator.data.tool_checks import TOOLS
 from orchestrator.spec.secrets import LIKE_A_SECRET
 
 # Larger row groups are held in memory whole while they are written.
@@ -45,11 +44,11 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
         _any(mapping.checks, "red").alias(RED),
         _any(mapping.checks, "yellow").alias(YELLOW),
         _suspect(schema).alias(SUSPECT),
-        _whole(schema).alias(WHOLE),
+        whole_hash(schema).alias(WHOLE),
     )
     plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
     # The hash of the prompt is worked out where it is asked for: only held-out files do.
-    rows = pl.scan_parquet(mapped, glob=False).with_columns(_prompt(schema).alias(PROMPT))
+    rows = pl.scan_parquet(mapped, glob=False).with_columns(prompt_hash(schema).alias(PROMPT))
     checks = [
         replace(check, when=pl.col(check_column(number))) for number, check in enumerate(mapping.checks)
     ]
@@ -111,18 +110,6 @@ def _suspect(schema: pl.Schema) -> pl.Expr:
     return pl.col(MESSAGES).list.eval(content.str.contains(LIKE_A_SECRET)).list.any().fill_null(False)
 
 
-def _whole(schema: pl.Schema) -> pl.Expr:
-    return _hash(pl.col(MESSAGES), schema) if MESSAGES in schema else pl.col(*TEXT.columns).hash()
-
-
-def _prompt(schema: pl.Schema) -> pl.Expr:
-    """The hash of all messages but the last; null where there is but one, or plain text."""
-    if MESSAGES not in schema:
-        return pl.lit(None, pl.UInt64)
-    count = pl.col(MESSAGES).list.len().cast(pl.Int64)
-    return pl.when(count > 1).then(_hash(pl.col(MESSAGES).list.head((count - 1).clip(0)), schema))
-
-
 def _finding(source: Source | Together, rows: pl.LazyFrame, check: RowCheck, count: int) -> Finding:
     value = pl.lit(None, pl.String) if check.value is None else check.value
     first = rows.filter(check.when).head(MAX_EXAMPLES).select(ROW, value.alias("value"))
@@ -146,8 +133,3 @@ def _with_roles(finding: Finding, rows: pl.LazyFrame) -> Finding:
     found = counted.head(10).collect(engine="streaming").rows()
     listed = ", ".join(f"{cut(role)!r} in {count:,}" for role, count in found if role is not None)
     return replace(finding, message=f"{finding.message}: {listed}") if listed else finding
-
-
-def _hash(messages: pl.Expr, schema: pl.Schema) -> pl.Expr:
-    """Of messages, and of the tools on offer where rows have some."""
-    return pl.struct(messages, TOOLS).hash() if TOOLS in schema else messages.hash()
