@@ -85,7 +85,8 @@ def preview(loaded: Loaded, settings: Settings) -> Preview:
     facts = DatasetFacts(**facts_of(found.splits, "not prepared yet"))
     try:
         config = config_for(spec, facts, machine)
-        model = read_model(resolve_model(spec.model, loaded.path.parent, spec.model_secret).folder)
+        folder = resolve_model(spec.model, loaded.path.parent, spec.model_secret, chat=False).folder
+        model = read_model(folder)
     except SpecError as error:
         raise SpecError(with_places(loaded, error.faults)) from error
     if model is None:

@@ -61,9 +61,11 @@ class ResolvedModel:
         return _staged(local_files(self.folder))
 
 
-def resolve_model(reference: str, base: Path, secret: str | None = None) -> ResolvedModel:
+def resolve_model(
+    reference: str, base: Path, secret: str | None = None, *, chat: bool = True
+) -> ResolvedModel:
     """The model that a spec names: a folder relative to `base`, or a hub id, which is downloaded
-    with the `token` of a named secret, or else with `HF_TOKEN`.
+    with the `token` of a named secret, or else with `HF_TOKEN`. `chat` asks for a chat template.
 
     Raises SpecError with every fault of it at once: no such model, access refused, no network, or files
     that the trainer needs and does not find.
@@ -77,7 +79,7 @@ def resolve_model(reference: str, base: Path, secret: str | None = None) -> Reso
     else:
         fix = "give a folder relative to the spec's, or a hub id such as org/name@revision"
         raise SpecError([Fault("there is no such model folder", fix, path=_PATH, value=reference)])
-    if faults := model_faults(model):
+    if faults := model_faults(model, chat=chat):
         raise SpecError(faults)
     return model
 
@@ -104,7 +106,7 @@ def stage_model(storage: Store, model: ResolvedModel) -> str:
     return digest
 
 
-def model_faults(model: ResolvedModel) -> list[Fault]:
+def model_faults(model: ResolvedModel, *, chat: bool) -> list[Fault]:
     """What the trainer would miss in a model folder, all at once."""
     there = {path.name for path in model.folder.iterdir() if path.is_file()}
     faults = [
@@ -119,7 +121,7 @@ def model_faults(model: ResolvedModel) -> list[Fault]:
         *faults,
         *_config_faults(model, there),
         *_weight_faults(model, there),
-        *_template_faults(model, there),
+        *(_template_faults(model, there) if chat else []),
     ]
 
 
@@ -160,7 +162,7 @@ def _template_faults(model: ResolvedModel, there: set[str]) -> list[Fault]:
     config = _json_file(model.folder / "tokenizer_config.json")
     if "chat_template.jinja" in there or config.get("chat_template"):
         return []
-    fix = "take the instruction-tuned version of the model"
+    fix = "take the instruction-tuned version of the model; only `method: pretrain` needs none"
     return [Fault("the model has no chat template", fix, path=_PATH, value=model.reference)]
 
 

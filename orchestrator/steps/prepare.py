@@ -61,7 +61,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
         DataError: the data or its mapping cannot.
     """
     spec, base = _task(work.plan.task)
-    model = resolve_model(spec.model, base, spec.model_secret)
+    model = _model(spec, base)
     work.say(f"base model {spec.model}: {model.folder}")
     tokenizer = _tokenizer(model, spec)
     with _mapping_is_data():
@@ -115,7 +115,7 @@ def inspect(
     known = tokenizer = files = None
     stores = [store for store in (storage, cache) if store is not None]
     try:
-        model = resolve_model(spec.model, base, spec.model_secret)
+        model = _model(spec, base)
         files = files_key(spec, base, model.folder)
         known = recall_files(stores, files)
         tokenizer = None if known else _tokenizer(model, spec)
@@ -158,6 +158,10 @@ def _task(task: Mapping[str, Any]) -> tuple[Spec, Path]:
         return Spec.model_validate(task["spec"]), Path(task["base"])
     except (KeyError, ValidationError) as error:
         raise ContractError(f"the plan holds no spec that this version reads: {error}") from error
+
+
+def _model(spec: Spec, base: Path) -> ResolvedModel:
+    return resolve_model(spec.model, base, spec.model_secret, chat=shape_of(spec.mapping) != TEXT)
 
 
 def _tokenizer(model: ResolvedModel, spec: Spec) -> RowTokenizer:

@@ -117,3 +117,11 @@ def test_a_broken_record_is_none(desk: Desk) -> None:
     for path in (desk.folder / "cache" / "inputs").rglob("*.json"):
         path.write_text("{")
     assert desk.inspect() == first
+
+
+def test_plain_text_needs_no_chat_template(desk: Desk) -> None:
+    (desk.folder / "model" / "chat_template.jinja").unlink()
+    (fault,) = desk.inspect().faults
+    assert (fault.what, "pretrain" in str(fault.fix)) == ("the model has no chat template", True)
+    found = desk.inspect(desk.spec(mapping={"text": "{{ q }} {{ a }}"}, method="pretrain"))
+    assert (found.faults, found.forecast is not None) == ((), True)
