@@ -1,0 +1,28 @@
+"""What happened to runs, in order."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from orchestrator.db import tables as t
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import Event
+from orchestrator.runs import Reason, Status
+
+
+class Events(Transactions):
+    """Events; ids only ever grow."""
+
+    def events(self, run: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The events of a run that came after the one of that id, oldest first."""
+        query = sa.select(t.events).where(t.events.c.run == run, t.events.c.id > after)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(t.events.c.id).limit(limit)).mappings()
+            return [Event(**row) for row in rows]
+
+
+def add_event(
+    connection: sa.Connection, run: str, now: float, status: Status, reason: Reason | None, message: str
+) -> None:
+    values = {"run": run, "time": now, "status": status, "reason": reason, "message": message}
+    connection.execute(t.events.insert().values(values))

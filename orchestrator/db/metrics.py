@@ -1,0 +1,123 @@
+"""What the metric records of attempts said: each point once, and what was shipped of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from orchestrator.db import tables as t
+from orchestrator.db.rows import update_run
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import Attempt, Point
+
+
+class Metrics(Transactions):
+    """Attempts and their points."""
+
+    def attempts(self, run: str) -> list[Attempt]:
+        """What the metric records of a run have said so far, oldest attempt first."""
+        query = sa.select(t.attempts).where(t.attempts.c.run == run).order_by(t.attempts.c.number)
+        with self.reading() as connection:
+            return [_to_attempt(row) for row in connection.execute(query)]
+
+    def take_in(self, run: str, before: Attempt, after: Attempt, points: Sequence[Point]) -> int:
+        """Take in the points between two states of an attempt's record, once.
+
+        A point (run, key, step) that is there already keeps its first value. Returns how many
+        steps were trained again, and adds them to the run's lost steps. Does nothing when the
+        record has been read beyond `before.offset`.
+        """
+        with self.writing() as connection:
+            if _taken(connection, run, before.number) != before.offset:
+                return 0
+            lost = sum(_add_point(connection, run, after.number, point) for point in points)
+            values = {"run": run, **dataclasses.asdict(after)}
+            connection.execute(
+                insert(t.attempts)
+                .values(values)
+                .on_conflict_do_update(index_elements=["run", "number"], set_=values)
+            )
+            if changes := _newest(after, points):
+                connection.execute(update_run(run, **changes))
+            if lost:
+                connection.execute(update_run(run, lost_steps=t.runs.c.lost_steps + lost))
+        return lost
+
+    def points(self, run: str, key: str | None = None) -> list[Point]:
+        """The points of a run, by step."""
+        query = sa.select(t.points).where(t.points.c.run == run).order_by(t.points.c.step, t.points.c.key)
+        if key is not None:
+            query = query.where(t.points.c.key == key)
+        with self.reading() as connection:
+            return [_to_point(row) for row in connection.execute(query)]
+
+    def newest_point(self, run: str, key: str) -> Point | None:
+        """The point of a metric with the highest step."""
+        query = sa.select(t.points).where(t.points.c.run == run, t.points.c.key == key)
+        with self.reading() as connection:
+            row = connection.execute(query.order_by(t.points.c.step.desc()).limit(1)).one_or_none()
+        return _to_point(row) if row else None
+
+    def reached(self, run: str) -> dict[int, int]:
+        """The highest step whose loss each attempt was the first to log, by attempt."""
+        highest = sa.func.max(t.points.c.step)
+        query = sa.select(t.points.c.attempt, highest).where(t.points.c.run == run, t.points.c.key == "loss")
+        with self.reading() as connection:
+            rows = connection.execute(query.group_by(t.points.c.attempt))
+            return {row[0]: row[1] for row in rows}
+
+    def points_to_ship(self, run: str, limit: int) -> list[Point]:
+        """The oldest points the tracking server has not confirmed."""
+        query = (
+            sa.select(t.points)
+            .where(t.points.c.run == run, t.points.c.shipped.is_(False))
+            .order_by(t.points.c.step, t.points.c.key)
+        )
+        with self.reading() as connection:
+            return [_to_point(row) for row in connection.execute(query.limit(limit))]
+
+    def mark_shipped(self, run: str, points: Sequence[Point]) -> None:
+        named = [{"k": point.key, "s": point.step} for point in points]
+        query = (
+            t.points.update()
+            .where(t.points.c.run == run, t.points.c.key == sa.bindparam("k"))
+            .where(t.points.c.step == sa.bindparam("s"))
+            .values(shipped=True)
+        )
+        if named:
+            with self.writing() as connection:
+                connection.execute(query, named)
+
+
+def _add_point(connection: sa.Connection, run: str, attempt: int, point: Point) -> bool:
+    """Whether the point is a loss that an earlier attempt has logged: a step trained again."""
+    values = {"run": run, "attempt": attempt, "shipped": False, **dataclasses.asdict(point)}
+    done = connection.execute(insert(t.points).values(values).on_conflict_do_nothing())
+    return point.key == "loss" and done.rowcount == 0
+
+
+def _newest(attempt: Attempt, points: Sequence[Point]) -> dict[str, Any]:
+    """What of a run changes with newer points: its step and loss, and how many steps it has."""
+    losses = [point for point in points if point.key == "loss"]
+    newest = max(losses, key=lambda point: point.step, default=None)
+    changes: dict[str, Any] = {"step": newest.step, "loss": newest.value} if newest else {}
+    if attempt.total_steps is not None:
+        changes["total_steps"] = attempt.total_steps
+    return changes
+
+
+def _taken(connection: sa.Connection, run: str, attempt: int) -> int:
+    query = sa.select(t.attempts.c.offset).where(t.attempts.c.run == run, t.attempts.c.number == attempt)
+    return connection.scalar(query) or 0
+
+
+def _to_attempt(row: sa.Row[Any]) -> Attempt:
+    return Attempt(**{name: value for name, value in row._mapping.items() if name != "run"})
+
+
+def _to_point(row: sa.Row[Any]) -> Point:
+    return Point(row.key, row.step, float("nan") if row.value is None else row.value, row.time)

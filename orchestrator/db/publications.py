@@ -1,0 +1,31 @@
+"""What registries confirmed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from orchestrator.db import tables as t
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import Publication
+
+
+class Publications(Transactions):
+    """Confirmations, one for each target of a run."""
+
+    def publications(self, run: str) -> list[Publication]:
+        query = sa.select(t.publications).where(t.publications.c.run == run)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(t.publications.c.target)).mappings()
+            return [Publication(**{k: v for k, v in row.items() if k != "run"}) for row in rows]
+
+    def add_publication(self, run: str, publication: Publication) -> None:
+        values = {"run": run, **dataclasses.asdict(publication)}
+        keys = ["run", "target"]
+        changed = {name: value for name, value in values.items() if name not in keys}
+        with self.writing() as connection:
+            connection.execute(
+                insert(t.publications).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
+            )

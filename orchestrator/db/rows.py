@@ -1,0 +1,32 @@
+"""Rows of the runs' table, to values and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.db import tables as t
+from orchestrator.db.values import Run
+from orchestrator.runs import Intent, Reason, Status
+
+
+def to_run(row: sa.Row[Any]) -> Run:
+    return run_of(row._mapping)
+
+
+def run_of(row: Mapping[Any, Any]) -> Run:
+    values = {str(name): value for name, value in row.items()}
+    values["status"] = Status(values["status"])
+    values["reason"] = Reason(values["reason"]) if values["reason"] else None
+    values["intent"] = Intent(values["intent"])
+    return Run(**values)
+
+
+def update_run(run: str, **changes: Any) -> sa.Update:
+    return t.runs.update().where(t.runs.c.id == run).values(changes)
+
+
+def within(query: sa.Select[Any], project: str | None) -> sa.Select[Any]:
+    return query if project is None else query.where(t.runs.c.project == project)

@@ -1,0 +1,120 @@
+"""The queries about runs: find them, page through them, write how they stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.db import tables as t
+from orchestrator.db.events import add_event
+from orchestrator.db.rows import to_run, update_run, within
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import Run
+from orchestrator.errors import NotFoundError
+from orchestrator.runs import Intent, Reason, Status
+
+
+class Runs(Transactions):
+    """Runs as they stand."""
+
+    def run(self, name: str, project: str | None = None) -> Run:
+        """The run of that id, else the newest of that name; in a project, where one is given.
+
+        Raises:
+            NotFoundError: with a near name.
+        """
+        query = (
+            sa.select(t.runs)
+            .where(sa.or_(t.runs.c.id == name, t.runs.c.name == name))
+            .order_by((t.runs.c.id == name).desc(), t.runs.c.created.desc())
+        )
+        with self.reading() as connection:
+            row = connection.execute(within(query, project).limit(1)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no run {name!r}", hint=self._near(name, project))
+        return to_run(row)
+
+    def page(
+        self,
+        project: str,
+        *,
+        status: Sequence[Status] = (),
+        name: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Run], str | None]:
+        """Runs of a project, newest first, and the cursor of the next page, None after the last.
+
+        Raises:
+            NotFoundError: the cursor is none of ours.
+        """
+        query = within(sa.select(t.runs), project).order_by(t.runs.c.created.desc(), t.runs.c.id.desc())
+        if status:
+            query = query.where(t.runs.c.status.in_([each.value for each in status]))
+        if name is not None:
+            query = query.where(t.runs.c.name == name)
+        if cursor is not None:
+            query = query.where(sa.tuple_(t.runs.c.created, t.runs.c.id) < _parse_cursor(cursor))
+        with self.reading() as connection:
+            found = [to_run(row) for row in connection.execute(query.limit(limit + 1))]
+        more = len(found) > limit
+        return found[:limit], f"{found[limit - 1].created!r}:{found[limit - 1].id}" if more else None
+
+    def runs(self, limit: int = 100) -> list[Run]:
+        """The newest runs first, of all projects."""
+        query = sa.select(t.runs).order_by(t.runs.c.created.desc()).limit(limit)
+        with self.reading() as connection:
+            return [to_run(row) for row in connection.execute(query)]
+
+    def names(self, project: str | None = None) -> list[str]:
+        """The ids of the newest thousand runs, newest first."""
+        query = within(sa.select(t.runs.c.id), project).order_by(t.runs.c.created.desc()).limit(1000)
+        with self.reading() as connection:
+            return list(connection.scalars(query))
+
+    def set_intent(self, run: str, intent: Intent, now: float) -> None:
+        with self.writing() as connection:
+            connection.execute(update_run(run, intent=intent, updated=now, look=now))
+
+    def move(self, run: Run, status: Status, reason: Reason | None, message: str, now: float) -> Run:
+        """Write a new status; an event too where it, or its reason, differs."""
+        if (run.status, run.reason, run.message) == (status, reason, message):
+            return run
+        ended = now if status.final else None
+        changes = {"status": status, "reason": reason, "message": message, "updated": now, "ended": ended}
+        with self.writing() as connection:
+            connection.execute(update_run(run.id, **changes))
+            add_event(connection, run.id, now, status, reason, message)
+        return dataclasses.replace(
+            run, status=status, reason=reason, message=message, updated=now, ended=ended
+        )
+
+    def update(self, run: Run, **changes: Any) -> Run:
+        """Write fields other than the status."""
+        with self.writing() as connection:
+            connection.execute(update_run(run.id, **changes))
+        return dataclasses.replace(run, **changes)
+
+    def add_facts(self, run: Run, facts: Mapping[str, Any]) -> Run:
+        """Merge what a step found out into the run's facts."""
+        return self.update(run, facts={**run.facts, **facts})
+
+    def _near(self, name: str, project: str | None) -> str:
+        """What to say to somebody who asked for a run that is not there."""
+        near = difflib.get_close_matches(name, self.names(project), n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        return f"{meant}`axo get` lists the runs there are"
+
+
+def _parse_cursor(text: str) -> tuple[float, str]:
+    created, colon, run = text.partition(":")
+    try:
+        if colon:
+            return float(created), run
+    except ValueError:
+        pass
+    raise NotFoundError("there is no page at that cursor", hint="take the cursor of the page before")

@@ -1,0 +1,79 @@
+"""Submitting: a run, its first event and its idempotency key in one transaction."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from orchestrator.db import tables as t
+from orchestrator.db.events import add_event
+from orchestrator.db.rows import run_of, to_run, within
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import Run
+from orchestrator.errors import ConflictError
+from orchestrator.runs import Status
+
+_FINAL = [status.value for status in Status if status.final]
+
+
+class Submissions(Transactions):
+    """Submissions and the keys they came with."""
+
+    def submit(
+        self, run: Run, *, key: str | None = None, fingerprint: str = "", go_on: bool = False
+    ) -> tuple[Run, bool]:
+        """Record a submission: the fresh run (True), or the one that was there for it (False).
+
+        That is the run which the same key got before or, with `go_on`, the newest unfinished one of the
+        same spec and folder.
+
+        Raises:
+            ConflictError: the key came with another fingerprint.
+        """
+        with self.writing() as connection:
+            there = _requested(connection, run.project, key, fingerprint) if key else None
+            if there is None and go_on:
+                there = _unfinished(connection, run)
+            if there is None:
+                connection.execute(t.runs.insert().values(dataclasses.asdict(run)))
+                add_event(connection, run.id, run.created, run.status, run.reason, run.message)
+            if key:
+                _keep_request(connection, there or run, key, fingerprint, run.created)
+        return there or run, there is None
+
+
+def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run | None:
+    """The run that a key got before."""
+    query = (
+        sa.select(t.runs, t.requests.c.fingerprint.label("fingerprint"))
+        .join(t.requests, t.requests.c.run == t.runs.c.id)
+        .where(t.requests.c.project == project, t.requests.c.key == key)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    if row["fingerprint"] != fingerprint:
+        raise ConflictError(
+            f"the idempotency key {key!r} was used for another submission, that of {row['id']}",
+            hint="give each submission a key of its own",
+        )
+    return run_of({name: value for name, value in row.items() if name != "fingerprint"})
+
+
+def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> None:
+    values = {"project": run.project, "key": key, "fingerprint": fingerprint, "run": run.id, "created": now}
+    connection.execute(insert(t.requests).values(values).on_conflict_do_nothing())
+
+
+def _unfinished(connection: sa.Connection, run: Run) -> Run | None:
+    """The newest run of the same spec, its paths starting from the same folder, that has not ended."""
+    query = (
+        within(sa.select(t.runs), run.project)
+        .where(t.runs.c.spec_digest == run.spec_digest, t.runs.c.base == run.base)
+        .where(t.runs.c.status.not_in(_FINAL))
+        .order_by(t.runs.c.created.desc())
+    )
+    row = connection.execute(query.limit(1)).one_or_none()
+    return to_run(row) if row else None

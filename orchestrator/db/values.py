@@ -1,0 +1,110 @@
+"""What the database keeps, as frozen values; times are seconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.contract import StepKind
+from orchestrator.runs import Intent, Reason, Status
+
+
+@dataclass(frozen=True)
+class Run:
+    """Our record of one submission.
+
+    `base` is the folder that the spec's relative paths start from; `tracked` the status MLflow was
+    last told; `facts` what steps found out (dataset, model and adapter digests, forecast, scores).
+    `look` is when the controller must look at it next, None for not before something is wanted of it;
+    `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
+    """
+
+    id: str
+    name: str
+    spec_digest: str
+    spec: Mapping[str, Any]
+    spec_text: str
+    base: str
+    storage: str
+    status: Status
+    created: float
+    updated: float
+    reason: Reason | None = None
+    message: str = ""
+    intent: Intent = Intent.RUN
+    ended: float | None = None
+    mlflow_run: str | None = None
+    mlflow_url: str | None = None
+    tracked: str | None = None
+    lost_steps: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    project: str = "default"
+    owner: str = "local"
+    look: float | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch we decided on, whether or not its making was finished."""
+
+    number: int
+    step: StepKind
+    micro_batch_size: int | None
+    created: float
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an attempt's metric record has said so far, of which `offset` bytes were read.
+
+    `started` and `last` are the times of its first and newest line; `checkpoint` is the highest
+    step it committed.
+    """
+
+    number: int
+    launch: int
+    offset: int = 0
+    started: float | None = None
+    last: float | None = None
+    total_steps: int | None = None
+    resumed_from: int | None = None
+    checkpoint: int = 0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one metric at one step."""
+
+    key: str
+    step: int
+    value: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A registry's confirmation of the adapter, read back by digest."""
+
+    target: int
+    registry: str
+    reference: str
+    version: str
+    url: str
+    digest: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of a run's status or reason; `id` only ever grows."""
+
+    id: int
+    run: str
+    time: float
+    status: str
+    reason: str | None
+    message: str
