@@ -10,20 +10,31 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from orchestrator.contract import StepKind
 from orchestrator.runs import Intent, Reason, Status
 
 MAX_SPEC_CHARACTERS = 256 * 1024
+MAX_ID = 2**53
+MAX_PARTS = 1000
 
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 
 
 class Asked(BaseModel):
-    """A body that the client sends: closed."""
+    """A body that the client sends: closed, and of few parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, sent: Any) -> Any:
+        """Told once, since each part too many would be a fault of its own."""
+        parts = [sent, *sent.values()] if isinstance(sent, dict) and len(sent) <= MAX_PARTS else [sent]
+        if any(isinstance(part, dict | list) and len(part) > MAX_PARTS for part in parts):
+            raise ValueError(f"it has more than {MAX_PARTS} parts")
+        return sent
 
 
 class Told(BaseModel):

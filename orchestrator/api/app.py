@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from orchestrator import __version__
 from orchestrator.api import problems
+from orchestrator.api.bounds import Bounds, no_nuls
 from orchestrator.api.routes import health, runs
 from orchestrator.service import Caller, Service
 
@@ -25,9 +26,11 @@ def make_app(service: Service, everybody: Caller | None = None) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(no_nuls)],
     )
     app.state.service = service
     app.state.everybody = everybody
+    app.add_middleware(Bounds)
     problems.install(app)
     app.include_router(health.router)
     app.include_router(runs.router, prefix="/api/v1")

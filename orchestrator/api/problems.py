@@ -33,7 +33,16 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.TrackingError: 503,
     errors.RegistryError: 503,
 }
-_CODES = {400: "usage", 401: "auth", 404: "not_found", 405: "method", 413: "too_large", 422: "usage"}
+_CODES = {
+    400: "usage",
+    401: "auth",
+    404: "not_found",
+    405: "method",
+    408: "slow",
+    413: "too_large",
+    422: "usage",
+}
+MAX_FAULTS = 100
 _GIVEN_ID = re.compile(r"[\w.-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -84,8 +93,9 @@ def _ours(request: Request, error: errors.OrchestratorError) -> JSONResponse:
 
 def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """What FastAPI found wrong with parameters or body, all at once."""
-    faults = [_fault(each) for each in error.errors()]
-    count = len(faults)
+    found = error.errors()
+    faults = [_fault(each) for each in found[:MAX_FAULTS]]
+    count = len(found)
     message = f"{count} fault{'s' if count != 1 else ''} in the request"
     return _answer(request, 422, "usage", message, None, faults[0]["path"] if faults else None, faults)
 

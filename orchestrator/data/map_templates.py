@@ -4,7 +4,7 @@ plain text."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -13,6 +13,7 @@ from orchestrator.data.compiled import CompiledMapping, Step
 from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import EXTRAS, TEXT
 from orchestrator.data.template import Slow, Template, TemplateFault, compile_template
+from orchestrator.data.template_syntax import at_path
 from orchestrator.errors import Fault
 from orchestrator.spec.models import MessageTemplate
 
@@ -94,14 +95,6 @@ def from_text(source: str, schema: pl.Schema, faults: list[Fault], *, slow: bool
         out=(name,),
         slow=rendered.slow,
     )
-
-
-def at_path(path: str, fault: Fault) -> Fault:
-    """A template's fault at its path in the spec; its place inside the template goes into the words."""
-    column = f", column {fault.column}" if fault.column else ""
-    inside = f"line {fault.line}{column} of the template" if fault.line else None
-    why = "; ".join(part for part in (fault.why, inside) if part) or None
-    return replace(fault, path=path, line=None, column=None, why=why)
 
 
 def _joined(messages: Sequence[MessageTemplate], texts: Sequence[str]) -> pl.Expr:

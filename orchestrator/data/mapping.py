@@ -19,12 +19,13 @@ from orchestrator.data.checks import MESSAGES, slow_check
 from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, no_column
 from orchestrator.data.map_conversation import from_conversation
 from orchestrator.data.map_history import history_faults, with_history
-from orchestrator.data.map_templates import at_path, from_templates, from_text
+from orchestrator.data.map_templates import from_templates, from_text
 from orchestrator.data.map_turns import from_turns
 from orchestrator.data.report import Finding
 from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import EXTRAS
 from orchestrator.data.template import Condition, Slow, TemplateFault, compile_condition
+from orchestrator.data.template_syntax import at_path
 from orchestrator.data.tool_calls import read_tools
 from orchestrator.data.tool_checks import TOOLS, tool_checks
 from orchestrator.errors import Fault, SpecError

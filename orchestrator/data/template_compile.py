@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import polars as pl
-from jinja2 import TemplateSyntaxError, nodes
-from jinja2.parser import Parser
+from jinja2 import nodes
 
-from orchestrator.data.template_expressions import FALSE, ROW, SYNTAX, AlreadyTold, Expressions, Told
+from orchestrator.data.template_expressions import FALSE, ROW, AlreadyTold, Expressions, Told
 from orchestrator.data.template_faults import outside
 from orchestrator.data.template_lists import filtered
+from orchestrator.data.template_syntax import NotJinja, parse, parse_condition
 from orchestrator.data.template_values import (
     Refusal,
     Value,
@@ -26,7 +26,6 @@ from orchestrator.data.template_values import (
     typed,
     written,
 )
-from orchestrator.errors import Fault
 
 _PLACE = pl.int_range(pl.len(), dtype=pl.Int64)
 _COUNT = pl.len().cast(pl.Int64)
@@ -64,7 +63,7 @@ class Walk(Expressions):
     def template(self, source: str) -> Body | None:
         """The body of a whole template; None, with faults, where it cannot be compiled."""
         with self._parsing():
-            self.tree = tree = SYNTAX.parse(source)
+            self.tree = tree = parse(source)
             self.assigned = _assigned(tree)
             return self.body(tree.body)
         return None
@@ -72,11 +71,7 @@ class Walk(Expressions):
     def expression(self, source: str) -> pl.Expr | None:
         """The truth of a bare expression; None, with faults, where it cannot be compiled."""
         with self._parsing():
-            parser = Parser(SYNTAX, source, state="variable")
-            tree = parser.parse_expression()
-            if not parser.stream.eos:
-                parser.fail("there is something after the expression")
-            self.tree = tree
+            self.tree = tree = parse_condition(source)
             return self.condition(tree)
         return None
 
@@ -85,10 +80,10 @@ class Walk(Expressions):
         """Turns what stops the parser, or the walk, into a fault."""
         try:
             yield
-        except TemplateSyntaxError as error:
-            self._syntax(error.message or "this is not Jinja", error.lineno)
+        except NotJinja as error:
+            self.told.append(Told(error.fault, outside=False))
         except RecursionError:
-            self._syntax("this is nested too deeply", None)
+            self.told.append(Told(NotJinja("this is nested too deeply", None).fault, outside=False))
 
     def body(self, statements: Sequence[nodes.Node]) -> Body:
         """The texts that a list of statements prints."""
@@ -249,10 +244,6 @@ class Walk(Expressions):
         read, empty = inner.empty is not None, FALSE if inner.empty is None else inner.empty
         made = Value("text", inner.text(), pl.String(), nullable=False, from_row=read, blank=empty)
         self.names[name] = made
-
-    def _syntax(self, what: str, line: int | None) -> None:
-        fix = "write {{ column }} for a value and {% if .. %} .. {% endif %} for a choice"
-        self.told.append(Told(Fault(what, fix, line=line), outside=False))
 
 
 def _out_of_reach(name: str) -> Refusal:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import polars as pl
-from jinja2 import Environment, nodes
+from jinja2 import nodes
 
 from orchestrator.data.template_faults import columns_there_are, outside, unknown_filter
 from orchestrator.data.template_filters import FILTERS, field, item, part
 from orchestrator.data.template_lists import LIST_FILTERS, over_list
 from orchestrator.data.template_numbers import arithmetic, negative
 from orchestrator.data.template_reference import pairs
+from orchestrator.data.template_syntax import SYNTAX
 from orchestrator.data.template_tests import TESTS
 from orchestrator.data.template_texts import method
 from orchestrator.data.template_values import (
@@ -35,7 +36,6 @@ from orchestrator.data.template_values import (
 )
 from orchestrator.errors import Fault
 
-SYNTAX = Environment()
 FALSE = pl.lit(False)
 ROW = "row"
 # Bytes of one serialized expression: some thousand operations on one value.

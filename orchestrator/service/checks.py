@@ -23,6 +23,7 @@ def check_submission(loaded: Loaded, base: Path | None, settings: Settings) -> L
         SpecError: with every fault.
         SettingsError: this installation cannot run anything.
     """
+    check_templates(loaded)
     check_machine(loaded, settings)
     check_config(loaded, settings)
     loaded = with_earlier_adapter(loaded, settings, base)
@@ -45,6 +46,18 @@ def inspect(loaded: Loaded, settings: Settings, *, strict: bool = False) -> Insp
         storage=storage,
         cache=cache,
     )
+
+
+def check_templates(loaded: Loaded) -> None:
+    """Refuse a template that is no Jinja; what it reads is checked with the data.
+
+    Raises:
+        SpecError: with each of them.
+    """
+    from orchestrator.data.template_syntax import syntax_faults
+
+    if faults := syntax_faults(loaded.spec):
+        raise SpecError(with_places(loaded, faults))
 
 
 def check_machine(loaded: Loaded, settings: Settings) -> None:

@@ -22,6 +22,7 @@ from orchestrator.spec.secrets import redact
 from orchestrator.spec.yaml import plain_scalar
 
 _LONGEST_VALUE = 60
+_LONGEST_READ = 2_000  # characters of a value that are looked at to show it
 
 _RULES: Mapping[str, str] = {
     "bool_type": "must be true or false",
@@ -81,6 +82,7 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
 def shown(value: Any) -> str:
     """A value as the user wrote it, cut to one short line, secrets left out."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = text[:_LONGEST_READ]
     text = " ".join(redact(text).split()) if text.strip() else json.dumps(text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
@@ -168,7 +170,9 @@ def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
         near = suggestion(str(value).lower(), choices)
         return f"did you mean `{near}`?" if near else None
     if kind == "string_pattern_mismatch" and detail["ctx"]["pattern"] == NAME_PATTERN:
-        slug = re.sub(r"[^a-z0-9]+", "-", redact(str(value)).lower()).strip("-")[:48].strip("-")
+        slug = (
+            re.sub(r"[^a-z0-9]+", "-", redact(str(value)[:_LONGEST_READ]).lower()).strip("-")[:48].strip("-")
+        )
         return f"write `{slug}`" if slug else None
     return None
 

@@ -22,7 +22,7 @@ from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, Place, fau
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+MAX_NODES = 5_000
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")

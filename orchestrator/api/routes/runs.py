@@ -95,7 +95,7 @@ def events(
     run: str,
     service: ServiceOf,
     caller: CallerOf,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=wire.MAX_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> list[wire.Event]:
     """What happened to a run after the event `after`, oldest first."""

@@ -75,6 +75,14 @@ def test_every_fault_of_a_spec_comes_back_at_its_place(home: Path, client: Clien
     assert list(client.runs()) == []
 
 
+def test_what_is_no_template_is_refused_before_any_data_is_read(home: Path, client: Client) -> None:
+    bad = SPEC.replace("{{ text }}", "{{ text").replace("{{ queue }}", "{% if queue %}")
+    with pytest.raises(SpecError) as caught:
+        client.submit(submission(home, spec=bad))
+    paths = [(fault.line, fault.path) for fault in caught.value.faults]
+    assert paths == [(6, "mapping.messages[0].content"), (7, "mapping.messages[1].content")]
+
+
 def test_what_is_wanted_is_kept_apart_from_how_a_run_stands(home: Path, client: Client) -> None:
     run = client.submit(submission(home))
     assert (client.pause(run.id).intent, client.run(run.id).status) == (Intent.PAUSE, Status.QUEUED)

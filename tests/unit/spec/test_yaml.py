@@ -61,7 +61,7 @@ def test_plain_scalars_mean_what_both_versions_of_yaml_say(text: str, value: obj
         (codecs.BOM_UTF8 + "é: \x07".encode(), "U+0007", (1, 4)),
         ("a: 1".encode("utf-16"), "UTF-16", (1, 1)),
         (b"[" * 40 + b"]" * 40, "nested deeper than 32", (1, 34)),
-        (b"- 1\n" * 20_001, "more than 20000 values", (20_000, 3)),
+        (b"- 1\n" * 5_001, "more than 5000 values", (5_000, 3)),
         (b"# " + b"x" * MAX_BYTES, "larger than 1 MiB", (1, 1)),
         (b"? " * 40, "a key must be text", (1, 3)),
     ],

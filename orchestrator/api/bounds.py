@@ -1,0 +1,60 @@
+"""What a request may take: bytes, time and characters, told before a route sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 1 << 20  # a spec of 256 Ki characters, its mappings, and what JSON adds
+BODY_SECONDS = 20.0
+
+
+class Bounds:
+    """Refuses a body that is larger than `most` bytes, or does not arrive within `seconds`."""
+
+    def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
+        self._app, self._most, self._seconds = app, most, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            receive = self._bounded(scope, receive)
+        await self._app(scope, receive, send)
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        taken, whole = 0, False
+
+        async def bounded() -> Message:
+            nonlocal taken, whole
+            if whole:  # what comes after the body is that the client went away: it may take its time
+                return await receive()
+            if announced > self._most:
+                raise self._too_large()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                text = f"the request did not arrive within {self._seconds:g} seconds"
+                raise HTTPException(408, text, {"Connection": "close"}) from error
+            taken += len(message.get("body", b""))
+            if taken > self._most:
+                raise self._too_large()
+            whole = not message.get("more_body", False)
+            return message
+
+        return bounded
+
+    def _too_large(self) -> HTTPException:
+        text = f"the request is larger than {self._most >> 10} KiB; data is uploaded as files"
+        return HTTPException(413, text, {"Connection": "close"})
+
+
+def no_nuls(request: Request) -> None:
+    """Refuse U+0000 in an address: PostgreSQL knows no such text, and no name of ours has it."""
+    if "\0" in request.scope["path"] or b"\0" in unquote_to_bytes(request.scope["query_string"]):
+        raise HTTPException(400, "the address has a character U+0000")

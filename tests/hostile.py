@@ -1,0 +1,55 @@
+"""Submissions made to cost a service much more than they cost to send, by what they try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+
+
+def _spec(text: str) -> bytes:
+    return json.dumps({"spec": text}).encode()
+
+
+def _template(text: str) -> bytes:
+    return _spec(
+        "name: t\nbase_model: org/b\ndataset: {source: t.jsonl}\nmapping:\n  messages:\n"
+        f'    - {{role: user, content: "{text}"}}\n    - {{role: assistant, content: x}}\n'
+    )
+
+
+def _aliases() -> str:
+    names = "abcdefghij"
+    lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
+    lines += [f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]" for before, name in pairwise(names)]
+    return "\n".join(lines)
+
+
+SUBMISSIONS: Mapping[str, bytes] = {
+    "deep json": b"[" * 200_000,
+    "deep json in a field": b'{"spec":"x","mappings":' + b'{"a":' * 90_000 + b"1" + b"}" * 90_001,
+    "a body of 50 MB": b'{"spec":"' + b"a" * 50_000_000 + b'"}',
+    "many unknown keys": json.dumps({"spec": "x", **{f"k{n}": 1 for n in range(60_000)}}).encode(),
+    "many unknown mappings": json.dumps(
+        {"spec": "x", "mappings": {f"k{n}": 1 for n in range(60_000)}}
+    ).encode(),
+    "a mapping of 900 kB": json.dumps({"spec": "x", "mappings": {"m": "a" * 900_000}}).encode(),
+    "yaml aliases": _spec(_aliases()),
+    "yaml merge keys": _spec("a: &a {x: 1}\n" + "".join(f"b{n}: {{<<: *a}}\n" for n in range(10_000))),
+    "deep yaml": _spec("a: " + "[" * 100_000),
+    "deep yaml by indent": _spec("\n".join(" " * n + "a:" for n in range(600))),
+    "many yaml keys": _spec("\n".join(f"k{n}: 1" for n in range(20_000))),
+    "a long yaml list": _spec("x: [" + "1," * 120_000 + "]"),
+    "a long number": _spec("name: " + "9" * 250_000),
+    "a name for slow patterns": _spec("name: " + "a-" * 100_000 + "!"),
+    "half a secret many times": _spec("name: " + "sk-" * 80_000),
+    "many escapes": _spec('name: "' + "\\\\x41" * 40_000 + '"'),
+    "a comment of 255 kB": _spec("#" * 255_000),
+    "deep parentheses": _template("{{ " + "(" * 45_000 + "1" + ")" * 45_000 + " }}"),
+    "deep blocks": _template("{% if a %}" * 4_000 + "{% endif %}" * 4_000),
+    "a sum that never ends": _template("{{ " + "+".join(["a"] * 45_000) + " +}}"),
+    "filters that never end": _template("{{ a" + "|upper" * 15_000 + " |}}"),
+    "many open braces": _template("{{ " * 33_000),
+    "a character that is none": _spec("name: \0"),
+    "half a surrogate": b'{"spec":"\\ud800"}',
+}
