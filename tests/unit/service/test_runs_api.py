@@ -80,7 +80,7 @@ def test_what_is_no_template_is_refused_before_any_data_is_read(home: Path, clie
     with pytest.raises(SpecError) as caught:
         client.submit(submission(home, spec=bad))
     paths = [(fault.line, fault.path) for fault in caught.value.faults]
-    assert paths == [(6, "mapping.messages[0].content"), (7, "mapping.messages[1].content")]
+    assert paths == [(7, "mapping.messages[0].content"), (8, "mapping.messages[1].content")]
 
 
 def test_what_is_wanted_is_kept_apart_from_how_a_run_stands(home: Path, client: Client) -> None:
