@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from orchestrator.backends.local import LocalBackend
+from orchestrator.backends import open_backend
 from orchestrator.client import Client
 from orchestrator.controller.loop import Loop
 from orchestrator.controller.reconcile import Controller
@@ -56,7 +56,7 @@ class Host:
 def open_host(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[Host]:
     """The parts of the service over the settings' database and backend."""
     database = open_database(f"sqlite:///{settings.home / 'axo.db'}")
-    backend = LocalBackend(settings)
+    backend = open_backend(settings)
     service = Service(settings, database, backend, clock)
     controller = Controller(settings, database, backend, Tracking(settings, database), clock)
     try:

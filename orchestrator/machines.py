@@ -1,4 +1,4 @@
-"""The catalogue of machines: what a launch gets when a spec names one."""
+"""The catalogue of machines, and the closed sets of words that settings are made of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+BackendName = Literal["local", "docker", "kubernetes"]
 SlowTemplates = Literal["allow", "forbid"]
 
 

@@ -83,11 +83,13 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Observation:
-    """What a backend saw of a launch: the phase, the exit code where it is known, its own words."""
+    """What a backend saw of a launch: the phase, the exit code where it is known, its own words, and the
+    reason where it knows one."""
 
     phase: Phase
     exit_code: int | None = None
     detail: str = ""
+    reason: Reason | None = None
 
     @property
     def alive(self) -> bool:

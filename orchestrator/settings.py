@@ -6,9 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
 
 from orchestrator.errors import SettingsError
-from orchestrator.machines import MACHINES, Machine, SlowTemplates
+from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
+
+if TYPE_CHECKING:
+    from orchestrator.backend_sections import DockerSection
+
 
 __all__ = ["MACHINES", "Machine", "Settings"]
 
@@ -28,6 +33,8 @@ class Settings:
     secrets: Path
     machines: Mapping[str, Machine] = field(default_factory=lambda: MACHINES)
     slow_templates: SlowTemplates = "allow"
+    backend: BackendName = "local"
+    docker: DockerSection | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -36,6 +43,8 @@ class Settings:
         - `AXO_HOME`: database, locks, scratch; default `~/.axo`.
         - `AXO_SETTINGS`: the settings file (settings_file.py); default `$AXO_HOME/settings.yaml`, which
           need not be there.
+        - `AXO_BACKEND`: local, docker or kubernetes; default the settings file's `backend`, which is local by
+          default.
         - `AXO_SECRETS`: the folder of named secrets; default `$AXO_HOME/secrets`.
         - `AXO_STORAGE`: datasets, models, checkpoints, adapters; default `$AXO_HOME/storage`.
         - `AXO_MLFLOW_URI`, else `MLFLOW_TRACKING_URI`: the tracking server; without one, runs are
@@ -58,7 +67,8 @@ class Settings:
             secrets=Path(values.get("AXO_SECRETS") or home / "secrets").absolute(),
         )
         file = Path(values.get("AXO_SETTINGS") or home / "settings.yaml").absolute()
-        return _with_file(settings, file, required=bool(values.get("AXO_SETTINGS")))
+        settings = _with_file(settings, file, required=bool(values.get("AXO_SETTINGS")))
+        return _with_backend(settings, values.get("AXO_BACKEND") or settings.backend, file)
 
 
 def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
@@ -67,11 +77,30 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
         from orchestrator.settings_file import read_settings_file
 
         found = read_settings_file(file)
-        return replace(settings, machines=found.catalogue, slow_templates=found.slow_templates)
+        return replace(
+            settings,
+            machines=found.catalogue,
+            slow_templates=found.slow_templates,
+            backend=found.backend,
+            docker=found.docker,
+        )
     if required:
         hint = "let AXO_SETTINGS name a YAML file, or leave it out"
         raise SettingsError(f"there is no settings file at {file}", hint=hint)
     return settings
+
+
+def _with_backend(settings: Settings, name: str, file: Path) -> Settings:
+    """The settings with a backend chosen, which has what it needs."""
+    if name not in get_args(BackendName):
+        known = ", ".join(get_args(BackendName))
+        raise SettingsError(f"there is no backend called {name!r}", hint=f"set AXO_BACKEND to one of {known}")
+    if name != "local" and getattr(settings, name, None) is None:
+        raise SettingsError(
+            f"the backend {name} is chosen, and nothing says how launches run there",
+            hint=f"add a section `{name}:` to {file}",
+        )
+    return replace(settings, backend=cast(BackendName, name))
 
 
 def _storage_url(place: str) -> str:

@@ -1,5 +1,7 @@
 """The operator's settings file: machines, and what is allowed; closed, every fault told at once.
 
+backend: docker
+docker: {service_image: "axo-service:0.1", trainer_image: "axo-trainer:0.1"}
 machines:
   a100-4: {device: gpu, devices: 4, gpu: A100-80GB, memory_gib: 80, price_per_hour: 12.8}
 slow_templates: forbid
@@ -13,8 +15,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from orchestrator.backend_sections import DockerSection
 from orchestrator.errors import SettingsFileError
-from orchestrator.machines import MACHINES, Machine, SlowTemplates
+from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
 from orchestrator.spec.base import Closed, Label, Name, broken_rule
 from orchestrator.spec.faults import spec_faults, without_secrets
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
@@ -57,6 +60,10 @@ class SettingsFile(Closed):
     machines: dict[Name, MachineEntry] = Field(
         default={}, max_length=1000, description="Machines by name; `cpu` and `gpu` are there without it."
     )
+    backend: BackendName = Field(
+        default="local", description="Where launches run; its section says how. AXO_BACKEND goes before it."
+    )
+    docker: DockerSection | None = Field(default=None, description="How launches run as containers.")
     slow_templates: SlowTemplates = Field(
         default="allow", description="Whether templates that run row by row may be used."
     )

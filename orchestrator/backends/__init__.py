@@ -1,22 +1,24 @@
 """Where launches run. A backend is a plain class behind one Protocol.
 
-Promises every backend keeps, proven by one shared suite (`tests/contract/test_backends.py`):
+Promises every backend keeps, proven by one shared suite (`tests/backend_promises.py`):
 
 - launching twice with one name yields one launch, also from two processes, also after a restart;
 - a launch that nobody has ever seen is observed as missing, which is no error;
 - stopping one that is missing or has ended is fine; stopping asks politely first (SIGTERM);
+- it knows every launch of ours until that is removed, also those that nobody else remembers;
 - not being able to tell is the observation UNKNOWN, never an ending.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from orchestrator.contract import StepKind
+from orchestrator.errors import BackendError
 from orchestrator.runs import Observation
-from orchestrator.settings import Machine
+from orchestrator.settings import Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,22 @@ class Backend(Protocol):
 
     def logs(self, name: str) -> str:
         """What it printed, as far as the backend still has it."""
+
+    def launches(self) -> Sequence[str]:
+        """The names of all launches that it holds, alive or ended."""
+
+    def remove(self, name: str) -> None:
+        """Forget one that has ended, with all that it left here; a missing one is fine, one alive stays."""
+
+
+def open_backend(settings: Settings) -> Backend:
+    """The backend that the settings choose.
+
+    Raises:
+        BackendError: what it needs is not installed here.
+    """
+    if settings.backend == "local":
+        from orchestrator.backends.local import LocalBackend
+
+        return LocalBackend(settings)
+    raise BackendError(f"the backend {settings.backend} is not in this version", hint="choose backend: local")

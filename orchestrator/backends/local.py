@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,14 @@ class LocalBackend:
     def logs(self, name: str) -> str:
         path = self._path(name, "log")
         return path.read_bytes()[-_LOG_BYTES:].decode(errors="replace") if path.exists() else ""
+
+    def launches(self) -> Sequence[str]:
+        return sorted(path.stem for path in self._folder.glob("*.lock") if path.stat().st_size)
+
+    def remove(self, name: str) -> None:
+        if self.observe(name).phase is Phase.ENDED:
+            for kind in ("log", "stop", "pid", "lock"):
+                self._path(name, kind).unlink(missing_ok=True)
 
     def _check(self, launch: LaunchRequest) -> None:
         python = self._python(launch)

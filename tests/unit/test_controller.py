@@ -74,6 +74,12 @@ class MemoryBackend:
     def logs(self, name: str) -> str:
         return ""
 
+    def launches(self) -> Sequence[str]:
+        return list(self.phases)
+
+    def remove(self, name: str) -> None:
+        self.phases.pop(name, None)
+
 
 @dataclass
 class World:

@@ -112,3 +112,22 @@ def test_a_fault_has_its_line_and_fix(
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     text = "machines:\n  a: {device: gpu, price_per_hour: -1}\n  b: {devices: many, device: gpu}\nslow: 1\n"
     assert [fault.line for fault in faults(tmp_path, text)] == [2, 3, 4]
+
+
+def test_a_backend_is_chosen_by_the_file_and_before_it_by_the_environment(tmp_path: Path) -> None:
+    docker = "docker: {service_image: service, trainer_image: trainer}\n"
+    assert settings(tmp_path / "a").backend == "local"
+    chosen = settings(tmp_path / "b", f"backend: docker\n{docker}")
+    assert chosen.backend == "docker"
+    assert chosen.docker is not None
+    assert (chosen.docker.trainer_image, chosen.docker.network) == ("trainer", "bridge")
+    assert settings(tmp_path / "b", AXO_BACKEND="local").backend == "local"
+    assert settings(tmp_path / "c", docker, AXO_BACKEND="docker").backend == "docker"
+
+
+def test_a_backend_needs_a_name_there_is_and_its_section(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no backend called 'dokcer'"):
+        settings(tmp_path, AXO_BACKEND="dokcer")
+    with pytest.raises(SettingsError, match="nothing says how") as caught:
+        settings(tmp_path, "backend: docker")
+    assert str(tmp_path / "settings.yaml") in (caught.value.hint or "")

@@ -1,0 +1,32 @@
+"""The backends that launches run on, and the sections of the settings file that say how; the local one needs
+none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from orchestrator.spec.base import Closed, Label
+
+Image = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")]
+
+
+class DockerSection(Closed):
+    """How launches run as containers of a Docker engine that shares the service's file system."""
+
+    service_image: Image = Field(description="Image of preparing: this package.")
+    trainer_image: Image = Field(description="Image of training and evaluating: Axolotl and this package.")
+    host: Label | None = Field(
+        default=None,
+        description="Where the engine listens, such as unix:///run/docker.sock; DOCKER_HOST else.",
+    )
+    network: Label = Field(
+        default="bridge", description="The network that preparing fetches through; training has none."
+    )
+    user: int = Field(
+        default=65532, ge=1, le=2**31, description="Who launches run as where the service runs as root."
+    )
+    grace_seconds: float = Field(
+        default=120.0, ge=0, le=3600, description="Time to leave once asked to, before it is killed."
+    )

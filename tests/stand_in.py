@@ -1,0 +1,31 @@
+"""Stands where a step's program would: `.. <run folder> <launch>`; it ends as the test wants.
+
+It adds a line to `starts`; told to leave, it touches `asked` and leaves with 75, or is `deaf`
+where there is a file of that name.
+A file `leave` holds the exit code to leave with, or `memory`: then it takes all the memory there is.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+
+folder = pathlib.Path(sys.argv[-2].removeprefix("file://"))
+asked = []
+if (folder / "deaf").exists():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+print("hello from launch", sys.argv[-1], flush=True)
+with open(folder / "starts", "a") as starts:
+    starts.write(f"{os.getpid()}\n")
+while not asked and not (folder / "leave").exists():
+    time.sleep(0.01)
+if asked:
+    (folder / "asked").touch()
+    sys.exit(75)
+how = (folder / "leave").read_text()
+if how == "memory":
+    hoard = [b"x" * (1 << 20) for _ in range(1 << 14)]
+sys.exit(int(how))
