@@ -65,7 +65,7 @@ class LocalBackend:
         if not path.exists():
             return Observation(Phase.MISSING)
         with try_lock(path) as lock:
-            if lock is None:
+            if lock is None or name in self._ours:  # dying, it frees the lock before it can be waited for
                 return Observation(Phase.RUNNING)
             if not os.pread(lock, 1, 0):
                 return Observation(Phase.MISSING)
