@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from orchestrator.contract import StepKind
 from orchestrator.runs import Intent, Reason, Status
 
-MAX_SPEC_CHARACTERS = 256 * 1024
+MAX_SPEC_CHARACTERS = 128 * 1024
 MAX_ID = 2**53
 MAX_PARTS = 1000
 

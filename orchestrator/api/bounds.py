@@ -9,8 +9,9 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = 1 << 20  # a spec of 256 Ki characters, its mappings, and what JSON adds
+MAX_BODY_BYTES = 512 << 10  # a spec of 128 Ki characters, its mappings, and what JSON adds
 BODY_SECONDS = 20.0
+DRAINED_BYTES = 64 << 20
 
 
 class Bounds:
@@ -29,12 +30,8 @@ class Bounds:
         deadline = asyncio.get_running_loop().time() + self._seconds
         taken, whole = 0, False
 
-        async def bounded() -> Message:
+        async def piece() -> Message:
             nonlocal taken, whole
-            if whole:  # what comes after the body is that the client went away: it may take its time
-                return await receive()
-            if announced > self._most:
-                raise self._too_large()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -42,16 +39,21 @@ class Bounds:
                 text = f"the request did not arrive within {self._seconds:g} seconds"
                 raise HTTPException(408, text, {"Connection": "close"}) from error
             taken += len(message.get("body", b""))
-            if taken > self._most:
-                raise self._too_large()
             whole = not message.get("more_body", False)
             return message
 
-        return bounded
+        async def bounded() -> Message:
+            if whole:  # what comes after the body is that the client went away: it may take its time
+                return await receive()
+            message = await piece()
+            if max(announced, taken) <= self._most:
+                return message
+            while not whole and taken < DRAINED_BYTES:  # who is still sending would not see the answer
+                await piece()
+            text = f"the request is larger than {self._most >> 10} KiB; data is uploaded as files"
+            raise HTTPException(413, text, {"Connection": "close"})
 
-    def _too_large(self) -> HTTPException:
-        text = f"the request is larger than {self._most >> 10} KiB; data is uploaded as files"
-        return HTTPException(413, text, {"Connection": "close"})
+        return bounded
 
 
 def no_nuls(request: Request) -> None:

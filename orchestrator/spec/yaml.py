@@ -20,7 +20,7 @@ import yaml
 from orchestrator.errors import Fault
 from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, Place, fault_at
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 128 << 10
 MAX_DEPTH = 32
 MAX_NODES = 5_000
 
@@ -41,7 +41,7 @@ def read_yaml(data: bytes, file: str) -> Document:
     """Read one YAML document; whatever is wrong with `data` is a fault of the document."""
     start = Place(file, 1, 1)
     if len(data) > MAX_BYTES:
-        fault = fault_at(start, f"the file is larger than {MAX_BYTES >> 20} MiB", "keep data out of the spec")
+        fault = fault_at(start, f"the file is larger than {MAX_BYTES >> 10} KiB", "keep data out of the spec")
         return Document(file, faults=(fault,), complete=False)
     if data.startswith(_OTHER_ENCODINGS):
         what = "the byte order mark says that the file is UTF-16 or UTF-32"

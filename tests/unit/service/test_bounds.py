@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 from hostile import SUBMISSIONS
+from serving import Server, serving
 
 from orchestrator import wire
 from orchestrator.api.bounds import MAX_BODY_BYTES, Bounds
@@ -25,43 +19,17 @@ from orchestrator.api.bounds import MAX_BODY_BYTES, Bounds
 MOST_MIB = 32
 
 
-@dataclass(frozen=True)
-class Server:
-    """A real server in a process of its own."""
-
-    pid: int
-    port: int
-
-    def grown_mib(self, since: int) -> int:
-        return (self.peak_kib() - since) >> 10
-
-    def peak_kib(self) -> int:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "python").touch()
-    command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", "0"]
-    environment = {**os.environ, "AXO_HOME": str(home), "AXO_TRAINER_PYTHON": str(home / "python")}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        port = int(process.stderr.readline().rsplit(":", 1)[1])
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-            for _ in range(20):  # what it imports and keeps for its first requests is there
-                http.post("/api/v1/runs", json={"spec": "name: x"})
-        yield Server(process.pid, port)
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    with serving(tmp_path_factory.mktemp("home")) as server:
+        yield server
 
 
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_a_bomb_is_refused_in_little_memory(server: Server, name: str) -> None:
-    before = server.peak_kib()
+    before = server.peak_mib
     answer = httpx.post(
-        f"http://127.0.0.1:{server.port}/api/v1/runs",
+        f"{server.url}/api/v1/runs",
         content=SUBMISSIONS[name],
         headers={"Content-Type": "application/json"},
         timeout=60,
@@ -70,7 +38,7 @@ def test_a_bomb_is_refused_in_little_memory(server: Server, name: str) -> None:
     assert answer.status_code in (400, 413, 422)
     assert problem.request_id == answer.headers["x-request-id"]
     assert len(answer.content) < 300_000
-    assert server.grown_mib(before) <= MOST_MIB
+    assert server.peak_mib - before <= MOST_MIB
 
 
 @pytest.mark.parametrize(
@@ -87,18 +55,18 @@ def test_a_bomb_is_refused_in_little_memory(server: Server, name: str) -> None:
     ],
 )
 def test_an_address_made_up_is_the_askers_fault(server: Server, path: str, status: int) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{server.port}/api/v1{path}")
+    answer = httpx.get(f"{server.url}/api/v1{path}")
     assert answer.status_code == status, answer.text
     assert wire.ProblemBody.model_validate_json(answer.content).error.message
 
 
 def test_a_head_that_dawdles_is_cut_off(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=60) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
         began = time.monotonic()
         assert connection.recv(100) == b""
         assert time.monotonic() - began > 5
-    assert httpx.get(f"http://127.0.0.1:{server.port}/healthz").status_code == 200
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
 def test_a_body_that_dawdles_is_refused() -> None:
@@ -115,6 +83,6 @@ def test_a_body_that_dawdles_is_refused() -> None:
 
 def test_a_body_counts_as_it_comes_where_nobody_announced_its_size(server: Server) -> None:
     parts = (b" " * 100_000 for _ in range(2 + MAX_BODY_BYTES // 100_000))
-    answer = httpx.post(f"http://127.0.0.1:{server.port}/api/v1/runs", content=parts)
+    answer = httpx.post(f"{server.url}/api/v1/runs", content=parts)
     assert answer.status_code == 413
     assert "uploaded as files" in json.loads(answer.content)["error"]["message"]
