@@ -8,11 +8,13 @@
     ├── SettingsError          the operator's settings or environment
     ├── NotFoundError          a run, model or file that was asked for by name
     ├── ConflictError          somebody else holds what this command needs
+    │   └── TakenError         another run has that id
     ├── AuthError              nobody knows who asks
     ├── ForbiddenError         who asks may not do this
     ├── TooLargeError          more than the service takes in one piece
     ├── QuotaError             more than the operator allows now
     ├── UnreachableError       the service cannot be reached
+    ├── DatabaseError          the database is away, full or too busy
     ├── StorageError           storage cannot be read or written
     ├── BackendError           a backend refuses or cannot be reached
     ├── TrackingError          MLflow cannot be reached or refuses
@@ -119,6 +121,10 @@ class ConflictError(OrchestratorError):
     """Somebody else holds this."""
 
 
+class TakenError(ConflictError):
+    """Another run has that id."""
+
+
 class AuthError(OrchestratorError):
     """The service does not know who asks."""
 
@@ -145,6 +151,12 @@ class QuotaError(OrchestratorError):
 
 class UnreachableError(OrchestratorError):
     """The service cannot be reached."""
+
+    exit_code = 4
+
+
+class DatabaseError(OrchestratorError):
+    """The database cannot be used."""
 
     exit_code = 4
 

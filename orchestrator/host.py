@@ -55,7 +55,7 @@ class Host:
 @contextmanager
 def open_host(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[Host]:
     """The parts of the service over the settings' database and backend."""
-    database = open_database(f"sqlite:///{settings.home / 'axo.db'}")
+    database = open_database(settings.database_url, settings.database_connections)
     backend = open_backend(settings)
     service = Service(settings, database, backend, clock)
     controller = Controller(settings, database, backend, Tracking(settings, database), clock)

@@ -107,11 +107,10 @@ def preview(loaded: Loaded, settings: Settings) -> Preview:
 
 def _measured_rate(loaded: Loaded, machine: Machine, settings: Settings) -> Rate | None:
     """What earlier runs of this home measured; without a database none is opened, nor made."""
-    file = settings.home / "axo.db"
-    if not file.exists():
-        return None
     from orchestrator.controller.estimates import measured_rate
-    from orchestrator.db import opened
+    from orchestrator.db import is_there, opened
 
-    with opened(f"sqlite:///{file}") as database:
+    if not is_there(settings.database_url):
+        return None
+    with opened(settings.database_url) as database:
         return measured_rate(database, loaded.spec.model_dump(mode="json"), machine)

@@ -35,12 +35,22 @@ class Settings:
     slow_templates: SlowTemplates = "allow"
     backend: BackendName = "local"
     docker: DockerSection | None = None
+    database: str | None = field(default=None, repr=False)  # may hold a password
+    database_connections: int = 20
+
+    @property
+    def database_url(self) -> str:
+        """Where the database is: as the operator says, else a file in the home."""
+        return self.database or f"sqlite:///{self.home / 'axo.db'}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
 
         - `AXO_HOME`: database, locks, scratch; default `~/.axo`.
+        - `AXO_DATABASE`: `postgresql://<user>:<password>@<host>/<database>` or `sqlite:///<path>`; default
+          `sqlite:///$AXO_HOME/axo.db`.
+        - `AXO_DATABASE_CONNECTIONS`: those that one process holds to a PostgreSQL at most; default 20.
         - `AXO_SETTINGS`: the settings file (settings_file.py); default `$AXO_HOME/settings.yaml`, which
           need not be there.
         - `AXO_BACKEND`: local, docker or kubernetes; default the settings file's `backend`, which is local by
@@ -53,7 +63,8 @@ class Settings:
           `$AXO_CACHE/trainer/bin/python`, where `AXO_CACHE` is `~/.cache/axo` by default.
 
         Raises:
-            SettingsError: the home folder cannot be written, or the named settings file is not there.
+            SettingsError: the home folder cannot be written, a number is none, or the named settings file is
+                not there.
             SettingsFileError: the settings file has faults.
         """
         values = os.environ if environment is None else environment
@@ -65,6 +76,8 @@ class Settings:
             mlflow_uri=values.get("AXO_MLFLOW_URI") or values.get("MLFLOW_TRACKING_URI") or None,
             trainer_python=Path(values.get("AXO_TRAINER_PYTHON") or cache / "trainer/bin/python").absolute(),
             secrets=Path(values.get("AXO_SECRETS") or home / "secrets").absolute(),
+            database=values.get("AXO_DATABASE") or None,
+            database_connections=_count(values, "AXO_DATABASE_CONNECTIONS", 20),
         )
         file = Path(values.get("AXO_SETTINGS") or home / "settings.yaml").absolute()
         settings = _with_file(settings, file, required=bool(values.get("AXO_SETTINGS")))
@@ -101,6 +114,14 @@ def _with_backend(settings: Settings, name: str, file: Path) -> Settings:
             hint=f"add a section `{name}:` to {file}",
         )
     return replace(settings, backend=cast(BackendName, name))
+
+
+def _count(values: Mapping[str, str], name: str, default: int) -> int:
+    """A whole number of at least one."""
+    text = values.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError(f"{name} is {text!r}, which is no whole number of at least 1")
+    return int(text)
 
 
 def _storage_url(place: str) -> str:

@@ -28,6 +28,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.TooLargeError: 413,
     errors.QuotaError: 429,
     errors.SettingsError: 503,
+    errors.DatabaseError: 503,
     errors.StorageError: 503,
     errors.BackendError: 503,
     errors.TrackingError: 503,

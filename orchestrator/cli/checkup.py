@@ -18,7 +18,7 @@ from uuid import uuid4
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
 from orchestrator.cli.hardware import gpus
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import DatabaseError, OrchestratorError, SettingsError
 from orchestrator.settings import Settings
 
 State = Literal["ok", "warn", "fail"]
@@ -127,17 +127,24 @@ def _storage(settings: Settings) -> Finding:
 
 
 def _database(settings: Settings) -> Finding:
-    from sqlalchemy.exc import SQLAlchemyError
+    from orchestrator.db import opened, shown
 
-    from orchestrator.db import opened
-
-    file = settings.home / "axo.db"
+    where = "the database"
     try:
-        with opened(f"sqlite:///{file}") as database:
-            return Finding("database", "ok", f"{len(database.names()):,} runs in {file}")
-    except SQLAlchemyError as error:
-        why = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return Finding("database", "fail", f"{file}: {why}", "move it away; runs in storage stay", away=True)
+        where = shown(settings.database_url)
+        with opened(settings.database_url) as database:
+            return Finding("database", "ok", f"{database.count_runs():,} runs in {where}")
+    except DatabaseError as error:
+        fix = "start it, move it away, or let AXO_DATABASE name another; runs in storage stay"
+        return Finding("database", "fail", f"{where}: {_cause(error)}", fix, away=True)
+    except SettingsError as error:
+        return Finding("database", "fail", str(error), error.hint)
+
+
+def _cause(error: BaseException) -> str:
+    """What the database's own driver said, in one line."""
+    found = error.__cause__ or error
+    return str(getattr(found, "orig", None) or found).splitlines()[0]
 
 
 def _secrets(folder: Path) -> Finding:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from orchestrator.db.due import Due
-from orchestrator.db.engine import make_engine
+from orchestrator.db.engine import is_postgresql, make_engine, parse_url, shown
 from orchestrator.db.events import Events
 from orchestrator.db.launches import Launches
 from orchestrator.db.leases import Leases
 from orchestrator.db.metrics import Metrics
-from orchestrator.db.migrate import HEAD, migrate, revision
+from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
 from orchestrator.db.runs import Runs
 from orchestrator.db.submissions import Submissions
@@ -31,9 +32,13 @@ __all__ = [
     "Point",
     "Publication",
     "Run",
+    "is_there",
     "open_database",
     "opened",
+    "shown",
 ]
+
+CONNECTIONS = 20
 
 
 class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Leases):
@@ -48,20 +53,31 @@ class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, 
         self.engine.dispose()
 
 
-def open_database(url: str) -> Database:
-    """The database at a URL, migrated to this version: `sqlite:///<path>`."""
-    database = Database(make_engine(url))
-    with database.writing() as connection:
-        if revision(connection) != HEAD:
-            migrate(connection)
+def open_database(url: str, connections: int = CONNECTIONS) -> Database:
+    """The database at a URL (`engine.parse_url` has their forms), of this version's schema.
+
+    A PostgreSQL is asked over that many connections at most.
+
+    Raises:
+        SettingsError: the URL is none of ours, or the schema is of another version.
+        DatabaseError: the database cannot be used now.
+    """
+    database = Database(make_engine(url, connections))
+    make_ready(database)
     return database
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Database]:
+def opened(url: str, connections: int = CONNECTIONS) -> Iterator[Database]:
     """A database for the length of a `with` block."""
-    database = open_database(url)
+    database = open_database(url, connections)
     try:
         yield database
     finally:
         database.close()
+
+
+def is_there(url: str) -> bool:
+    """Whether there is a database to open; opening a file that is not there would make it."""
+    parsed = parse_url(url)
+    return is_postgresql(parsed) or Path(parsed.database or "").exists()

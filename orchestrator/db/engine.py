@@ -1,30 +1,124 @@
-"""How a database is reached, and what differs between the kinds of it."""
+"""How a database is reached, and what differs between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
+import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.db.columns import write_json
+from orchestrator.errors import SettingsError
+
+BUSY_SECONDS = 30  # that a writer of SQLite waits for the one before it
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "application_name": "axo",
+    # Nothing here takes long, and who waits longer holds a thread that others need.
+    "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+}
+RECYCLE_SECONDS = 1800  # age at which a connection is made anew, so that none outlives a failover for long
+POOL_SECONDS = 10  # that a thread waits for a connection while all are in use
 
 
-def make_engine(url: str) -> sa.Engine:
-    """The engine of the database at a URL: `sqlite:///<path>`."""
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
+def make_engine(url: str, connections: int) -> sa.Engine:
+    """The engine of a database, with as many connections as a PostgreSQL is given at most.
+
+    Raises:
+        SettingsError: the URL is not one of ours.
+    """
+    parsed = parse_url(url)
+    if is_postgresql(parsed):
+        return _postgresql(parsed, connections)
+    return _sqlite(parsed)
+
+
+def parse_url(url: str) -> sa.URL:
+    """What `sqlite:///<path>` or `postgresql://<user>:<password>@<host>/<database>` says.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    hint = "AXO_DATABASE is sqlite:///<path> or postgresql://<user>:<password>@<host>/<database>"
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):  # whose message would show the password
+        raise SettingsError("the database's URL cannot be read", hint=hint) from None
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "sqlite" and parsed.database:
+        return parsed
+    raise SettingsError(f"{parsed.drivername!r} is no kind of database that axo knows", hint=hint)
+
+
+def shown(url: str) -> str:
+    """A database as it may be shown: a file's path, or a URL without its password."""
+    parsed = parse_url(url)
+    return (
+        parsed.set(drivername="postgresql").render_as_string()
+        if is_postgresql(parsed)
+        else str(parsed.database)
+    )
+
+
+def is_postgresql(url: sa.URL) -> bool:
+    return url.get_backend_name() == "postgresql"
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that can say what is to be done where the row is there already."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def serialise(connection: sa.Connection, *words: str) -> None:
+    """Let one transaction at a time go on that says these words; the others wait for its end.
+
+    Writers of SQLite are one at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        digest = hashlib.blake2b("\0".join(words).encode(), digest_size=8).digest()
+        number = int.from_bytes(digest, signed=True)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
+def _postgresql(url: sa.URL, connections: int) -> sa.Engine:
+    if find_spec("psycopg") is None:
+        hint = "pip install 'axo-orchestrator[postgres]'"
+        raise SettingsError("PostgreSQL needs psycopg, which is not installed", hint=hint)
+    return sa.create_engine(
+        url,
+        connect_args=_POSTGRESQL,
+        json_serializer=write_json,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+        pool_recycle=RECYCLE_SECONDS,
+    )
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, json_serializer=write_json, connect_args={"timeout": BUSY_SECONDS})
     sa.event.listen(engine, "connect", _configure_sqlite)
-    sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's own BEGIN, not the driver's
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+    busy = f"busy_timeout={BUSY_SECONDS * 1000}"
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", busy):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: sa.Connection) -> None:
+def _begin_sqlite(connection: sa.Connection) -> None:
     """A writer takes the write lock at once: two that read first and write later would deadlock."""
     writes = connection.get_execution_options().get("write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -11,7 +11,7 @@ from orchestrator.runs import Reason, Status
 
 
 class Events(Transactions):
-    """Events; ids only ever grow."""
+    """Events. Ids grow within a run; those of different runs may come to be seen in another order."""
 
     def events(self, run: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The events of a run that came after the one of that id, oldest first."""
@@ -24,5 +24,9 @@ class Events(Transactions):
 def add_event(
     connection: sa.Connection, run: str, now: float, status: Status, reason: Reason | None, message: str
 ) -> None:
+    """Say that something happened, in a transaction that has written the run's row before.
+
+    So the next event of this run waits for this one to be there, and no reader goes past one that is to come.
+    """
     values = {"run": run, "time": now, "status": status, "reason": reason, "message": message}
     connection.execute(t.events.insert().values(values))

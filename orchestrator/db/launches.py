@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from orchestrator.contract import StepKind
 from orchestrator.db import tables as t
+from orchestrator.db.rows import hold_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Launch
 
@@ -18,6 +19,7 @@ class Launches(Transactions):
     def add_launch(self, run: str, step: StepKind, micro_batch_size: int | None, now: float) -> int:
         """Decide on the next launch; its number."""
         with self.writing() as connection:
+            hold_run(connection, run)
             highest: int | None = connection.scalar(_highest_launch(run))
             number = (highest or 0) + 1
             values = {"run": run, "number": number, "step": step, "micro_batch_size": micro_batch_size}

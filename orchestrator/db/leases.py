@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.db import tables as t
+from orchestrator.db.engine import insert
 from orchestrator.db.transactions import Transactions
 
 
@@ -24,8 +24,8 @@ class Leases(Transactions):
             .values(holder=holder, fence=fence, expires=expires)
             .returning(t.leases.c.fence)
         )
-        first = insert(t.leases).values(name=name, holder=holder, fence=1, expires=expires)
         with self.writing() as connection:
+            first = insert(connection, t.leases).values(name=name, holder=holder, fence=1, expires=expires)
             connection.execute(first.on_conflict_do_nothing())
             held: int | None = connection.scalar(take)
         return held

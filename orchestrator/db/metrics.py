@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.db import tables as t
-from orchestrator.db.rows import update_run
+from orchestrator.db.engine import insert
+from orchestrator.db.rows import hold_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Attempt, Point
 
@@ -32,12 +32,13 @@ class Metrics(Transactions):
         record has been read beyond `before.offset`.
         """
         with self.writing() as connection:
+            hold_run(connection, run)
             if _taken(connection, run, before.number) != before.offset:
                 return 0
-            lost = sum(_add_point(connection, run, after.number, point) for point in points)
+            lost = _add_points(connection, run, after.number, points)
             values = {"run": run, **dataclasses.asdict(after)}
             connection.execute(
-                insert(t.attempts)
+                insert(connection, t.attempts)
                 .values(values)
                 .on_conflict_do_update(index_elements=["run", "number"], set_=values)
             )
@@ -93,11 +94,14 @@ class Metrics(Transactions):
                 connection.execute(query, named)
 
 
-def _add_point(connection: sa.Connection, run: str, attempt: int, point: Point) -> bool:
-    """Whether the point is a loss that an earlier attempt has logged: a step trained again."""
-    values = {"run": run, "attempt": attempt, "shipped": False, **dataclasses.asdict(point)}
-    done = connection.execute(insert(t.points).values(values).on_conflict_do_nothing())
-    return point.key == "loss" and done.rowcount == 0
+def _add_points(connection: sa.Connection, run: str, attempt: int, points: Sequence[Point]) -> int:
+    """Add the points that are not there; how many losses are: each is of a step that was trained again."""
+    rows = [{"run": run, "attempt": attempt, "shipped": False, **dataclasses.asdict(p)} for p in points]
+    if not rows:
+        return 0
+    fresh = insert(connection, t.points).on_conflict_do_nothing().returning(t.points.c.key)
+    added = list(connection.scalars(fresh, rows))
+    return sum(point.key == "loss" for point in points) - added.count("loss")
 
 
 def _newest(attempt: Attempt, points: Sequence[Point]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.db import tables as t
+from orchestrator.db.engine import insert
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Publication
 
@@ -27,5 +27,7 @@ class Publications(Transactions):
         changed = {name: value for name, value in values.items() if name not in keys}
         with self.writing() as connection:
             connection.execute(
-                insert(t.publications).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
+                insert(connection, t.publications)
+                .values(values)
+                .on_conflict_do_update(index_elements=keys, set_=changed)
             )

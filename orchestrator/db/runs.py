@@ -70,6 +70,11 @@ class Runs(Transactions):
         with self.reading() as connection:
             return [to_run(row) for row in connection.execute(query)]
 
+    def count_runs(self) -> int:
+        """How many runs there are, of all projects."""
+        with self.reading() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(t.runs)) or 0
+
     def names(self, project: str | None = None) -> list[str]:
         """The ids of the newest thousand runs, newest first."""
         query = within(sa.select(t.runs.c.id), project).order_by(t.runs.c.created.desc()).limit(1000)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.db import tables as t
+from orchestrator.db.engine import insert, serialise
 from orchestrator.db.events import add_event
 from orchestrator.db.rows import run_of, to_run, within
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
-from orchestrator.errors import ConflictError
+from orchestrator.errors import ConflictError, TakenError
 from orchestrator.runs import Status
 
 _FINAL = [status.value for status in Status if status.final]
@@ -31,17 +31,27 @@ class Submissions(Transactions):
 
         Raises:
             ConflictError: the key came with another fingerprint.
+            TakenError: another run has the fresh one's id.
         """
         with self.writing() as connection:
-            there = _requested(connection, run.project, key, fingerprint) if key else None
-            if there is None and go_on:
-                there = _unfinished(connection, run)
+            if key:
+                serialise(connection, "key", run.project, key)
+                if there := _requested(connection, run.project, key, fingerprint):
+                    return there, False
+            there = _go_on(connection, run) if go_on else None
             if there is None:
-                connection.execute(t.runs.insert().values(dataclasses.asdict(run)))
-                add_event(connection, run.id, run.created, run.status, run.reason, run.message)
+                _add_run(connection, run)
             if key:
                 _keep_request(connection, there or run, key, fingerprint, run.created)
         return there or run, there is None
+
+
+def _add_run(connection: sa.Connection, run: Run) -> None:
+    """Add a run and its first event."""
+    add = insert(connection, t.runs).values(dataclasses.asdict(run)).on_conflict_do_nothing()
+    if connection.scalar(add.returning(t.runs.c.id)) is None:
+        raise TakenError(f"there is a run {run.id} already")
+    add_event(connection, run.id, run.created, run.status, run.reason, run.message)
 
 
 def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run | None:
@@ -64,11 +74,12 @@ def _requested(connection: sa.Connection, project: str, key: str, fingerprint: s
 
 def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> None:
     values = {"project": run.project, "key": key, "fingerprint": fingerprint, "run": run.id, "created": now}
-    connection.execute(insert(t.requests).values(values).on_conflict_do_nothing())
+    connection.execute(t.requests.insert().values(values))
 
 
-def _unfinished(connection: sa.Connection, run: Run) -> Run | None:
+def _go_on(connection: sa.Connection, run: Run) -> Run | None:
     """The newest run of the same spec, its paths starting from the same folder, that has not ended."""
+    serialise(connection, "spec", run.project, run.spec_digest, run.base)
     query = (
         within(sa.select(t.runs), run.project)
         .where(t.runs.c.spec_digest == run.spec_digest, t.runs.c.base == run.base)

@@ -1,9 +1,10 @@
-"""The tables. Change them only together with a migration (`db/migrations/versions`)."""
+"""The tables. Change them only with a migration (`db/migrations/versions`; `migrate` has the rule)."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -14,9 +15,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
+from orchestrator.db.columns import Number, Words
+
 metadata = MetaData()
+_Counter = BigInteger().with_variant(Integer, "sqlite")  # which counts up columns of that very type alone
 
 runs = Table(
     "runs",
@@ -25,12 +30,12 @@ runs = Table(
     Column("name", String(64), nullable=False),
     Column("spec_digest", String(64), nullable=False),
     Column("spec", JSON, nullable=False),
-    Column("spec_text", Text, nullable=False),
+    Column("spec_text", Words, nullable=False),
     Column("base", Text, nullable=False),
     Column("storage", Text, nullable=False),
     Column("status", String(16), nullable=False),
     Column("reason", String(32)),
-    Column("message", Text, nullable=False, server_default=""),
+    Column("message", Words, nullable=False, server_default=""),
     Column("intent", String(16), nullable=False),
     Column("created", Float, nullable=False),
     Column("updated", Float, nullable=False),
@@ -45,11 +50,12 @@ runs = Table(
     Column("look", Float),  # when the controller must look at it next; NULL: not before something is wanted
     Column("step", Integer),
     Column("total_steps", Integer),
-    Column("loss", Float),
+    Column("loss", Number),
     Index("runs_due", "look"),
     Index("runs_of_project", "project", "created", "id"),
     Index("runs_by_spec", "spec_digest", "status"),
-    Index("runs_by_name", "name", "created"),
+    Index("runs_by_name", "project", "name", "created", "id"),
+    Index("runs_by_status", "project", "status", "created", "id"),
 )
 
 launches = Table(
@@ -69,11 +75,18 @@ points = Table(
     Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
     Column("key", String(200), primary_key=True),
     Column("step", Integer, primary_key=True),
-    Column("value", Float),
+    Column("value", Number),
     Column("time", Float, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("shipped", Boolean, nullable=False),
-    Index("points_to_ship", "run", "shipped", "step"),
+    Index(
+        "points_to_ship",
+        "run",
+        "step",
+        "key",
+        sqlite_where=text("NOT shipped"),
+        postgresql_where=text("NOT shipped"),
+    ),
 )
 
 # What an attempt's metric record has said so far; `offset` is how many of its bytes were read.
@@ -83,7 +96,7 @@ attempts = Table(
     Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("launch", Integer, nullable=False),
-    Column("offset", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
     Column("started", Float),
     Column("last", Float),
     Column("total_steps", Integer),
@@ -107,12 +120,12 @@ publications = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _Counter, primary_key=True, autoincrement=True),
     Column("run", String(64), ForeignKey("runs.id"), nullable=False),
     Column("time", Float, nullable=False),
     Column("status", String(16), nullable=False),
     Column("reason", String(32)),
-    Column("message", Text, nullable=False),
+    Column("message", Words, nullable=False),
     Index("events_of_run", "run", "id"),
 )
 
@@ -136,3 +149,6 @@ leases = Table(
     Column("fence", Integer, nullable=False),
     Column("expires", Float, nullable=False),
 )
+
+# One row: the oldest version of the schema whose code may work with what there is (`migrate`).
+schema = Table("schema", metadata, Column("oldest", String(16), primary_key=True))

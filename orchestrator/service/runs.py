@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from orchestrator.controller.history import attempt_history
 from orchestrator.controller.package import newest_config
 from orchestrator.controller.reconcile import run_store
 from orchestrator.db import Database, Run
-from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError
+from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError, TakenError
 from orchestrator.runs import Intent, Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
@@ -25,6 +26,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
 
 MAX_PAGE = 500
+_DRAWS = 20  # of an id; a million runs of one name leave one draw in thirty taken
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -51,9 +53,7 @@ class Runs:
         loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
         base = _base(caller, asked)
         loaded = check_submission(loaded, Path(base) if base else None, self.settings)
-        run, made = self.database.submit(
-            self._fresh(caller, loaded, base), key=key, fingerprint=_fingerprint(asked), go_on=asked.go_on
-        )
+        run, made = self._record(caller, loaded, base, asked, key)
         if not made and run.intent is Intent.PAUSE and asked.go_on:
             self.database.set_intent(run.id, Intent.RUN, self.clock())
         self.news.set()
@@ -124,6 +124,20 @@ class Runs:
         """What a run's attempts printed beyond the `seen` bytes of each launch's and attempt's text."""
         run = self.database.run(name, caller.project)
         return read_logs(self.database, self.backend, run, seen)
+
+    def _record(
+        self, caller: Caller, loaded: Loaded, base: str, asked: wire.Submission, key: str | None
+    ) -> tuple[Run, bool]:
+        """Record a submission, under another id where the drawn one is taken."""
+        for _ in range(_DRAWS):
+            with suppress(TakenError):
+                return self.database.submit(
+                    self._fresh(caller, loaded, base),
+                    key=key,
+                    fingerprint=_fingerprint(asked),
+                    go_on=asked.go_on,
+                )
+        raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
 
     def _fresh(self, caller: Caller, loaded: Loaded, base: str) -> Run:
         now = self.clock()

@@ -1,15 +1,52 @@
-"""What the contract suites run against: every store there is."""
+"""What the contract suites run against: every store and every database there is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from postgres_server import PostgresServer, postgres_server
 
 from orchestrator.contract import Store, open_store
+from orchestrator.db import Database, opened
 
 
 @pytest.fixture(params=["file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind; a new kind joins here and meets the whole suite."""
     return {"file": lambda: open_store((tmp_path / "a store").as_uri())}[request.param]()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the whole session, whose database `template` is of today's schema."""
+    with postgres_server(durable=False) as server:
+        _make_database(server, "template", "template0")
+        with opened(server.url("template")):
+            pass
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind, of today's schema or yet to get it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'axo.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"axo_{uuid4().hex}"
+    _make_database(server, name, "template")
+    return server.url(name)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with opened(url) as database:
+        yield database
+
+
+def _make_database(server: PostgresServer, name: str, template: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())

@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.Column("run", sa.String(64), sa.ForeignKey("runs.id"), primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("launch", sa.Integer, nullable=False),
-        sa.Column("offset", sa.Integer, nullable=False),
+        sa.Column("offset", sa.BigInteger, nullable=False),
         sa.Column("started", sa.Float),
         sa.Column("last", sa.Float),
         sa.Column("total_steps", sa.Integer),
@@ -76,7 +76,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
+        ),
         sa.Column("run", sa.String(64), sa.ForeignKey("runs.id"), nullable=False),
         sa.Column("time", sa.Float, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),

@@ -1,33 +1,24 @@
-"""The database keeps each point once, each launch numbered, and its tables equal to the migrations."""
+"""Each kind of database keeps each point once, each launch numbered, each submission one."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from orchestrator.db import Attempt, Database, Point, Publication, Run, open_database
+from orchestrator.db import Attempt, Database, Point, Publication, Run
 from orchestrator.db.tables import metadata
-from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.errors import ConflictError, NotFoundError, TakenError
 from orchestrator.runs import Intent, Reason, Status
 
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'axo.db'}"
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = open_database(url)
-    yield opened
-    opened.close()
+T = TypeVar("T")
 
 
 def a_run(name: str = "triage", number: int = 1, created: float = 100.0) -> Run:
@@ -198,22 +189,95 @@ def test_publishing_again_replaces_the_confirmation(database: Database) -> None:
     assert [p.version for p in database.publications("triage-1")] == ["2"]
 
 
-def test_writers_in_several_threads_wait_for_each_other(database: Database, url: str) -> None:
+def test_writers_in_several_threads_wait_for_each_other(database: Database) -> None:
     database.submit(a_run())
 
     def write(attempt: int) -> None:
-        other = open_database(url)
         state = Attempt(attempt, 1)
         for step in range(20):
             after = Attempt(attempt, 1, step + 1)
-            other.take_in("triage-1", state, after, [Point(f"k{attempt}", step, 1.0, 1.0)])
+            database.take_in("triage-1", state, after, [Point(f"k{attempt}", step, 1.0, 1.0)])
             state = after
-        other.set_intent("triage-1", Intent.RUN, 1.0)
-        other.close()
+        database.set_intent("triage-1", Intent.RUN, 1.0)
 
-    threads = [threading.Thread(target=write, args=(attempt,)) for attempt in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(write, range(1, 5))
     assert len(database.points("triage-1")) == 80
+
+
+def test_one_key_from_many_threads_gives_one_run(database: Database) -> None:
+    for key in ("a", "b", "c"):
+        answers = at_once(
+            lambda number, key=key: database.submit(a_run(key, number), key=key, fingerprint="one"), range(12)
+        )
+        assert len({run.id for run, _ in answers}) == 1
+        assert sum(made for _, made in answers) == 1
+    assert database.count_runs() == 3
+
+
+def test_one_spec_gone_on_with_from_many_threads_is_one_run(database: Database) -> None:
+    answers = at_once(
+        lambda number: database.submit(a_run(number=number), key=f"k{number}", go_on=True), range(12)
+    )
+    assert len({run.id for run, _ in answers}) == 1
+    assert database.count_runs() == 1
+    again = [database.submit(a_run(number=99), key=f"k{number}") for number in range(12)]
+    assert again == [(answers[0][0], False)] * 12, "each key remembers the run it got"
+
+
+def test_an_id_is_given_once(database: Database) -> None:
+    database.submit(a_run(), key="k")
+    with pytest.raises(TakenError):
+        database.submit(a_run(created=200.0), key="another")
+    assert database.run("triage").created == 100.0
+    fresh = a_run(number=2)
+    assert database.submit(fresh, key="another") == (fresh, True), "the refused key is free"
+
+
+def test_the_same_bytes_from_many_threads_are_taken_in_once(database: Database) -> None:
+    database.submit(a_run())
+    before, after = Attempt(1, 1), Attempt(1, 1, 30)
+    points = [Point("loss", step, 2.0, 100.0) for step in range(5)]
+    lost = at_once(lambda _: database.take_in("triage-1", before, after, points), range(8))
+    assert lost == [0] * 8
+    assert (database.run("triage").lost_steps, len(database.points("triage-1"))) == (0, 5)
+
+
+def test_launches_from_many_threads_get_numbers_of_their_own(database: Database) -> None:
+    database.submit(a_run())
+    numbers = at_once(lambda _: database.add_launch("triage-1", "train", None, 1.0), range(12))
+    assert sorted(numbers) == list(range(1, 13))
+
+
+def test_a_lease_that_many_want_has_one_holder(database: Database) -> None:
+    for turn in range(3):
+        now = 100.0 * turn
+        fences = at_once(lambda n, now=now: database.hold_lease("l", f"{now}-{n}", now, 15.0), range(8))
+        assert sorted(filter(None, fences)) == [turn + 1]
+
+
+def test_texts_and_numbers_that_one_of_the_databases_lacks_are_kept_alike(database: Database) -> None:
+    run = database.submit(a_run())[0]
+    run = database.add_facts(run, {"loss": math.nan, "scores": [math.inf, 1.5], "words": "a\0b"})
+    assert database.run("triage").facts == {"loss": None, "scores": [None, 1.5], "words": "a\0b"}
+    database.move(run, Status.FAILED, Reason.LOST, "killed\0 by a signal", 130.0)
+    assert database.run("triage").message == "killed by a signal"
+    big = 5 << 32
+    database.take_in("triage-1", Attempt(1, 1), Attempt(1, 1, big), [Point("loss", 1, math.nan, 1.0)])
+    assert database.run("triage").loss is None
+    assert database.attempts("triage-1")[0].offset == big
+    point = database.newest_point("triage-1", "loss")
+    assert point is not None
+    assert math.isnan(point.value)
+
+
+def at_once(act: Callable[[int], T], numbers: Iterable[int]) -> list[T]:
+    """What an act gives for each number, all done by threads that begin together."""
+    numbers = list(numbers)
+    barrier = threading.Barrier(len(numbers))
+
+    def one(number: int) -> T:
+        barrier.wait()
+        return act(number)
+
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        return list(pool.map(one, numbers))
