@@ -82,7 +82,7 @@ def _with_mapping(fault: Fault, spec: Path) -> Fault:
     if not isinstance(source, str):
         return fault
     try:
-        found = look(source, spec.parent).recognition
+        found = look(source, spec.parent)
     except FaultsError:
         return fault
     method = "" if found.method == "sft" else f"method: {found.method}\n"

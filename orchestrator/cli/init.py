@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.frame import can_ask
+from orchestrator.cli.frame import can_ask, did_you_mean
 from orchestrator.cli.output import cut, note
 
 if TYPE_CHECKING:
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from orchestrator.spec.draft import Draft
 
 BASE_MODEL = "Qwen/Qwen3-0.6B"
+_DRAFT_ALL_THE_SAME = "nothing was written; with --stdout the draft is printed all the same, to be mended"
 
 
 @click.command("init")
 @click.argument("source")
 @click.option("--base-model", help="A hub id, or a model folder.")
+@click.option("--answer", metavar="COLUMN", help="The column with the answers to learn.")
 @click.option("--name", help="Name of the run; after the source if left out.")
 @click.option(
     "--output",
@@ -30,29 +32,40 @@ BASE_MODEL = "Qwen/Qwen3-0.6B"
     help="The spec to write; never one that is there.",
 )
 @click.option("--stdout", is_flag=True, help="Print the spec, and write nothing.")
-def command(source: str, base_model: str | None, name: str | None, output: Path, stdout: bool) -> None:
+def command(
+    source: str, base_model: str | None, answer: str | None, name: str | None, output: Path, stdout: bool
+) -> None:
     """Look at the data in SOURCE and write a commented spec for it.
 
-    SOURCE is a file or folder, or an address such as hf://org/name.
+    SOURCE is a file or folder, or an address such as hf://org/name. What `axo check` would refuse is not
+    written, but told.
 
     \b
     Examples:
       axo init tickets.jsonl
       axo init tickets.jsonl --base-model Qwen/Qwen3-0.6B --stdout
     """
-    from orchestrator.data.look import look
-    from orchestrator.spec.draft import draft_text
+    from orchestrator.data.look import looking
+    from orchestrator.errors import SpecError
+    from orchestrator.first_spec import first_spec
+    from orchestrator.settings import Settings
 
     if not stdout:
         _refuse_to_replace(output)
-    seen = look(source, Path())
-    _tell(seen)
-    folder = Path() if stdout else output.parent
-    text = draft_text(_draft(seen, source, base_model, name, folder))
+    path = Path("spec.yaml") if stdout else output
+    with looking(source, Path()) as seen:
+        seen = _with_answer(seen, answer)
+        _tell(seen)
+        draft = _draft(seen, source, base_model, name, path.parent)
+        made = first_spec(draft, seen, path, Settings.from_environment())
+    for line in made.notes:
+        note(f"  {line}")
     if stdout:
-        click.echo(text, nl=False)
-    else:
-        _write(output, text)
+        click.echo(made.text, nl=False)
+    if made.faults:
+        raise SpecError(made.faults, hint=None if stdout else _DRAFT_ALL_THE_SAME)
+    if not stdout:
+        _write(output, made.text)
     if base_model is None and not can_ask():
         note(f"base_model is a first choice ({BASE_MODEL}): set the one you want")
 
@@ -60,6 +73,22 @@ def command(source: str, base_model: str | None, name: str | None, output: Path,
 def _refuse_to_replace(output: Path) -> None:
     if output.exists():
         raise click.UsageError(f"{output} is there already: give --output another name, or use --stdout")
+
+
+def _with_answer(seen: Look, answer: str | None) -> Look:
+    """The look with the answer that was named or, where one can be asked and must guess, is named now."""
+    found = seen.recognition
+    if answer is None and found.confidence == "guess" and found.form == "unknown" and can_ask():
+        columns = list(seen.columns)
+        note(f"the columns are {', '.join(columns)}")
+        answer = click.prompt(
+            "Column with the answers", type=click.Choice(columns), default=columns[-1], err=True
+        )
+    if answer is None:
+        return seen
+    if answer not in seen.columns:
+        raise click.UsageError(f"there is no column {answer!r}{did_you_mean(answer, list(seen.columns))}")
+    return seen.with_answer(answer)
 
 
 def _draft(seen: Look, source: str, base_model: str | None, name: str | None, folder: Path) -> Draft:

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.data.recognise import Recognition, recognise
 from orchestrator.data.rows import ROW
-from orchestrator.data.sources import open_source, read_source
+from orchestrator.data.sources import Source, open_source, read_source
 
 SAMPLE = 200
 
 
 @dataclass(frozen=True)
 class Look:
-    """A source at first sight; `longest` is the longest row of the sample, in characters."""
+    """A source at first sight; `longest` is the longest row of the sample, in characters.
+
+    `found` are its rows, to be read while looking at it lasts, with room for files in `scratch`.
+    """
 
     source: str
     rows: int
     columns: Sequence[str]
     longest: int
     recognition: Recognition
+    sample: Sequence[Mapping[str, Any]]
+    found: Source
+    scratch: Path
+
+    def with_answer(self, column: str) -> Look:
+        """The same, where somebody knows which column has the answers."""
+        return replace(self, recognition=recognise(self.found.schema, self.sample, column))
 
 
-def look(source: str, base: Path) -> Look:
+@contextmanager
+def looking(source: str, base: Path) -> Iterator[Look]:
     """Read a source and recognise what it holds; `base` is where relative paths start.
 
     Raises DataError where it cannot be read.
@@ -34,13 +46,22 @@ def look(source: str, base: Path) -> Look:
     with tempfile.TemporaryDirectory(prefix="axo-look-") as scratch:
         found = read_source(open_source(source, base), Path(scratch))
         sample = found.frame.head(SAMPLE).drop(ROW).collect().to_dicts()
-    return Look(
-        source=source,
-        rows=found.count,
-        columns=list(found.schema),
-        longest=max((sum(map(_characters, row.values())) for row in sample), default=0),
-        recognition=recognise(found.schema, sample),
-    )
+        yield Look(
+            source=source,
+            rows=found.count,
+            columns=list(found.schema),
+            longest=max((sum(map(_characters, row.values())) for row in sample), default=0),
+            recognition=recognise(found.schema, sample),
+            sample=sample,
+            found=found,
+            scratch=Path(scratch),
+        )
+
+
+def look(source: str, base: Path) -> Recognition:
+    """What a source holds. Raises as `looking` does."""
+    with looking(source, base) as seen:
+        return seen.recognition
 
 
 def _characters(value: Any) -> int:

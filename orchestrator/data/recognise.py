@@ -93,12 +93,17 @@ _CHAT_MARKS = ("<|im_start|>", "[INST]", "### Human:", "### Instruction:", "<|st
 _MOST_LABELS = 50
 
 
-def recognise(schema: pl.Schema, rows: Sequence[MappingOf[str, Any]]) -> Recognition:
-    """What rows of a schema are, from their columns and some of them (a hundred are plenty).
+def recognise(
+    schema: pl.Schema, rows: Sequence[MappingOf[str, Any]], answer: str | None = None
+) -> Recognition:
+    """What rows of a schema are, from their columns and some of them (a hundred are plenty); `answer` is the
+    column with the answers where somebody knows it.
 
     The mapping always compiles for the schema.
     """
     columns = Columns(schema, rows)
+    if answer is not None:
+        return _answered(columns, answer)
     found = (form(columns) for form in _FORMS)
     return next((one for one in found if one is not None), None) or _unknown(columns)
 
@@ -248,6 +253,19 @@ def _text(columns: Columns) -> Recognition | None:
         why,
         notes,
     )
+
+
+def _answered(columns: Columns, answer: str) -> Recognition:
+    """A column that somebody named as the answer, asked by those whose names say so, or else by all texts."""
+    texts = [name for name in columns.texts if name != answer]
+    asked = columns.named(QUESTIONS, texts)
+    inputs = [asked] if asked else columns.all_named(INPUTS, texts) or texts[:6]
+    if not inputs:
+        inputs = [name for name in columns.schema if name != answer][:6]
+    context = columns.named(CONTEXTS, [name for name in texts if name not in inputs])
+    mapping = _asked(columns, inputs, answer, before=[context] if context else [])
+    why = f"`{answer}` was named as the answer to {listed(inputs)}"
+    return Recognition("prompt_completion", mapping, "sft", "sure", why)
 
 
 def _unknown(columns: Columns) -> Recognition:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import textwrap
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,15 +15,31 @@ from typing import Any
 from orchestrator.spec.models import Mapping as RowMapping
 
 SCHEMA_FILE = ".spec.schema.json"
-_SHORTEST, _LONGEST = 256, 4096  # of the sequence lengths that are drafted
+_LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)  # of sequences that are drafted
+LONGEST = _LENGTHS[-1]
+_USUAL = 4096  # beyond it memory is dear, so a few longer rows are left out
+_COVERED = 0.99
+_PIECE = 2048  # of a text, which is cut
 _CHARACTERS_PER_TOKEN = 3  # on the safe side: English has four
 _WIDTH = 100
 _TEMPLATE_TOKENS = 64  # that a chat template adds to an example
 
 
 @dataclass(frozen=True)
+class Length:
+    """The `tokens` of a sequence, why so many (a comment), and whether it leaves rows out."""
+
+    tokens: int
+    why: str
+    leaves_out: bool = False
+
+
+@dataclass(frozen=True)
 class Draft:
-    """What is known when a spec is first written; `longest` is in characters of one row."""
+    """What is known when a spec is first written; `longest` is in characters of one row.
+
+    `length` is known where tokens could be counted; `held_out` says that rows can be.
+    """
 
     name: str
     base_model: str
@@ -34,6 +52,16 @@ class Draft:
     made_by: str
     taken_for: str
     notes: Sequence[str] = ()
+    length: Length | None = None
+    held_out: bool = True
+
+    @property
+    def validation(self) -> float | None:
+        """The share to hold out: a tenth of few rows, a hundredth of many; none of so few that one
+        evaluation says nothing."""
+        if self.rows < 50 or not self.held_out:
+            return None
+        return 0.1 if self.rows < 20_000 else 0.01
 
 
 def draft_text(draft: Draft) -> str:
@@ -57,11 +85,31 @@ def name_for(source: str) -> str:
     return next(filter(None, slugs), "fine-tune")
 
 
-def sequence_len_for(longest: int) -> int:
-    """A power of two that the longest rows seen should fit into."""
-    tokens = longest / _CHARACTERS_PER_TOKEN + _TEMPLATE_TOKENS
-    fits = (length for length in (256, 512, 1024, 2048) if length >= tokens)
-    return next(fits, _LONGEST)
+def length_for(method: str, lengths: Sequence[int], positions: int | None) -> Length:
+    """A length that rows of these lengths in tokens, shortest first, fit into: all of them, or nearly all of
+    long ones; never more than the base model has `positions`."""
+    most = positions or LONGEST
+    if method != "sft":
+        return Length(min(_PIECE, most), "tokens of the pieces that texts are cut into")
+    length = _next_length(lengths[-1])
+    if length > _USUAL:
+        length = max(_USUAL, _next_length(lengths[math.ceil(_COVERED * len(lengths)) - 1]))
+    length = min(length, most)
+    longer = len(lengths) - bisect_right(lengths, length)
+    if longer:
+        seen = f"of {len(lengths):,} rows looked at, {longer:,} are longer and left out"
+        return Length(length, f"tokens; {seen}", leaves_out=True)
+    return Length(length, f"tokens; the longest of {len(lengths):,} rows has {lengths[-1]:,}")
+
+
+def guessed_length(longest: int) -> Length:
+    """A length that rows of so many characters should fit into."""
+    length = min(_USUAL, _next_length(longest // _CHARACTERS_PER_TOKEN + _TEMPLATE_TOKENS))
+    return Length(length, "tokens, a guess; longer examples are left out")
+
+
+def _next_length(tokens: int) -> int:
+    return next((length for length in _LENGTHS if length >= tokens), LONGEST)
 
 
 def scalar_text(value: Any) -> str:
@@ -84,13 +132,14 @@ def _head(draft: Draft) -> Iterator[str]:
 def _data(draft: Draft) -> Iterator[str]:
     yield "dataset:"
     yield f"  source: {scalar_text(draft.source)}"
-    if share := _validation(draft.rows):
+    if share := draft.validation:
         yield f"  validation: {share}  # this share of the rows is held out, to measure on; or give a file"
     yield ""
     yield "# How a row becomes an example. `axo check` shows what comes out and which rows do not fit."
     yield "mapping:"
     yield from mapping_lines(draft.mapping, "  ")
-    yield "  # where: a_column is not none  # leaves out the rows of which this is not true"
+    if draft.mapping.where is None:
+        yield "  # where: a_column is not none  # leaves out the rows of which this is not true"
     yield ""
 
 
@@ -101,7 +150,8 @@ def _training(draft: Draft) -> Iterator[str]:
     yield "training:"
     yield "  epochs: 3"
     yield "  learning_rate: 2e-4  # for lora; ten times lower for all weights"
-    yield f"  sequence_len: {sequence_len_for(draft.longest)}  # tokens; longer examples are left out"
+    length = draft.length or guessed_length(draft.longest)
+    yield f"  sequence_len: {length.tokens}  # {length.why}"
     yield f"  batch_size: {_batch(draft.rows)}  # examples per optimizer step, whatever the machine"
     yield ""
     yield f"compute: {{machine: {draft.machine}}}  # `axo machines` lists what there is"
@@ -109,17 +159,10 @@ def _training(draft: Draft) -> Iterator[str]:
 
 
 def _end(draft: Draft) -> Iterator[str]:
-    if _validation(draft.rows) and draft.method == "sft":
+    if draft.validation and draft.method == "sft":
         yield "# evaluate: {rows: 200}  # base model against adapter on held-out rows, at the end"
     yield "# publish:  # to MLflow's model registry, where AXO_MLFLOW_URI says it is"
     yield f"#   - mlflow: {{model: {draft.name}, alias: candidate}}"
-
-
-def _validation(rows: int) -> float | None:
-    """A tenth of few rows, a hundredth of many; none of so few that one evaluation says nothing."""
-    if rows < 50:
-        return None
-    return 0.1 if rows < 20_000 else 0.01
 
 
 def _batch(rows: int) -> int:

@@ -31,6 +31,7 @@ from orchestrator.data.text_tokens import TextTokenizer
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError, Fault, FaultsError, SpecError
 from orchestrator.machines import SlowTemplates
+from orchestrator.spec.models import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
 from orchestrator.steps.attempt import Work
@@ -63,7 +64,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
     spec, base = _task(work.plan.task)
     model = _model(spec, base)
     work.say(f"base model {spec.model}: {model.folder}")
-    tokenizer = _tokenizer(model, spec)
+    tokenizer = load_tokenizer(model, spec.mapping)
     with _mapping_is_data():
         dataset = prepare(
             Inputs.open(spec, base, tokenizer, work.plan.task.get("slow_templates", "allow")),
@@ -118,7 +119,7 @@ def inspect(
         model = _model(spec, base)
         files = files_key(spec, base, model.folder)
         known = recall_files(stores, files)
-        tokenizer = None if known else _tokenizer(model, spec)
+        tokenizer = None if known else load_tokenizer(model, spec.mapping)
     except FaultsError as error:
         faults = tuple(error.faults)
     try:
@@ -164,10 +165,14 @@ def _model(spec: Spec, base: Path) -> ResolvedModel:
     return resolve_model(spec.model, base, spec.model_secret, chat=shape_of(spec.mapping) != TEXT)
 
 
-def _tokenizer(model: ResolvedModel, spec: Spec) -> RowTokenizer:
-    """The model's tokenizer; what is wrong with it is the base model's fault, not the data's."""
+def load_tokenizer(model: ResolvedModel, mapping: RowMapping) -> RowTokenizer:
+    """The model's tokenizer for rows of a mapping.
+
+    Raises:
+        SpecError: what is wrong with it is the base model's fault, not the data's.
+    """
     try:
-        if shape_of(spec.mapping) == TEXT:
+        if shape_of(mapping) == TEXT:
             return TextTokenizer.load(model.folder)
         return ChatTokenizer.load(model.folder)
     except DataError as error:

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from toy_models import MODELS
 
 from orchestrator.cli import axo
-from orchestrator.errors import DataError
-from orchestrator.spec.draft import name_for, sequence_len_for
+from orchestrator.errors import DataError, SpecError
+from orchestrator.spec.draft import guessed_length, length_for, name_for
 from orchestrator.spec.load import load_spec
 
 TICKETS = [
@@ -24,6 +24,7 @@ CHATS = [
     {"conversations": [{"from": "human", "value": f"hi {n}"}, {"from": "gpt", "value": "hello"}]}
     for n in range(60)
 ]
+ANSWER = [{"role": "assistant", "content": "a"}]
 ALPACA = [
     {"instruction": f"add {n}", "input": "" if n % 2 else "and one", "output": str(n)} for n in range(60)
 ]
@@ -161,9 +162,134 @@ def test_a_run_is_named_after_its_source(source: str, name: str) -> None:
     assert name_for(source) == name
 
 
-@pytest.mark.parametrize(("characters", "tokens"), [(0, 256), (576, 256), (577, 512), (10**6, 4096)])
+@pytest.mark.parametrize(("characters", "tokens"), [(0, 256), (576, 256), (579, 512), (10**6, 4096)])
 def test_the_longest_row_fits_the_sequence(characters: int, tokens: int) -> None:
-    assert sequence_len_for(characters) == tokens
+    assert guessed_length(characters).tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("lengths", "positions", "tokens", "why"),
+    [
+        ([3, 250], None, 256, "the longest of 2 rows has 250"),
+        ([3, 257], 4096, 512, "has 257"),
+        ([3, 900], 512, 512, "of 2 rows looked at, 1 are longer"),
+        ([10] * 99 + [9_000], None, 4096, "of 100 rows looked at, 1 are longer"),
+        ([10] * 90 + [9_000] * 10, None, 16384, "has 9,000"),
+        ([10] * 90 + [99_000] * 10, None, 32768, "10 are longer"),
+        ([10] * 90 + [9_000] * 10, 8000, 8000, "10 are longer"),
+    ],
+)
+def test_a_sequence_is_as_long_as_rows_and_model_ask_for(
+    lengths: list[int], positions: int | None, tokens: int, why: str
+) -> None:
+    found = length_for("sft", lengths, positions)
+    assert (found.tokens, why in found.why) == (tokens, True)
+
+
+def test_texts_are_cut_so_their_length_does_not_matter() -> None:
+    assert length_for("pretrain", [10**6], None).tokens == 2048
+    assert length_for("pretrain", [10**6], 1024).tokens == 1024
+
+
+MESSY: Mapping[str, list[dict[str, Any]]] = {
+    "empty answers": [{"question": f"q{n}", "answer": f"a{n}" if n % 3 else " "} for n in range(60)],
+    "no answers": [{"question": f"q{n}", "answer": n if n % 3 else None} for n in range(60)],
+    "empty texts": [{"text": f"line {n}" if n % 3 else None} for n in range(60)],
+    "all the same": [{"question": "q", "answer": "a"}] * 60,
+    "one row": [{"question": "q", "answer": "a"}],
+    "long rows": [{"question": f"q{n} " * 400, "answer": "a"} for n in range(60)],
+    "some longer than the model": [
+        {"question": f"q{n} " * (3000 * (n % 2)), "answer": "a"} for n in range(60)
+    ],
+    "numbers only": [{"left": n, "right": n + 1} for n in range(60)],
+    "parts": [
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": f"q{n}"}]}, *ANSWER]}
+        for n in range(60)
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", MESSY.values(), ids=MESSY)
+def test_what_is_written_of_messy_data_is_not_refused(rows: list[dict[str, Any]]) -> None:
+    done = init(lay("data.jsonl", rows), "--base-model", "base")
+    assert done.exit_code == 0, done.output
+    checked = CliRunner().invoke(axo, ["check", "spec.yaml", "-o", "json"])
+    assert checked.exit_code == 0, checked.output
+    assert load_spec(Path("spec.yaml")).spec.training.sequence_len <= 4096
+    dropped = json.loads(checked.stdout)["dropped"]
+    assert ("left out" in done.stderr) == ("too_long" in dropped)
+    assert ("`where` leaves out 20 of 60" in done.stderr) == ("where:" in _uncommented(Path("spec.yaml")))
+
+
+def _uncommented(path: Path) -> str:
+    return "".join(line.split("#")[0] + "\n" for line in path.read_text().splitlines())
+
+
+REFUSED: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...], str]] = {
+    "no answer at all": ([{"question": f"q{n}", "answer": ""} for n in range(9)], (), "cannot be trained on"),
+    "unknown roles": (
+        [{"messages": [{"role": f"r{n % 3}", "content": "x"}]} for n in range(9)],
+        (),
+        "cannot be trained on",
+    ),
+    "every row too long": (
+        [{"question": f"q{n} " * 6000, "answer": "a"} for n in range(3)],
+        (),
+        "4,096 tokens",
+    ),
+    "a base without template": (CHATS, ("--base-model", "plain"), "no chat template"),
+    "no name": (CHATS, ("--name", "No Name"), "name"),
+}
+
+
+@pytest.mark.parametrize(("rows", "options", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_check_would_refuse_is_told_and_not_written(
+    rows: list[dict[str, Any]], options: tuple[str, ...], words: str
+) -> None:
+    MODELS["chatml"].write(Path("plain"))
+    (Path("plain") / "model.safetensors").write_bytes(b"\0" * 64)
+    (Path("plain") / "chat_template.jinja").unlink()
+    done = init(lay("data.jsonl", rows), "--base-model", "base", *options)
+    assert isinstance(done.exception, SpecError)
+    assert words in str(done.exception)
+    assert not Path("spec.yaml").exists()
+
+
+def test_the_draft_of_what_is_refused_can_be_printed() -> None:
+    rows, _, _ = REFUSED["no answer at all"]
+    done = init(lay("data.jsonl", rows), "--base-model", "base", "--stdout")
+    assert isinstance(done.exception, SpecError)
+    assert "mapping:" in done.stdout
+
+
+VERDICTS = [{"remark": f"remark {n}", "finding": f"finding {n}", "note": f"note {n}"} for n in range(60)]
+
+
+def test_an_answer_that_is_named_is_the_answer() -> None:
+    done = init(lay("data.jsonl", VERDICTS), "--base-model", "base", "--answer", "finding")
+    assert done.exit_code == 0, done.output
+    asked, answered = load_spec(Path("spec.yaml")).spec.mapping.messages or ()
+    assert (asked.content, answered.content) == ("{{ remark }}\n\n{{ note }}", "{{ finding }}")
+    done = init("data.jsonl", "--stdout", "--answer", "findin")
+    assert (done.exit_code, "did you mean 'finding'" in done.stderr) == (2, True)
+
+
+def test_an_answer_that_would_be_a_guess_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(question: str, **_: Any) -> str:
+        asked.append(question)
+        return "finding"
+
+    monkeypatch.setattr("orchestrator.cli.init.can_ask", lambda: True)
+    monkeypatch.setattr(click, "prompt", answer)
+    init(lay("data.jsonl", VERDICTS), "--base-model", "base")
+    assert asked == ["Column with the answers"]
+    mapping = load_spec(Path("spec.yaml")).spec.mapping
+    assert mapping.messages is not None
+    assert mapping.messages[-1].content == "{{ finding }}"
+    init(lay("known.jsonl", TICKETS), "--base-model", "base", "--stdout")
+    assert len(asked) == 1
 
 
 def test_the_schema_of_the_settings_knows_machines() -> None:
