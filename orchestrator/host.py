@@ -62,6 +62,7 @@ def open_host(settings: Settings, clock: Callable[[], float] = time.time) -> Ite
     try:
         yield Host(service, Loop(controller, database, clock, service.news))
     finally:
+        backend.close()
         database.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,8 @@ class Machine:
 
     `devices` counts the GPUs, or the processes that share a processor; `memory_gib` is that of one
     device, `price_per_hour` that of the whole machine, in the operator's currency.
-    `tokens_per_second` is what the operator measured on the whole machine. None is not known.
+    `tokens_per_second` is what the operator measured on the whole machine. None is not known. What follows is
+    for Kubernetes: the share of a node that a launch gets, and which nodes it may be on.
     """
 
     name: str
@@ -26,7 +27,13 @@ class Machine:
     memory_gib: float | None = None
     price_per_hour: float | None = None
     tokens_per_second: float | None = None
+    cpus: float | None = None
+    host_memory_gib: float | None = None
+    scratch_gib: float | None = None
+    gpu_resource: str = "nvidia.com/gpu"
     node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, str]] = ()
+    priority: str | None = None
     sentence: str = ""
 
 

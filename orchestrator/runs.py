@@ -69,6 +69,18 @@ class Reason(StrEnum):
     REGISTRY_REFUSED = "registry_refused"
     TIME_LIMIT = "time_limit"
     BY_USER = "by_user"
+    UNSCHEDULABLE = "unschedulable"
+    QUEUED = "queued"
+    QUOTA = "quota"
+    ADMISSION = "admission"
+    IMAGE = "image"
+    CONTAINER = "container"
+    VOLUME = "volume"
+    EVICTED = "evicted"
+    PREEMPTED = "preempted"
+    NODE_LOST = "node_lost"
+    STUCK = "stuck"
+    DEADLINE = "deadline"
 
 
 class Phase(StrEnum):
@@ -173,6 +185,67 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         True,
     ),
     Reason.BY_USER: ReasonFacts("A user asked for it.", "", False, False),
+    Reason.UNSCHEDULABLE: ReasonFacts(
+        "No node of the cluster has room for it now.",
+        "Wait for another run to end, or choose a smaller compute.machine: the message says what nodes lack.",
+        True,
+        False,
+    ),
+    Reason.QUEUED: ReasonFacts("It stands in the cluster's queue.", "Wait for its turn.", True, False),
+    Reason.QUOTA: ReasonFacts(
+        "The namespace's quota is used up.",
+        "Wait for another run to end, or ask the cluster's administrator for more.",
+        True,
+        False,
+    ),
+    Reason.ADMISSION: ReasonFacts(
+        "The cluster does not admit its pod.",
+        "Ask the operator to mend what the message says; it goes on by itself then.",
+        True,
+        False,
+    ),
+    Reason.IMAGE: ReasonFacts(
+        "Its image cannot be fetched.",
+        "Ask the operator to look at the image's name in the settings file and at its registry.",
+        True,
+        False,
+    ),
+    Reason.CONTAINER: ReasonFacts(
+        "Its container cannot be made.",
+        "Ask the operator to mend what the message says, such as a named secret that is not there.",
+        True,
+        False,
+    ),
+    Reason.VOLUME: ReasonFacts(
+        "Its storage or a secret cannot be mounted.",
+        "Ask the operator to mend what the message says; it goes on by itself then.",
+        True,
+        False,
+    ),
+    Reason.EVICTED: ReasonFacts(
+        "The cluster took its place away; it goes on from its newest checkpoint.", "Wait.", True, False
+    ),
+    Reason.PREEMPTED: ReasonFacts(
+        "More urgent work took its place; it goes on from its newest checkpoint.", "Wait.", True, False
+    ),
+    Reason.NODE_LOST: ReasonFacts(
+        "Its node does not answer; it goes on elsewhere once the cluster gives that node up.",
+        "Wait; if the node never comes back, ask the operator to remove it from the cluster.",
+        True,
+        False,
+    ),
+    Reason.STUCK: ReasonFacts(
+        "It was told to leave and does not go, so nothing can take its place.",
+        "Ask the operator to make sure that its node is down, then to run the command in the message.",
+        True,
+        False,
+    ),
+    Reason.DEADLINE: ReasonFacts(
+        "The cluster's own time limit for a Job was reached.",
+        "Ask the operator to raise or remove it, then run again with --new.",
+        False,
+        True,
+    ),
 }
 
 _CAUSES: Mapping[Cause, Reason] = {
@@ -276,7 +349,9 @@ def _wind_down(run: RunView, current: LaunchView | None) -> list[Action]:
     if current and current.observation.phase is Phase.UNKNOWN:
         return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
     if current and current.observation.alive:
-        return [Stop(current.number), Move(run.status, Reason.STOPPING)]
+        stuck = current.observation.reason is Reason.STUCK
+        stopping = Move(run.status, Reason.STUCK, current.observation.detail) if stuck else None
+        return [Stop(current.number), stopping or Move(run.status, Reason.STOPPING)]
     return [] if run.status is end else [Move(end, Reason.BY_USER)]
 
 
@@ -287,6 +362,11 @@ def _made_again(current: LaunchView) -> Launch:
 def _alive(run: RunView, current: LaunchView) -> list[Action]:
     if run.max_seconds is not None and current.step == "train" and run.training_seconds >= run.max_seconds:
         return [Stop(current.number), Move(run.status, Reason.STOPPING, "compute.max_hours is reached")]
+    seen = current.observation
+    if seen.phase is Phase.PENDING:
+        return [Move(_WAITING[current.step], seen.reason or Reason.STARTING, seen.detail)]
+    if seen.reason:
+        return [Move(run.status, seen.reason, seen.detail)]
     if current.step == "prepare":
         return [Move(Status.PREPARING)]
     if current.step == "evaluate":
@@ -304,7 +384,7 @@ def _ended(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) ->
         return [Move(Status.FAILED, Reason.TIME_LIMIT)]
     reason = _CAUSES[outcome.cause] if outcome.cause else Reason.CRASHED
     if reason is Reason.OUT_OF_MEMORY:
-        return _less_memory(current, launches, outcome)
+        return _less_memory(current, launches, outcome.message)
     if reason is Reason.LOST:
         return _vanished(current, launches)
     return _again_or_fail(current, launches, reason, outcome.message)
@@ -320,8 +400,11 @@ def _next_step(run: RunView, done: StepKind) -> list[Action]:
 
 def _vanished(current: LaunchView, launches: Sequence[LaunchView]) -> list[Action]:
     """No outcome: killed from outside, which never counts, or never started, which does."""
-    if not current.claimed:
-        return _again_or_fail(current, launches, Reason.NOT_STARTED, current.observation.detail)
+    seen = current.observation
+    if seen.reason is Reason.OUT_OF_MEMORY:
+        return _less_memory(current, launches, seen.detail)
+    if seen.reason is Reason.DEADLINE or not current.claimed:
+        return _again_or_fail(current, launches, seen.reason or Reason.NOT_STARTED, seen.detail)
     if _lost_in_a_row(launches) >= MAX_LOST_WITHOUT_PROGRESS:
         return [Move(Status.FAILED, Reason.LOST, current.observation.detail)]
     return [Launch(current.step, current.micro_batch_size), _waiting_for(current.step, Reason.RESUMING)]
@@ -344,20 +427,13 @@ def _is_lost(launch: LaunchView) -> bool:
     return launch.claimed and (launch.outcome is None or launch.outcome.cause is Cause.KILLED)
 
 
-def _less_memory(current: LaunchView, launches: Sequence[LaunchView], outcome: Outcome) -> list[Action]:
+def _less_memory(current: LaunchView, launches: Sequence[LaunchView], message: str) -> list[Action]:
     """Once more with half the micro batch and twice the accumulation: the same effective batch."""
-    halved = any(
-        launch.step == current.step and launch.outcome is not outcome and _ran_out(launch)
-        for launch in launches
-    )
     micro = current.micro_batch_size or 1
+    halved = any(each.step == current.step and (each.micro_batch_size or 0) > micro for each in launches)
     if current.step != "train" or halved or micro < 2 or micro % 2:
-        return [Move(Status.FAILED, Reason.OUT_OF_MEMORY, outcome.message)]
+        return [Move(Status.FAILED, Reason.OUT_OF_MEMORY, message)]
     return [Launch("train", micro // 2), _waiting_for("train", Reason.OUT_OF_MEMORY)]
-
-
-def _ran_out(launch: LaunchView) -> bool:
-    return launch.outcome is not None and launch.outcome.cause is Cause.OUT_OF_MEMORY
 
 
 def _again_or_fail(
@@ -376,7 +452,8 @@ def _failures(launches: Sequence[LaunchView], step: StepKind) -> int:
 
 def _counts(launch: LaunchView) -> bool:
     if launch.outcome is None:
-        return not launch.claimed
+        seen = launch.observation.reason or Reason.NOT_STARTED
+        return not launch.claimed and REASONS[seen].counts
     cause = launch.outcome.cause
     return cause is not None and REASONS[_CAUSES[cause]].counts
 

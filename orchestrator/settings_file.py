@@ -25,6 +25,17 @@ from orchestrator.spec.yaml import MAX_BYTES, read_yaml
 _Selected = Annotated[str, StringConstraints(max_length=253)]
 
 
+class Toleration(Closed):
+    """A taint that a launch does not mind, as Kubernetes writes it."""
+
+    key: _Selected = Field(description="The taint's key.")
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="How it is compared.")
+    value: _Selected | None = Field(default=None, description="Its value, for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Its effect; all of them where none is named."
+    )
+
+
 class MachineEntry(Closed):
     """A machine as the settings file describes it."""
 
@@ -40,8 +51,31 @@ class MachineEntry(Closed):
     tokens_per_second: float | None = Field(
         default=None, gt=0, le=1e12, description="Tokens that the whole machine trains in a second."
     )
+    cpus: float | None = Field(default=None, gt=0, le=10_000, description="Processors that a launch gets.")
+    host_memory_gib: float | None = Field(
+        default=None,
+        gt=0,
+        le=100_000,
+        description="Main memory that a launch gets, GiB; it is ended where it outgrows that.",
+    )
+    scratch_gib: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="Disk of the node that a launch may fill on Kubernetes, GiB.",
+    )
+    gpu_resource: _Selected = Field(
+        default="nvidia.com/gpu",
+        description="What Kubernetes calls its GPUs, such as nvidia.com/mig-3g.40gb.",
+    )
     node_selector: dict[Label, _Selected] = Field(
         default={}, max_length=50, description="Labels of the Kubernetes nodes that have it."
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        default=(), max_length=20, description="Taints of those nodes that do not keep a launch away."
+    )
+    priority: Name | None = Field(
+        default=None, description="PriorityClass of launches: who gives way when the cluster is full."
     )
     sentence: Annotated[str, StringConstraints(max_length=200)] = Field(
         default="", description="What people should know who choose it."
@@ -71,7 +105,10 @@ class SettingsFile(Closed):
     @property
     def catalogue(self) -> Mapping[str, Machine]:
         """The built-in machines and those of the file; one of a built-in name replaces it."""
-        return MACHINES | {name: Machine(name, **entry.model_dump()) for name, entry in self.machines.items()}
+        return MACHINES | {
+            name: Machine(name, **entry.model_dump(exclude_none=True))
+            for name, entry in self.machines.items()
+        }
 
 
 def read_settings_file(file: Path) -> SettingsFile:

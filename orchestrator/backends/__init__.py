@@ -21,15 +21,27 @@ from orchestrator.runs import Observation
 from orchestrator.settings import Machine, Settings
 
 
+class BackendAway(BackendError):
+    """The backend cannot be asked now; nothing is known, and it is tried again."""
+
+
 @dataclass(frozen=True)
 class LaunchRequest:
-    """One launch to be: whose it is, what it runs, and on which machine."""
+    """One launch to be: whose it is, what it runs, and on which machine.
+
+    Besides its run's folder it `reads` these folders of storage (keys), and is given these named secrets.
+    `inputs` is the folder that relative paths of the spec start from, where it was submitted on the service's
+    own machine.
+    """
 
     run: str
     launch: int
     step: StepKind
     storage: str
     machine: Machine
+    reads: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+    inputs: str | None = None
 
     @property
     def name(self) -> str:
@@ -46,6 +58,7 @@ class Backend(Protocol):
         """Start it, once.
 
         Raises:
+            BackendAway: the backend does not answer; it may have been started.
             BackendError: it cannot be started here; nothing was.
         """
 
@@ -53,7 +66,11 @@ class Backend(Protocol):
         """What is known of the launch `name` now."""
 
     def stop(self, name: str, now: float) -> None:
-        """Ask it to leave; called again, and past its grace, make it leave. `now`: seconds since 1970."""
+        """Ask it to leave; called again, and past its grace, make it leave. `now`: seconds since 1970.
+
+        Raises:
+            BackendAway: the backend does not answer.
+        """
 
     def logs(self, name: str) -> str:
         """What it printed, as far as the backend still has it."""
@@ -63,6 +80,9 @@ class Backend(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget one that has ended, with all that it left here; a missing one is fine, one alive stays."""
+
+    def close(self) -> None:
+        """Let go of connections; launches go on."""
 
 
 def open_backend(settings: Settings) -> Backend:
@@ -75,4 +95,8 @@ def open_backend(settings: Settings) -> Backend:
         from orchestrator.backends.local import LocalBackend
 
         return LocalBackend(settings)
+    if settings.backend == "docker":
+        from orchestrator.backends.docker import DockerBackend
+
+        return DockerBackend(settings)
     raise BackendError(f"the backend {settings.backend} is not in this version", hint="choose backend: local")

@@ -89,6 +89,9 @@ class LocalBackend:
             for kind in ("log", "stop", "pid", "lock"):
                 self._path(name, kind).unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _check(self, launch: LaunchRequest) -> None:
         python = self._python(launch)
         if not python.exists():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator import contract, runs
-from orchestrator.backends import Backend, LaunchRequest
+from orchestrator.backends import Backend, BackendAway, LaunchRequest
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
@@ -15,7 +16,7 @@ from orchestrator.db import Attempt, Database, Launch, Run
 from orchestrator.errors import BackendError, RegistryError, SpecError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
-from orchestrator.runs import LaunchView, Reason, RunView, Status
+from orchestrator.runs import LaunchView, Observation, Phase, Reason, RunView, Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
 
@@ -56,17 +57,20 @@ class Controller:
             return run, []
         claims = contract.attempts(store)
         attempts = {attempt.number: attempt for attempt in self.database.attempts(run.id)}
-        views = []
-        for launch in self.database.launches(run.id):
+        launches, views = self.database.launches(run.id), []
+        for launch in launches:
             own = [claim.attempt for claim in claims if claim.launch == launch.number]
-            views.append(self._view(run, launch, own, attempts, store))
+            seen = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
+            if launch is launches[-1]:
+                seen = self.backend.observe(f"{run.id}-{launch.number}")
+            views.append(self._view(launch, seen, own, attempts, store))
         facts = _facts_of(views)
         return (self.database.add_facts(run, facts) if _news(run, facts) else run), views
 
     def _view(
         self,
-        run: Run,
         launch: Launch,
+        observation: Observation,
         own: Sequence[int],
         attempts: Mapping[int, Attempt],
         store: contract.Store,
@@ -76,7 +80,7 @@ class Controller:
         return LaunchView(
             number=launch.number,
             step=launch.step,
-            observation=self.backend.observe(f"{run.id}-{launch.number}"),
+            observation=observation,
             outcome=outcome,
             claimed=bool(own),
             started=any(attempt.started is not None for attempt in seen),
@@ -103,7 +107,8 @@ class Controller:
             case runs.Move(status, reason, message):
                 return self.database.move(run, status, reason, message, now)
             case runs.Stop(number):
-                self.backend.stop(f"{run.id}-{number}", now)
+                with contextlib.suppress(BackendAway):  # it is told again at the next pass
+                    self.backend.stop(f"{run.id}-{number}", now)
                 return run
             case runs.Launch():
                 return self._launch(run, action, store, now)
@@ -119,9 +124,11 @@ class Controller:
             plan = make_plan(self.settings, run, number, action.step, machine, micro_batch_size)
             plan.write(store)
             run = self._with_estimate(run, plan, machine)
-            self.backend.launch(LaunchRequest(run.id, number, action.step, run.storage, machine))
+            self.backend.launch(_request(run, plan, machine))
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
+        except BackendAway:
+            return run  # it is looked for at the next pass, and made again if it is not there
         except BackendError as error:
             return self.database.move(run, Status.FAILED, Reason.BACKEND, _with_hint(error), now)
         return run
@@ -162,6 +169,16 @@ def spec_of(run: Run) -> Spec:
 def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machine:
     """The machine a step runs on; preparing needs no more than the processor."""
     return settings.machines["cpu" if step == "prepare" else spec.compute.machine]
+
+
+def _request(run: Run, plan: Plan, machine: Machine) -> LaunchRequest:
+    """Preparing alone fetches anything, so it alone gets the named secrets and the spec's folder."""
+    launch = plan.launch
+    reads = tuple(key for key in (launch.model, launch.dataset, launch.adapter) if key)
+    whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads)
+    if launch.step != "prepare":
+        return whole
+    return replace(whole, secrets=spec_of(run).secrets, inputs=run.base or None)
 
 
 def make_plan(

@@ -324,6 +324,13 @@ class Spec(Closed):
         return self.base_model.secret if isinstance(self.base_model, ModelEntry) else None
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The named secrets that preparing needs: the base model's and those of sources."""
+        sources = (*self.dataset.training, *([self.dataset.held_out] if self.dataset.held_out else []))
+        named = [self.model_secret, *(entry.secret for _, entry in sources)]
+        return tuple(sorted({name for name in named if name}))
+
+    @property
     def mappings(self) -> tuple[tuple[str, Mapping], ...]:
         """Every mapping of the spec and the field that it stands in: its own, and those of sources."""
         sources = (*self.dataset.training, *([self.dataset.held_out] if self.dataset.held_out else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -154,9 +155,10 @@ def _analysed(inputs: Inputs) -> Summary:
 
 
 def _task(task: Mapping[str, Any]) -> tuple[Spec, Path]:
-    """The spec of a plan, and the folder that its relative paths start from."""
+    """The spec of a plan, and the folder that its relative paths start from: `AXO_INPUTS` in a container,
+    which has it at a place of its own."""
     try:
-        return Spec.model_validate(task["spec"]), Path(task["base"])
+        return Spec.model_validate(task["spec"]), Path(os.environ.get("AXO_INPUTS") or task["base"])
     except (KeyError, ValidationError) as error:
         raise ContractError(f"the plan holds no spec that this version reads: {error}") from error
 

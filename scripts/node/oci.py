@@ -30,7 +30,7 @@ def layer(files: Mapping[str, Path | bytes | str]) -> bytes:
 def archive(name: str, layers: Sequence[bytes], config: Mapping[str, Any]) -> bytes:
     """An OCI image layout in one tar: the layers, the config that names them, the manifest that names all.
 
-    `config` is as in an OCI image config: Entrypoint, Env, User.
+    Docker's engine loads it by its `manifest.json`. `config` is as in an OCI image config: Env, User.
     """
     image = {"architecture": "amd64", "os": "linux", "config": dict(config)}
     image["rootfs"] = {"type": "layers", "diff_ids": [digest(blob) for blob in layers]}
@@ -46,7 +46,10 @@ def archive(name: str, layers: Sequence[bytes], config: Mapping[str, Any]) -> by
     entry = _named(manifest, f"{_OCI}.manifest.v1+json")
     tag = name.rpartition(":")[2]
     entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
+    places = [f"blobs/sha256/{digest(blob)[7:]}" for blob in (described, *layers)]
+    docker = [{"Config": places[0], "RepoTags": [name], "Layers": places[1:]}]
     files = {
+        "manifest.json": json.dumps(docker).encode(),
         "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
         "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),
         **{f"blobs/sha256/{digest(blob)[7:]}": blob for blob in (*layers, described, manifest)},

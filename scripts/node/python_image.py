@@ -22,7 +22,7 @@ _USUAL = ("libstdc++.so.6", "libgcc_s.so.1")  # what compiled packages expect of
 
 def make() -> tuple[str, bytes]:
     """The image's name, which tells its content, and its archive."""
-    layers = [oci.layer(_python()), oci.layer(_package())]
+    layers = [oci.layer(python()), oci.layer(_package())]
     content = oci.digest("".join(map(oci.digest, layers)).encode())
     name = f"axo.test/python:{content[7:19]}"
     config = {
@@ -34,7 +34,8 @@ def make() -> tuple[str, bytes]:
     return name, oci.archive(name, layers, config)
 
 
-def _python() -> dict[str, Path | bytes | str]:
+def python() -> dict[str, Path | bytes | str]:
+    """The interpreter, as `python`, and what it needs."""
     program = Path(sys.executable).resolve()
     library = Path(sysconfig.get_path("stdlib"))
     files = dict(_below(library, str(library)))

@@ -80,6 +80,9 @@ class MemoryBackend:
     def remove(self, name: str) -> None:
         self.phases.pop(name, None)
 
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class World:
