@@ -130,7 +130,14 @@ def _commands() -> Iterator[str]:
     for name in axo.list_commands(top):
         command = axo.get_command(top, name)
         assert command is not None
-        yield f"## axo {name}\n\n```\n{_help(command, click.Context(command, top, name))}\n```"
+        yield from _command(command, click.Context(command, top, name))
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A command, and those below it where it is a group."""
+    yield f"## {context.command_path}\n\n```\n{_help(command, context)}\n```"
+    for name, each in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from _command(each, click.Context(each, context, name))
 
 
 def _help(command: click.Command, context: click.Context) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "This installation": {
         "serve": "Serve the API and drive runs for a team.",
         "doctor": "Look whether everything a run needs is there.",
+        "admin": "Look after a service: its database.",
         "machines": "List the machines that a spec may name.",
         "completion": "Print what your shell needs to complete axo.",
     },
@@ -71,7 +73,7 @@ class Commands(click.Group):
         if name not in SENTENCES:
             return None
         command: click.Command = importlib.import_module(f"orchestrator.cli.{name}").command
-        return _dressed(command)
+        return _dressed(command, name)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -94,10 +96,10 @@ def did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def variable_of(command: click.Command, option: click.Option) -> str:
-    """The environment variable of an option: `AXO_RUN_NEW` for `axo run --new`."""
+def variable_of(command: str, option: click.Option) -> str:
+    """The environment variable of an option: `AXO_RUN_NEW` for `--new` of `run`."""
     longest = max(option.opts, key=len).lstrip("-")
-    return f"AXO_{command.name}_{longest}".replace("-", "_").upper()
+    return re.sub(r"\W", "_", f"AXO_{command}_{longest}").upper()
 
 
 def frame_options(hidden: bool = False) -> list[click.Parameter]:
@@ -138,15 +140,18 @@ def _take_color(context: click.Context, _: click.Parameter, value: bool) -> None
     context.color = frame.color
 
 
-def _dressed(command: click.Command) -> click.Command:
-    """The command with a variable for each option, told in its help, and the options of the frame."""
+def _dressed(command: click.Command, name: str) -> click.Command:
+    """The command with a variable for each option, told in its help, and the options of the frame; so are
+    those of a group."""
     if any(parameter.name == "debug" for parameter in command.params):
         return command
     options = [option for option in command.params if isinstance(option, click.Option)]
     for option in options:
-        option.envvar = variable_of(command, option)
+        option.envvar = variable_of(name, option)
     if options:
-        example = variable_of(command, options[0])
+        example = variable_of(name, options[0])
         command.epilog = f"Options may stand in environment variables too, such as {example}."
     command.params += frame_options(hidden=True)
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        _dressed(each, f"{name} {each.name}")
     return command

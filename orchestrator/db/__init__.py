@@ -32,6 +32,7 @@ __all__ = [
     "Point",
     "Publication",
     "Run",
+    "connected",
     "is_there",
     "open_database",
     "opened",
@@ -63,14 +64,26 @@ def open_database(url: str, connections: int = CONNECTIONS) -> Database:
         DatabaseError: the database cannot be used now.
     """
     database = Database(make_engine(url, connections))
-    make_ready(database)
+    try:
+        make_ready(database)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
 @contextmanager
 def opened(url: str, connections: int = CONNECTIONS) -> Iterator[Database]:
-    """A database for the length of a `with` block."""
-    database = open_database(url, connections)
+    """A database for the length of a `with` block; raises as `open_database` does."""
+    with connected(url, connections) as database:
+        make_ready(database)
+        yield database
+
+
+@contextmanager
+def connected(url: str, connections: int = CONNECTIONS) -> Iterator[Database]:
+    """A database of whatever schema it has, for the length of a `with` block."""
+    database = Database(make_engine(url, connections))
     try:
         yield database
     finally:

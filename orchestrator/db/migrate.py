@@ -63,7 +63,7 @@ def upgrade(database: Transactions, to: str = HEAD) -> tuple[str | None, str]:
         if found is None or found < to:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-            _run_alembic(connection, to)
+            run_alembic(connection, to)
             return found, to
         return found, found
 
@@ -80,7 +80,8 @@ def _refuse_newer(connection: sa.Connection, found: str | None) -> None:
         )
 
 
-def _run_alembic(connection: sa.Connection, to: str) -> None:
+def run_alembic(connection: sa.Connection, to: str) -> None:
+    """Run the migrations up to a version, in the transaction of a connection."""
     from alembic import command
     from alembic.config import Config
 

@@ -56,6 +56,19 @@ class Transactions:
         with _told(), self._writer.begin() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A connection that sees everything as it was at one moment, for as long as it takes.
+
+        Raises:
+            DatabaseError: the database cannot be used now.
+        """
+        with _told(), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            yield connection
+
 
 @contextmanager
 def _told() -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,9 +30,30 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def make_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes an empty database of a kind; its URL."""
+
+    def make(kind: str) -> str:
+        name = f"axo_{uuid4().hex}"
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path / name}.db"
+        server: PostgresServer = request.getfixturevalue("postgres")
+        _make_database(server, name, "template0")
+        return server.url(name)
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, make_empty: Callable[[str], str]) -> str:
+    """A database of each kind that has nothing in it, not even a schema."""
+    return make_empty(request.param)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind, of today's schema or yet to get it."""
+    """A database of each kind with no runs."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'axo.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")

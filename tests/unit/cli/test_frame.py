@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -46,12 +47,19 @@ def test_the_help_of_a_command_fits_one_screen_with_an_example(name: str) -> Non
 def test_every_option_of_a_command_has_a_variable_of_its_own(name: str) -> None:
     command = axo.get_command(click.Context(axo), name)
     assert command is not None
-    options = [o for o in command.params if isinstance(o, click.Option) and not o.hidden]
-    variables = [variable_of(command, option) for option in options]
-    assert [option.envvar for option in options] == variables
-    assert len(set(variables)) == len(variables)
-    if options:
-        assert variables[0] in CliRunner().invoke(axo, [name, "--help"]).output
+    for path, each in with_those_below(name, command):
+        options = [o for o in each.params if isinstance(o, click.Option) and not o.hidden]
+        variables = [variable_of(path, option) for option in options]
+        assert [option.envvar for option in options] == variables
+        assert len(set(variables)) == len(variables)
+        if options:
+            assert variables[0] in CliRunner().invoke(axo, [*path.split(), "--help"]).output
+
+
+def with_those_below(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    for name, each in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from with_those_below(f"{path} {name}", each)
 
 
 def test_the_help_of_axo_lists_every_command_once_and_every_exit_code() -> None:

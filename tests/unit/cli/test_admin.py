@@ -1,0 +1,57 @@
+"""`axo admin` on a home: a backup goes into another database, and every refusal says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from stored_run import store_run
+
+from orchestrator.cli import axo
+from orchestrator.cli.failure import error_data
+from orchestrator.db import opened
+from orchestrator.db.migrate import HEAD
+from orchestrator.errors import ConflictError, SettingsError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AXO_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def admin(*arguments: str) -> Result:
+    return CliRunner().invoke(axo, ["admin", *arguments])
+
+
+def test_a_backup_goes_into_another_database(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_run(home, "triage-abcde")
+    file = tmp_path / "all.axo"
+    done = admin("backup", str(file))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert f"{file} holds 1 runs" in done.stderr
+    again = admin("backup", str(file))
+    assert isinstance(again.exception, ConflictError)
+    assert isinstance(admin("restore", str(file)).exception, ConflictError), "this home has something in it"
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    monkeypatch.setenv("AXO_DATABASE", other)
+    assert "the database holds 1 runs" in admin("restore", str(file)).stderr
+    with opened(f"sqlite:///{home / 'axo.db'}") as first, opened(other) as second:
+        assert second.runs() == first.runs()
+
+
+def test_migrate_says_from_where_to_where(home: Path) -> None:
+    assert f"went from nothing to {HEAD}" in admin("migrate").stderr
+    assert f"is at {HEAD} already" in admin("migrate").stderr
+
+
+def test_a_url_that_is_none_is_refused_without_its_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AXO_DATABASE", "mysql://me:hunter2@db/axo")
+    refused = admin("migrate").exception
+    assert isinstance(refused, SettingsError)
+    assert "hunter2" not in str(error_data(refused))
