@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,10 +42,13 @@ def serving(home: Path) -> Iterator[Server]:
     (home / "python").touch()
     command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", "0"]
     environment = {**os.environ, "AXO_HOME": str(home), "AXO_TRAINER_PYTHON": str(home / "python")}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    words = home / "serve.log"
+    with words.open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
         try:
-            assert process.stderr is not None
-            url = process.stderr.readline().split()[-1]
+            while not (found := re.search(r"axo serves (\S+)", words.read_text())):
+                assert process.poll() is None, words.read_text()
+                time.sleep(0.05)
+            url = found[1]
             for _ in range(20):
                 httpx.post(f"{url}/api/v1/runs", json={"spec": "name: x"})
             yield Server(process.pid, url)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from orchestrator import __version__
 from orchestrator.api import problems
-from orchestrator.api.bounds import Bounds, no_nuls
+from orchestrator.api.bounds import Bounds
 from orchestrator.api.routes import health, runs
 from orchestrator.service import Caller, Service
 
@@ -26,7 +26,7 @@ def make_app(service: Service, everybody: Caller | None = None) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(no_nuls)],
+        responses=problems.RESPONSES,
     )
     app.state.service = service
     app.state.everybody = everybody

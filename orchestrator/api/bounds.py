@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import unquote_to_bytes
 
-from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,9 +52,3 @@ class Bounds:
             raise HTTPException(413, text, {"Connection": "close"})
 
         return bounded
-
-
-def no_nuls(request: Request) -> None:
-    """Refuse U+0000 in an address: PostgreSQL knows no such text, and no name of ours has it."""
-    if "\0" in request.scope["path"] or b"\0" in unquote_to_bytes(request.scope["query_string"]):
-        raise HTTPException(400, "the address has a character U+0000")

@@ -13,11 +13,23 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator import errors, wire
 
 REQUEST_ID = "X-Request-Id"
+
+# Every error of every route; the second for routes whose own answer is no JSON.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": wire.ProblemBody, "description": "Why it was not done."}
+}
+RESPONSES_BESIDE_TEXT: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Why it was not done.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+    }
+}
 
 STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.FaultsError: 422,
@@ -110,7 +122,15 @@ def _http(request: Request, error: HTTPException) -> JSONResponse:
     code = _CODES.get(error.status_code, "http")
     answer = _answer(request, error.status_code, code, str(error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that some route has for this address; the router itself tells those of one route."""
+    matching = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,58 @@
+"""The API does what its document says, for requests that a generator of hostile ones makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving import Server, serving
+from stored_run import SPEC, store_run
+
+CASES = int(os.environ.get("AXO_PROVE", "0")) or 5  # for each operation and phase
+PUBLISHED = SPEC + "publish:\n  - mlflow: {model: triage}\n"
+# A text that the document allows as a spec may still be none, and a run be in no state for what is asked.
+UNTOLD = "positive_data_acceptance"
+AWAY = "/api/v1/runs/{run}/verify"  # asks a registry
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    for number, name in enumerate(("triage-aaaaa", "triage-bbbbb")):
+        store_run(tmp_path, name, text=PUBLISHED, created=1_000.0 * (1 + number))
+    with serving(tmp_path) as server:
+        yield server
+
+
+def test_no_request_breaks_it_or_gets_what_the_document_does_not_tell(server: Server, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = [
+        str(Path(sys.executable).parent / "st"),
+        *("run", f"{server.url}/api/v1/openapi.json", "--max-examples", str(CASES)),
+        *(
+            "--exclude-checks",
+            UNTOLD,
+            "--exclude-path",
+            AWAY,
+            "--continue-on-failure",
+            "--suppress-health-check",
+            "all",
+        ),
+        *("--report", "json", "--report-json-path", str(report), "--warnings", "off"),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    cases = json.loads(report.read_text())["test_cases"]
+    assert cases["generated"] > 200
+    print(f"\n{cases['generated']} requests, none of them a server error or beyond the document")
