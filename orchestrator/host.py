@@ -72,10 +72,8 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
     Raises:
         SettingsError: it would listen beyond this machine without knowing who asks, or it cannot listen.
     """
-    import uvicorn
-
     from orchestrator.api.app import make_app
-    from orchestrator.api.patience import PatientProtocol
+    from orchestrator.api.server import serve_http
 
     if not ipaddress.ip_address(socket.gethostbyname(address)).is_loopback:
         raise SettingsError(
@@ -86,12 +84,9 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
         listener = socket.create_server((address, port))
     except OSError as error:
         raise SettingsError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
-    config = uvicorn.Config(
-        make_app(host.service, Caller()), http=PatientProtocol, ws="none", log_config=None, access_log=False
-    )
     with listener, host.driving():
         ready(f"http://{address}:{listener.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
+        serve_http(make_app(host.service, Caller()), listener)
 
 
 def drive_until_idle(settings: Settings) -> None:

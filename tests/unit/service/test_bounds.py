@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +18,7 @@ from serving import Server, serving
 
 from orchestrator import wire
 from orchestrator.api.bounds import MAX_BODY_BYTES, Bounds
+from orchestrator.db import opened
 
 MOST_MIB = 32
 
@@ -87,3 +91,15 @@ def test_a_body_counts_as_it_comes_where_nobody_announced_its_size(server: Serve
     answer = httpx.post(f"{server.url}/api/v1/runs", content=parts)
     assert answer.status_code == 413
     assert "uploaded as files" in json.loads(answer.content)["error"]["message"]
+
+
+def test_it_lets_go_of_the_lead_when_it_is_told_to_leave(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, opened(f"sqlite:///{tmp_path / 'axo.db'}") as database:
+        while database.hold_lease("controller", "another", time.time(), 60) is not None:
+            database.release_lease("controller", "another")  # until it leads
+            time.sleep(0.05)
+        os.kill(server.pid, signal.SIGTERM)
+        began = time.monotonic()
+        while database.hold_lease("controller", "another", time.time(), 60) is None:
+            assert time.monotonic() - began < 10, "the lease would run for 15 seconds"
+            time.sleep(0.05)

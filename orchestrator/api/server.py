@@ -1,0 +1,75 @@
+"""The HTTP server: uvicorn, but for clients that dawdle and for how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 10.0
+LEAVE_SECONDS = 1  # for requests that are still being answered
+
+
+def serve_http(app: FastAPI, listener: socket.socket) -> None:
+    """Answer requests until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=LEAVE_SECONDS,
+    )
+    LeavingServer(config).run(sockets=[listener])
+
+
+class LeavingServer(uvicorn.Server):
+    """Returns when it is told to leave: uvicorn raises the signal anew, which would end the process before
+    the controller has let go of its lease."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class PatientProtocol(H11Protocol):
+    """Closes a connection whose next request head does not arrive within `HEAD_SECONDS` of its first byte."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._heard()
+        elif self._late is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._heard()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _heard(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
