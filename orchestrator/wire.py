@@ -7,12 +7,13 @@ what a service does not know in a request, it refuses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from orchestrator.contract import StepKind
 from orchestrator.runs import Intent, Reason, Status
+from orchestrator.spec.base import Name
 
 MAX_SPEC_CHARACTERS = 128 * 1024
 MAX_ID = 2**53
@@ -21,6 +22,8 @@ MAX_PARTS = 1000
 Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,250}$")]
 Cursor = Annotated[str, StringConstraints(pattern=r"^[0-9.e+]{1,40}:[a-z0-9-]{1,100}$")]
 Seen = Annotated[str, StringConstraints(pattern=r"^(?:attempt|launch)-[0-9]{1,9}:[0-9]{1,15}$")]
+KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8}$")]
+RoleName = Literal["viewer", "submitter", "admin"]
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 
 
@@ -67,6 +70,34 @@ class Submission(Asked):
     go_on: bool = Field(
         default=False, description="Go on with an unfinished run of this very spec, where there is one."
     )
+
+
+class KeyAsked(Asked):
+    """An API key to be made for the asker's project."""
+
+    name: Name = Field(description="Who or what will hold it.", examples=["ci"])
+    role: RoleName = Field(description="What its holder may do.")
+    days: int = Field(default=365, ge=1, le=3650, description="Days until it expires.")
+
+
+class Key(Told):
+    """An API key without its text; `used` is right to five minutes."""
+
+    id: str
+    project: str
+    name: str
+    role: RoleName
+    created: float
+    creator: str
+    expires: float | None = None
+    revoked: float | None = None
+    used: float | None = None
+
+
+class FreshKey(Key):
+    """A key as it is made, with its text: it is not kept, and never told again."""
+
+    key: str
 
 
 class Publication(Told):

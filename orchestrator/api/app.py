@@ -7,8 +7,9 @@ from fastapi import FastAPI
 from orchestrator import __version__
 from orchestrator.api import problems
 from orchestrator.api.bounds import Bounds
-from orchestrator.api.routes import health, runs
-from orchestrator.service import Caller, Service
+from orchestrator.api.entrance import Entrance
+from orchestrator.api.routes import health, keys, runs
+from orchestrator.service import Access, Caller, Service
 
 _DESCRIPTION = """\
 Submit a spec, follow its run, fetch its adapter. Every error has the same body (`ProblemBody`):
@@ -16,9 +17,8 @@ a code for programs, a sentence, a hint at what to try next, and all faults at o
 """
 
 
-def make_app(service: Service, everybody: Caller | None = None) -> FastAPI:
-    """The application over a service; `everybody` is who each request comes from where nobody has to
-    say who they are."""
+def make_app(service: Service, who: Caller | Access) -> FastAPI:
+    """The application over a service; `who` tells who each request comes from, or is it."""
     app = FastAPI(
         title="axo",
         version=__version__,
@@ -29,9 +29,10 @@ def make_app(service: Service, everybody: Caller | None = None) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.service = service
-    app.state.everybody = everybody
     app.add_middleware(Bounds)
+    app.add_middleware(Entrance, who=who)
     problems.install(app)
     app.include_router(health.router)
-    app.include_router(runs.router, prefix="/api/v1")
+    for router in (runs.router, keys.router):
+        app.include_router(router, prefix="/api/v1")
     return app

@@ -84,7 +84,7 @@ class RequestIds:
 def install(app: FastAPI) -> None:
     """Answer every error of this application in the one form."""
     app.add_middleware(RequestIds)
-    app.exception_handler(errors.OrchestratorError)(_ours)
+    app.exception_handler(errors.OrchestratorError)(answer)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(Exception)(_bug)
@@ -95,7 +95,8 @@ def status_of(error: errors.OrchestratorError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def _ours(request: Request, error: errors.OrchestratorError) -> JSONResponse:
+def answer(request: Request, error: errors.OrchestratorError) -> JSONResponse:
+    """What a request gets that raised an error of ours."""
     faults = [asdict(fault) for fault in error.faults] if isinstance(error, errors.FaultsError) else []
     path = next((fault["path"] for fault in faults), None)
     status = status_of(error)
@@ -120,11 +121,11 @@ def _fault(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
     code = _CODES.get(error.status_code, "http")
-    answer = _answer(request, error.status_code, code, str(error.detail))
-    answer.headers.update(error.headers or {})
+    told = _answer(request, error.status_code, code, str(error.detail))
+    told.headers.update(error.headers or {})
     if error.status_code == 405:
-        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
-    return answer
+        told.headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return told
 
 
 def _methods(request: Request) -> set[str]:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from orchestrator.errors import AuthError
 from orchestrator.service import Caller, Service
 
 
@@ -16,10 +15,9 @@ def _service(request: Request) -> Service:
 
 
 def _caller(request: Request) -> Caller:
-    everybody: Caller | None = request.app.state.everybody
-    if everybody is None:
-        raise AuthError(hint="`axo login` takes a key of this service")
-    return everybody
+    """Whom the entrance let in."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 ServiceOf = Annotated[Service, Depends(_service)]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli import admin_database
+from orchestrator.cli import admin_database, admin_keys
 
 
 @click.group("admin")
 def command() -> None:
-    """Look after a service: its database.
+    """Look after a service: its database, its keys.
 
     These speak to the database that AXO_DATABASE names, not to a service.
 
     \b
     Examples:
+      axo admin keys create ops --role admin
       axo admin backup axo-monday.axo
-      axo admin migrate
     """
 
 
-for each in (admin_database.migrate, admin_database.backup, admin_database.restore):
+for each in (admin_keys.keys, admin_database.migrate, admin_database.backup, admin_database.restore):
     command.add_command(each)

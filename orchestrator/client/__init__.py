@@ -33,6 +33,7 @@ _AGAIN = {502, 503, 504}
 Body = TypeVar("Body", bound=BaseModel)
 _ATTEMPTS = TypeAdapter(list[wire.Attempt])
 _EVENTS = TypeAdapter(list[wire.Event])
+_KEYS = TypeAdapter(list[wire.Key])
 _SERIES = TypeAdapter(list[wire.Series])
 
 
@@ -134,6 +135,22 @@ class Client:
         with self._streamed("GET", f"/runs/{_part(name)}/logs", params=params) as answer:
             for line in answer.iter_lines():
                 yield wire.LogPart.model_validate_json(line)
+
+    def create_key(self, name: str, role: wire.RoleName, days: int = 365) -> wire.FreshKey:
+        """Make an API key of the project; its text is told this once."""
+        asked = wire.KeyAsked(name=name, role=role, days=days)
+        headers = {"Content-Type": "application/json"}
+        return _read(
+            wire.FreshKey, self._ask("POST", "/keys", headers=headers, content=asked.model_dump_json())
+        )
+
+    def keys(self) -> list[wire.Key]:
+        """The project's API keys, newest first."""
+        return _KEYS.validate_json(self._ask("GET", "/keys").content)
+
+    def revoke_key(self, key: str) -> wire.Key:
+        """Revoke the API key of that id."""
+        return _read(wire.Key, self._ask("DELETE", f"/keys/{_part(key)}"))
 
     def _want(self, name: str, what: str) -> wire.Run:
         return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))

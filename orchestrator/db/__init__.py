@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from orchestrator.db.due import Due
 from orchestrator.db.engine import is_postgresql, make_engine, parse_url, shown
 from orchestrator.db.events import Events
+from orchestrator.db.keys import Keys
 from orchestrator.db.launches import Launches
 from orchestrator.db.leases import Leases
 from orchestrator.db.metrics import Metrics
@@ -22,12 +23,13 @@ from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
 from orchestrator.db.runs import Runs
 from orchestrator.db.submissions import Submissions
-from orchestrator.db.values import Attempt, Event, Launch, Point, Publication, Run
+from orchestrator.db.values import Attempt, Event, Key, Launch, Point, Publication, Run
 
 __all__ = [
     "Attempt",
     "Database",
     "Event",
+    "Key",
     "Launch",
     "Point",
     "Publication",
@@ -42,7 +44,7 @@ __all__ = [
 CONNECTIONS = 20
 
 
-class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Leases):
+class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Leases, Keys):
     """Everything that is remembered, each subject's methods side by side."""
 
     def check(self) -> None:

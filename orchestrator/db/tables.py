@@ -152,3 +152,19 @@ leases = Table(
 
 # One row: the oldest version of the schema whose code may work with what there is (`migrate`).
 schema = Table("schema", metadata, Column("oldest", String(16), primary_key=True))
+# API keys; `digest` is all that is kept of a key's text.
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("creator", String(200), nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+    Column("used", Float),
+    Index("keys_of_project", "project", "created"),
+)

@@ -108,3 +108,19 @@ class Event:
     status: str
     reason: str | None
     message: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key without its text: `digest` is the SHA-256 of that. `used` is right to five minutes."""
+
+    id: str
+    project: str
+    name: str
+    role: str
+    digest: str
+    created: float
+    creator: str
+    expires: float | None = None
+    revoked: float | None = None
+    used: float | None = None

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 
 from orchestrator.backends import Backend
 from orchestrator.db import Database
+from orchestrator.service.access import Access
 from orchestrator.service.caller import LOCAL, Caller, Role
+from orchestrator.service.keys import Keys
 from orchestrator.service.results import Results
 from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings
 
-__all__ = ["LOCAL", "Caller", "Role", "Service"]
+__all__ = ["LOCAL", "Access", "Caller", "Role", "Service"]
 
 
 @dataclass
@@ -39,3 +41,7 @@ class Service:
     @property
     def results(self) -> Results:
         return Results(self.settings, self.database, self.clock, self.news)
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.database, self.clock)

@@ -1,0 +1,47 @@
+"""The entrance: nothing but a probe gets past without the service knowing who asks.
+
+It stands before the routes, so that a new route is closed unless it is named here, and before the
+body, so that somebody unknown cannot make us read one.
+"""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestrator.api import problems
+from orchestrator.errors import OrchestratorError
+from orchestrator.service import Access, Caller
+
+OPEN = frozenset({"/healthz", "/readyz"})
+
+
+class Entrance:
+    """Puts the caller of each request into its state: always `who`, or whom that tells."""
+
+    def __init__(self, app: ASGIApp, who: Caller | Access) -> None:
+        self._app, self._who = app, who
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            request = Request(scope)
+            try:
+                request.state.caller = await self._caller(request)
+            except OrchestratorError as error:
+                return await problems.answer(request, error)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+    async def _caller(self, request: Request) -> Caller:
+        if isinstance(self._who, Caller):
+            return self._who
+        return await run_in_threadpool(self._who.caller, _credential(request))
+
+
+def _credential(request: Request) -> str | None:
+    """What follows `Bearer`; None where the header is not there, and no credential where it is another's."""
+    given = request.headers.get("authorization")
+    if given is None:
+        return None
+    scheme, _, credential = given.partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""

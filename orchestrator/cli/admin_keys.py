@@ -1,0 +1,139 @@
+"""`axo admin keys`: the API keys of a service, made and revoked in its database."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.output import age, note, output_option, print_data, table
+from orchestrator.spec.base import NAME_PATTERN
+
+if TYPE_CHECKING:
+    from orchestrator import wire
+    from orchestrator.db import Database
+    from orchestrator.service import Caller
+
+_ROLES = ("viewer", "submitter", "admin")
+
+
+def _named(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(NAME_PATTERN, value):
+        raise click.BadParameter("use lower-case letters, digits and - inside, 48 characters at most")
+    return value
+
+
+@click.group("keys")
+def keys() -> None:
+    """Make, list and revoke the API keys of a service.
+
+    A key belongs to one project and has one role there: viewer sees, submitter runs things, admin
+    also makes keys. From the first key on, the service wants one of everybody.
+    """
+
+
+@keys.command("create")
+@click.argument("name", callback=_named)
+@click.option("--project", default="default", show_default=True, callback=_named, help="Its project.")
+@click.option("--role", type=click.Choice(_ROLES), default="submitter", show_default=True, help="Its role.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Days it is good.")
+@output_option("table", "json", "yaml", "name")
+def create(name: str, project: str, role: wire.RoleName, days: int, form: str) -> None:
+    """Make a key called NAME, and print it: it is not kept, and never shown again.
+
+    \b
+    Examples:
+      axo admin keys create ops --role admin
+      axo admin keys create ci --project triage --days 90 > ci.key
+    """
+    from orchestrator import wire
+    from orchestrator.service.keys import Keys
+
+    with _database() as database:
+        asked = wire.KeyAsked(name=name, role=role, days=days)
+        fresh = Keys(database, time.time).create(_operator(project), asked)
+    if form in ("json", "yaml"):
+        print_data(fresh.model_dump(mode="json"), form)
+    else:
+        note(f"{fresh.id}: {fresh.role} in {fresh.project} for {days} days; it is shown this once")
+        click.echo(fresh.id if form == "name" else fresh.key)
+
+
+@keys.command("list")
+@click.option("--project", help="Only those of this project.")
+@output_option("table", "json", "yaml", "name")
+def list_(project: str | None, form: str) -> None:
+    """List the keys, newest first, without their texts.
+
+    \b
+    Example:
+      axo admin keys list --project triage
+    """
+    from orchestrator.service.keys import told
+
+    with _database() as database:
+        found = [told(key) for key in database.keys(project)]
+    if form in ("json", "yaml"):
+        print_data([key.model_dump(mode="json") for key in found], form)
+    elif form == "name":
+        click.echo("\n".join(key.id for key in found), nl=bool(found))
+    else:
+        click.echo(table([_row(key, time.time()) for key in found]) if found else "no keys", err=not found)
+
+
+@keys.command("revoke")
+@click.argument("key")
+def revoke(key: str) -> None:
+    """Let the key of the id KEY be refused from the next request on.
+
+    \b
+    Example:
+      axo admin keys revoke k7m2p9qx
+    """
+    from orchestrator.service.keys import Keys
+
+    with _database() as database:
+        there = database.key(key)
+        revoked = Keys(database, time.time).revoke(_operator(there.project if there else "default"), key)
+    note(f"{revoked.id} ({revoked.name}) of {revoked.project} is revoked")
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    from orchestrator.db import opened
+    from orchestrator.settings import Settings
+
+    with opened(Settings.from_environment().database_url, 1) as database:
+        yield database
+
+
+def _operator(project: str) -> Caller:
+    """Whoever can use the database is an admin of every project."""
+    from orchestrator.service import Caller
+
+    return Caller(project, name=f"operator/{getpass.getuser()}")
+
+
+def _row(key: wire.Key, now: float) -> dict[str, str]:
+    return {
+        "ID": key.id,
+        "NAME": key.name,
+        "PROJECT": key.project,
+        "ROLE": key.role,
+        "AGE": age(now - key.created),
+        "USED": "never" if key.used is None else f"{age(now - key.used)} ago",
+        "STATE": _state(key, now),
+    }
+
+
+def _state(key: wire.Key, now: float) -> str:
+    if key.revoked is not None:
+        return "revoked"
+    if key.expires is None:
+        return "good"
+    return "expired" if key.expires <= now else f"{age(key.expires - now)} left"
