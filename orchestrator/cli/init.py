@@ -131,8 +131,10 @@ def _path_from(source: str, folder: Path) -> str:
 
 
 def _tell(seen: Look) -> None:
+    from orchestrator.data.report import counted
+
     found = seen.recognition
-    note(f"{seen.source}: {seen.rows:,} rows of {cut(', '.join(seen.columns), 60)}")
+    note(f"{seen.source}: {counted(seen.rows, 'row')} of {cut(', '.join(seen.columns), 60)}")
     note(f"taken for {found.form.replace('_', ' ')} ({found.confidence}): {found.why}")
     for line in found.notes:
         note(f"  {line}")

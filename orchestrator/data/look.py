@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from orchestrator.data.recognise import Recognition, recognise
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source, open_source, read_source
+from orchestrator.errors import DataError, Fault
 
 SAMPLE = 200
 
@@ -41,10 +44,11 @@ class Look:
 def looking(source: str, base: Path) -> Iterator[Look]:
     """Read a source and recognise what it holds; `base` is where relative paths start.
 
-    Raises DataError where it cannot be read.
+    Raises DataError where it cannot be read, or its rows lie deeper.
     """
     with tempfile.TemporaryDirectory(prefix="axo-look-") as scratch:
         found = read_source(open_source(source, base), Path(scratch))
+        _refuse_wrapped(found)
         sample = found.frame.head(SAMPLE).drop(ROW).collect().to_dicts()
         yield Look(
             source=source,
@@ -62,6 +66,20 @@ def look(source: str, base: Path) -> Recognition:
     """What a source holds. Raises as `looking` does."""
     with looking(source, base) as seen:
         return seen.recognition
+
+
+def _refuse_wrapped(source: Source) -> None:
+    """Refuse JSON of one object whose only list holds objects that are no messages: the rows, most likely."""
+    inner = {name: getattr(dtype, "inner", None) for name, dtype in source.schema.items()}
+    lists = [name for name, dtype in inner.items() if isinstance(dtype, pl.Struct)]
+    if source.count != 1 or len(lists) != 1:
+        return
+    if recognise(source.schema, source.frame.head(1).drop(ROW).collect().to_dicts()).form == "unknown":
+        what, fix = (
+            "the file is one object, and its rows lie in a list inside",
+            "write that list as the whole file",
+        )
+        raise DataError([Fault(what, fix, file=source.name, path=lists[0])])
 
 
 def _characters(value: Any) -> int:

@@ -91,6 +91,7 @@ _KNOWN_FIELDS: MappingOf[tuple[str, str], Form] = {
 }
 _CHAT_MARKS = ("<|im_start|>", "[INST]", "### Human:", "### Instruction:", "<|start_header_id|>")
 _MOST_LABELS = 50
+_LONGEST_NAME, _SENTENCE_ENDS = 60, (".", "?", "!")
 
 
 def recognise(
@@ -205,10 +206,10 @@ def _alpaca(columns: Columns) -> Recognition | None:
 
 def _pair(columns: Columns) -> Recognition | None:
     """A column asked and a column answered, known by their names."""
-    answer = columns.named(ANSWERS, columns.answerable)
+    answer = columns.called(ANSWERS, columns.answerable)
     texts = [name for name in columns.texts if name != answer]
-    asked = columns.named(QUESTIONS, texts)
-    inputs = [asked] if asked else columns.all_named(INPUTS, texts)
+    asked = columns.called(QUESTIONS, texts)
+    inputs = [asked] if asked else columns.all_called(INPUTS, texts)
     if not answer or not inputs:
         return None
     context = columns.named(CONTEXTS, [name for name in texts if name not in inputs])
@@ -220,11 +221,11 @@ def _pair(columns: Columns) -> Recognition | None:
 
 def _labelled(columns: Columns) -> Recognition | None:
     """Texts and a column of few values."""
-    label = columns.named(LABELS, columns.few_valued(_MOST_LABELS)) or columns.only_few_valued(_MOST_LABELS)
+    label = columns.called(LABELS, columns.few_valued(_MOST_LABELS)) or columns.only_few_valued(_MOST_LABELS)
     if label is None:
         return None
     texts = [name for name in columns.texts if name != label and columns.plain(name) not in LABELS]
-    inputs = columns.all_named(INPUTS, texts) or columns.longest(texts, 3)
+    inputs = columns.all_called(INPUTS, texts) or columns.longest(texts, 3)
     if not inputs:
         return None
     values = columns.distinct(label)
@@ -232,7 +233,8 @@ def _labelled(columns: Columns) -> Recognition | None:
     notes: tuple[str, ...] = ()
     if columns.schema[label].is_integer():
         notes = (f"`{label}` holds numbers: write names in their place, with {{% if {label} == 0 %}}..",)
-    confidence: Confidence = "likely" if columns.plain(label) in LABELS else "guess"
+    known = columns.plain(label) in LABELS or columns.kind(label) in LABELS
+    confidence: Confidence = "likely" if known else "guess"
     return Recognition("labels", _asked(columns, inputs, label), "sft", confidence, why, notes)
 
 
@@ -258,8 +260,8 @@ def _text(columns: Columns) -> Recognition | None:
 def _answered(columns: Columns, answer: str) -> Recognition:
     """A column that somebody named as the answer, asked by those whose names say so, or else by all texts."""
     texts = [name for name in columns.texts if name != answer]
-    asked = columns.named(QUESTIONS, texts)
-    inputs = [asked] if asked else columns.all_named(INPUTS, texts) or texts[:6]
+    asked = columns.called(QUESTIONS, texts)
+    inputs = [asked] if asked else columns.all_called(INPUTS, texts) or texts[:6]
     if not inputs:
         inputs = [name for name in columns.schema if name != answer][:6]
     context = columns.named(CONTEXTS, [name for name in texts if name not in inputs])
@@ -270,14 +272,22 @@ def _answered(columns: Columns, answer: str) -> Recognition:
 
 def _unknown(columns: Columns) -> Recognition:
     """The last column of text as the answer to the others; whatever columns there are, where none is."""
-    texts = columns.texts or list(columns.schema)
+    texts, notes = columns.texts or list(columns.schema), _first_row(columns)
     if len(texts) < 2:
         why = f"{listed(texts)} is the only text, and there is no column that reads as its answer"
         mapping = Mapping(text=printed(texts[0], columns.schema[texts[0]]))
-        return Recognition("unknown", mapping, "pretrain", "guess", why)
+        return Recognition("unknown", mapping, "pretrain", "guess", why, notes)
     *inputs, answer = texts
     why = "no known columns; the last text is taken for the answer to the others"
-    return Recognition("unknown", _asked(columns, inputs[:6], answer), "sft", "guess", why)
+    return Recognition("unknown", _asked(columns, inputs[:6], answer), "sft", "guess", why, notes)
+
+
+def _first_row(columns: Columns) -> tuple[str, ...]:
+    """What to say of names that read as a row, as those of a table without a header do."""
+    odd = [name for name in columns.schema if len(name) > _LONGEST_NAME or name.endswith(_SENTENCE_ENDS)]
+    if not odd:
+        return ()
+    return (f"{listed(odd[:2], len(odd))} reads as a row, not as a name: has the table no line with names?",)
 
 
 def _asked(

@@ -47,6 +47,11 @@ class Columns:
         """A name as it is compared: `User Prompt` and `user_prompt` are one."""
         return re.sub(r"[^a-z0-9]", "", name.lower())
 
+    def kind(self, name: str) -> str:
+        """The last word of a name, which says what it is: `answer` of `gold_answer` and `Gold Answer`."""
+        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+", name)
+        return words[-1].lower() if words else ""
+
     def named(self, names: Sequence[str], among: Iterable[str] | None = None) -> str | None:
         """The column with the first of some names, if one has any of them."""
         found = self.all_named(names, among)
@@ -55,6 +60,17 @@ class Columns:
     def all_named(self, names: Sequence[str], among: Iterable[str] | None = None) -> list[str]:
         """Columns with one of some names, in the order of the columns."""
         return [name for name in (self.schema if among is None else among) if self.plain(name) in names]
+
+    def called(self, names: Sequence[str], among: Iterable[str] | None = None) -> str | None:
+        """As `named`; where no column has such a name, one whose name ends in such a word."""
+        found = [name for name in (self.schema if among is None else among) if self.kind(name) in names]
+        return self.named(names, among) or min(
+            found, key=lambda name: names.index(self.kind(name)), default=None
+        )
+
+    def all_called(self, names: Sequence[str], among: Sequence[str]) -> list[str]:
+        """As `all_named`; where no column has such a name, those whose names end in such a word."""
+        return self.all_named(names, among) or [name for name in among if self.kind(name) in names]
 
     def values(self, name: str) -> list[Any]:
         return [value for row in self.rows if (value := row.get(name)) is not None]

@@ -265,6 +265,34 @@ def test_the_draft_of_what_is_refused_can_be_printed() -> None:
 VERDICTS = [{"remark": f"remark {n}", "finding": f"finding {n}", "note": f"note {n}"} for n in range(60)]
 
 
+def test_a_label_whose_name_ends_in_a_known_word_is_no_guess() -> None:
+    rows = [{"Ticket ID": n, "Ticket Text": f"text {n}", "Assigned Queue": f"q{n % 3}"} for n in range(60)]
+    done = init(lay("data.jsonl", rows), "--base-model", "base")
+    assert "taken for labels (likely): `Assigned Queue`" in done.stderr
+    asked, answered = load_spec(Path("spec.yaml")).spec.mapping.messages or ()
+    assert asked.content == "{{ row['Ticket Text'] }}"
+    assert answered.content == "{{ row['Assigned Queue'] }}"
+
+
+def test_a_table_without_a_header_is_noted() -> None:
+    Path("data.csv").write_text("".join(f"How is {n}?,It is {n}.\n" for n in range(60)))
+    done = init("data.csv", "--base-model", "base")
+    assert "has the table no line with names?" in done.stderr
+
+
+@pytest.mark.parametrize("rows", [{"data": [{"q": "a", "a": "b"}]}, {"version": 1, "rows": [{"q": "a"}] * 3}])
+def test_rows_that_lie_in_a_list_inside_are_told(rows: Mapping[str, Any]) -> None:
+    Path("data.json").write_text(json.dumps(rows))
+    done = init("data.json", "--base-model", "base")
+    assert isinstance(done.exception, DataError)
+    assert "rows lie in a list inside" in str(done.exception)
+
+
+def test_one_conversation_is_a_row() -> None:
+    Path("data.json").write_text(json.dumps(CHATS[0]))
+    assert init("data.json", "--base-model", "base").exit_code == 0
+
+
 def test_an_answer_that_is_named_is_the_answer() -> None:
     done = init(lay("data.jsonl", VERDICTS), "--base-model", "base", "--answer", "finding")
     assert done.exit_code == 0, done.output

@@ -146,6 +146,27 @@ def test_columns_of_messages(row: dict[str, Any], form: str, confidence: str, fi
             "{{ chosen }}",
         ),
         (
+            {"User Question": "a", "gold_answer": "b"},
+            "prompt_completion",
+            "likely",
+            "{{ row['User Question'] }}",
+            "{{ gold_answer }}",
+        ),
+        (
+            {"emailSubject": "a", "emailBody": "c", "modelResponse": "b"},
+            "prompt_completion",
+            "likely",
+            "{{ emailSubject }}\n\n{{ emailBody }}",
+            "{{ modelResponse }}",
+        ),
+        (
+            {"answer": "a", "best_answer": "b", "question": "q"},
+            "prompt_completion",
+            "likely",
+            "{{ question }}",
+            "{{ answer }}",
+        ),
+        (
             {"My question": "a", "for": "b"},
             "unknown",
             "guess",
