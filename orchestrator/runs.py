@@ -57,10 +57,12 @@ class Reason(StrEnum):
     RESUMING = "resuming"
     STOPPING = "stopping"
     UNKNOWN = "unknown"
+    TROUBLE = "trouble"
     DATA = "data"
     CONFIG = "config"
     OUT_OF_MEMORY = "out_of_memory"
     STORAGE = "storage"
+    STORAGE_AWAY = "storage_away"
     CRASHED = "crashed"
     NOT_STARTED = "not_started"
     LOST = "lost"
@@ -130,6 +132,12 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         True,
         False,
     ),
+    Reason.TROUBLE: ReasonFacts(
+        "The service itself failed at this run, and tries again.",
+        "Nothing is lost; tell the operator what the message says.",
+        True,
+        False,
+    ),
     Reason.DATA: ReasonFacts(
         "The data cannot be trained on.",
         "Read `axo logs`, mend the data or the mapping, run again.",
@@ -150,6 +158,12 @@ REASONS: Mapping[Reason, ReasonFacts] = {
     ),
     Reason.STORAGE: ReasonFacts(
         "Storage is full or cannot be written.", "Make room, then run it again.", False, True
+    ),
+    Reason.STORAGE_AWAY: ReasonFacts(
+        "Storage cannot be reached, so nothing is known of this run now.",
+        "Nothing is lost; look again once storage answers.",
+        True,
+        False,
     ),
     Reason.CRASHED: ReasonFacts(
         "The step's program crashed.", "Read `axo logs` for its last words.", True, True

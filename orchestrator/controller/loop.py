@@ -1,4 +1,4 @@
-"""The controller's loop: one leader for each database, which brings every due run a step further."""
+"""Leading: of all processes over one database, the holder of a lease drives the runs."""
 
 from __future__ import annotations
 
@@ -7,75 +7,80 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from orchestrator.controller.due import DueRuns
 from orchestrator.controller.reconcile import Controller
-from orchestrator.controller.track import behind
-from orchestrator.db import Database, Run
-from orchestrator.runs import Intent, Status
+from orchestrator.controller.workers import turning
+from orchestrator.db import Database, Lease
 
 LEASE = "controller"
-LEASE_SECONDS = 15.0
-LOOK_SECONDS = 0.5  # between two looks at a run that goes on, where the backend tells nothing of itself
-REST_SECONDS = 0.25
-BEHIND_SECONDS = 2.0
-BATCH = 200
-FAULT_SECONDS = 5.0
+LEASE_SECONDS = 10.0
+BEAT_SECONDS = 2.0
+CANDIDATE_SECONDS = 0.25
+FAULT_SECONDS = 1.0
+LEAVE_SECONDS = 1.0  # what is in hand may take so long to end when we are told to stop
 
 _log = logging.getLogger(__name__)
 
 
-def _holder() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
 @dataclass
 class Loop:
-    """Leads where nobody else does, and reconciles the runs that are due; `news` ends its rest early."""
+    """Leads where nobody else does; `news` tells that a run is due."""
 
     controller: Controller
     database: Database
     clock: Callable[[], float]
     news: threading.Event
-    holder: str = field(default_factory=_holder)
 
     def run(self, stop: threading.Event) -> None:
-        """Turn until told to stop; then let another one lead."""
+        """Lead, or stand by to, until told to stop; then let another one lead at once."""
         while not stop.is_set():
-            try:
-                rest = self.turn()
-            except Exception:  # the loop outlives whatever happens to it
-                _log.exception("a turn of the controller failed; it goes on")
-                rest = FAULT_SECONDS
-            self.news.wait(rest)
-            self.news.clear()
-        self.database.release_lease(LEASE, self.holder)
+            lease = self._take()
+            if lease is not None:
+                self._lead(lease, stop)
+            stop.wait(CANDIDATE_SECONDS)
 
-    def turn(self) -> float:
-        """One turn; the seconds to rest after it."""
-        now = self.clock()
-        if self.database.hold_lease(LEASE, self.holder, now, LEASE_SECONDS) is None:
-            return REST_SECONDS
-        for run in self.database.due(now, BATCH):
-            self._one(run)
-        return REST_SECONDS
-
-    def _one(self, run: Run) -> None:
-        """Reconcile one run; what goes wrong with it leaves the others alone."""
+    def _take(self) -> Lease | None:
         try:
-            after = self.controller.reconcile(run.id)
-            look = self._next_look(after)
-        except Exception:
-            _log.exception("%s could not be reconciled; it is tried again", run.id)
-            look = self.clock() + FAULT_SECONDS
-        self.database.look_again(run.id, run.look, look)
-
-    def _next_look(self, run: Run) -> float | None:
-        """When to look at a run again; None where only somebody's wish can change it."""
-        now = self.clock()
-        if run.status.final:
-            return now + BEHIND_SECONDS if behind(run, self.controller.settings) else None
-        if run.status is Status.PAUSED and run.intent is Intent.PAUSE:
+            return self.database.hold_lease(LEASE, _holder(), LEASE_SECONDS)
+        except Exception:  # the database is away; somebody must lead once it is back
+            _log.exception("the lease cannot be asked for; it is tried again")
+            time.sleep(FAULT_SECONDS)
             return None
-        return now + LOOK_SECONDS
+
+    def _lead(self, lease: Lease, stop: threading.Event) -> None:
+        """Do everything a leader does, for one term: until it is told to stop, or has lost its lease."""
+        over = threading.Event()
+        work = DueRuns(self.controller.under(lease), self.clock, over)
+        turning("controller", work.turn, over, self.news)
+        _log.info("leads by fence %d", lease.fence)
+        self._beat(lease, stop, over)
+        over.set()
+        self.news.set()
+        work.hands.wait_done(LEAVE_SECONDS)
+        self._let_go(lease)
+
+    def _beat(self, lease: Lease, stop: threading.Event, over: threading.Event) -> None:
+        """Prolong the lease as long as we may."""
+        held = time.monotonic()
+        while not (stop.is_set() or over.is_set()) and time.monotonic() - held < LEASE_SECONDS:
+            try:
+                if self.database.hold_lease(lease.name, lease.holder, LEASE_SECONDS) != lease:
+                    return
+                held = time.monotonic()
+            except Exception:  # until the lease has run out, nobody else leads either
+                _log.exception("the lease cannot be prolonged; it is tried again")
+            stop.wait(BEAT_SECONDS)
+
+    def _let_go(self, lease: Lease) -> None:
+        try:
+            self.database.release_lease(lease)
+        except Exception:
+            _log.exception("the lease cannot be given back; it runs out by itself")
+
+
+def _holder() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"

@@ -12,8 +12,8 @@ from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.track import Tracking
-from orchestrator.db import Attempt, Database, Launch, Run
-from orchestrator.errors import BackendError, RegistryError, SpecError
+from orchestrator.db import Attempt, Database, Launch, Lease, Run
+from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
 from orchestrator.runs import LaunchView, Observation, Phase, Reason, RunView, Status
@@ -32,6 +32,19 @@ class Controller:
     backend: Backend
     tracking: Tracking
     clock: Callable[[], float]
+
+    def under(self, lease: Lease) -> Controller:
+        """The same controller, which can write nothing once its lease is lost."""
+        database = self.database.under(lease)
+        return replace(self, database=database, tracking=replace(self.tracking, database=database))
+
+    def explain(self, run_id: str, error: Exception) -> None:
+        """Show on a run why nothing could be found out about it or done for it; its status stays."""
+        run = self.database.run(run_id)
+        away = isinstance(error, OSError | StorageError | contract.ContractError)
+        reason = Reason.STORAGE_AWAY if away else Reason.TROUBLE
+        if not run.status.final:
+            self.database.move(run, run.status, reason, f"{type(error).__name__}: {error}", self.clock())
 
     def reconcile(self, run_id: str) -> Run:
         """Bring a run one step nearer to its end, and MLflow up to date with it."""
@@ -107,6 +120,7 @@ class Controller:
             case runs.Move(status, reason, message):
                 return self.database.move(run, status, reason, message, now)
             case runs.Stop(number):
+                self.database.check_lease()
                 with contextlib.suppress(BackendAway):  # it is told again at the next pass
                     self.backend.stop(f"{run.id}-{number}", now)
                 return run
@@ -124,6 +138,7 @@ class Controller:
             plan = make_plan(self.settings, run, number, action.step, machine, micro_batch_size)
             plan.write(store)
             run = self._with_estimate(run, plan, machine)
+            self.database.check_lease()
             self.backend.launch(_request(run, plan, machine))
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)

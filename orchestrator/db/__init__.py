@@ -21,9 +21,10 @@ from orchestrator.db.leases import Leases
 from orchestrator.db.metrics import Metrics
 from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
-from orchestrator.db.runs import Runs
+from orchestrator.db.runs import RunMoved, Runs
 from orchestrator.db.submissions import Submissions
-from orchestrator.db.values import Attempt, Event, Key, Launch, Point, Publication, Run
+from orchestrator.db.transactions import LeaseLost
+from orchestrator.db.values import Attempt, Event, Key, Launch, Lease, Point, Publication, Run
 
 __all__ = [
     "Attempt",
@@ -31,9 +32,12 @@ __all__ = [
     "Event",
     "Key",
     "Launch",
+    "Lease",
+    "LeaseLost",
     "Point",
     "Publication",
     "Run",
+    "RunMoved",
     "connected",
     "is_there",
     "open_database",

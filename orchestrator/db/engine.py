@@ -20,8 +20,9 @@ _POSTGRESQL = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "application_name": "axo",
-    # Nothing here takes long, and who waits longer holds a thread that others need.
-    "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+    # Nothing here takes long, and who waits longer holds a thread that others need. Who sleeps within a
+    # transaction may be a controller that another one wants to follow.
+    "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s",
 }
 RECYCLE_SECONDS = 1800  # age at which a connection is made anew, so that none outlives a failover for long
 POOL_SECONDS = 10  # that a thread waits for a connection while all are in use

@@ -14,8 +14,12 @@ from orchestrator.db.events import add_event
 from orchestrator.db.rows import to_run, update_run, within
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
+
+
+class RunMoved(ConflictError):
+    """Somebody else has changed the run's status meanwhile."""
 
 
 class Runs(Transactions):
@@ -86,13 +90,19 @@ class Runs(Transactions):
             connection.execute(update_run(run, intent=intent, updated=now, look=now))
 
     def move(self, run: Run, status: Status, reason: Reason | None, message: str, now: float) -> Run:
-        """Write a new status; an event too where it, or its reason, differs."""
+        """Write a new status; an event too where it, or its reason, differs.
+
+        Raises:
+            RunMoved: the run no longer has the status that it is moved from.
+        """
         if (run.status, run.reason, run.message) == (status, reason, message):
             return run
         ended = now if status.final else None
         changes = {"status": status, "reason": reason, "message": message, "updated": now, "ended": ended}
         with self.writing() as connection:
-            connection.execute(update_run(run.id, **changes))
+            moved = connection.execute(update_run(run.id, **changes).where(t.runs.c.status == run.status))
+            if moved.rowcount == 0:
+                raise RunMoved(f"{run.id} is no longer {run.status}")
             add_event(connection, run.id, now, status, reason, message)
         return dataclasses.replace(
             run, status=status, reason=reason, message=message, updated=now, ended=ended

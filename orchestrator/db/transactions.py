@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Self
 
 import sqlalchemy as sa
 
-from orchestrator.errors import DatabaseError
+from orchestrator.db import tables as t
+from orchestrator.db.values import Lease
+from orchestrator.errors import ConflictError, DatabaseError
 
 _log = logging.getLogger(__name__)
 
@@ -26,15 +30,30 @@ _OURS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError, sa.ex
 _AGAIN = "try again; `axo doctor` looks at the database"
 
 
+class LeaseLost(ConflictError):
+    """Somebody else holds the lease, so nothing more may be written under it."""
+
+
 class Transactions:
     """An engine and how its transactions begin. `engine` is only for tests and migrations."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(
+        self, engine: sa.Engine, lease: Lease | None = None, turn: threading.Lock | None = None
+    ) -> None:
         self.engine = engine
         self._writer = engine.execution_options(write=True)
         # One statement needs no transaction around it, which would be two more ways to PostgreSQL and back.
         alone = engine.dialect.name == "postgresql"
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT") if alone else engine
+        self._lease = lease
+        # SQLite's writers try again and again until they get in, and one of them may never; our own threads
+        # wait for their turn before it.
+        self._turn = turn or threading.Lock()
+        self._one_writer = engine.dialect.name == "sqlite"
+
+    def under(self, lease: Lease) -> Self:
+        """The same database, whose every write raises LeaseLost once somebody else has held the lease."""
+        return type(self)(self.engine, lease, self._turn)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -52,8 +71,11 @@ class Transactions:
 
         Raises:
             DatabaseError: the database cannot be used now; a block that got to its end may have been kept.
+            LeaseLost: it is under a lease that another one has held since.
         """
-        with _told(), self._writer.begin() as connection:
+        with _told(), self._turn if self._one_writer else nullcontext(), self._writer.begin() as connection:
+            if self._lease is not None:
+                _check(connection, self._lease)
             yield connection
 
     @contextmanager
@@ -68,6 +90,20 @@ class Transactions:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             yield connection
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost where somebody else has held the lease since; no lease, nothing to lose."""
+        if self._lease is not None:
+            with self.reading() as connection:
+                _check(connection, self._lease)
+
+
+def _check(connection: sa.Connection, lease: Lease) -> None:
+    """A writer's own lock holds the row as it is until the changes are kept: SQLite's write lock, which
+    it has already, elsewhere a share of the row's."""
+    query = sa.select(t.leases.c.fence).where(t.leases.c.name == lease.name)
+    if connection.scalar(query.with_for_update(read=True)) != lease.fence:
+        raise LeaseLost(f"somebody else holds the lease {lease.name}")
 
 
 @contextmanager

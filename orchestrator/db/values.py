@@ -124,3 +124,12 @@ class Key:
     expires: float | None = None
     revoked: float | None = None
     used: float | None = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A lease as one holder has it; `fence` counts the holders up to it."""
+
+    name: str
+    holder: str
+    fence: int

@@ -13,7 +13,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from orchestrator.db import Attempt, Database, Point, Publication, Run
+from orchestrator.db import (
+    Attempt,
+    Database,
+    Lease,
+    LeaseLost,
+    Point,
+    Publication,
+    Run,
+    RunMoved,
+)
 from orchestrator.db.tables import metadata
 from orchestrator.errors import ConflictError, NotFoundError, TakenError
 from orchestrator.runs import Intent, Reason, Status
@@ -118,15 +127,56 @@ def test_a_run_is_due_from_its_look_until_somebody_puts_it_off(database: Databas
 
 
 def test_one_holder_has_a_lease_at_a_time_and_each_new_one_a_higher_fence(database: Database) -> None:
-    assert database.hold_lease("l", "a", 0.0, 15.0) == 1
-    assert database.hold_lease("l", "b", 5.0, 15.0) is None
-    assert database.hold_lease("l", "a", 10.0, 15.0) == 1
-    assert database.hold_lease("l", "b", 26.0, 15.0) == 2
-    assert database.hold_lease("l", "a", 27.0, 15.0) is None
-    database.release_lease("l", "a")
-    assert database.hold_lease("l", "a", 27.0, 15.0) is None, "only the holder lets go"
-    database.release_lease("l", "b")
-    assert database.hold_lease("l", "a", 27.0, 15.0) == 3
+    first = database.hold_lease("l", "a", 60.0)
+    assert first == Lease("l", "a", 1)
+    assert database.hold_lease("l", "b", 60.0) is None
+    assert database.hold_lease("l", "a", -1.0) == first, "prolonged, to a moment ago"
+    second = database.hold_lease("l", "b", 60.0)
+    assert second == Lease("l", "b", 2)
+    assert database.hold_lease("l", "a", 60.0) is None
+    database.release_lease(first)
+    assert database.hold_lease("l", "a", 60.0) is None, "only the holder lets go"
+    database.release_lease(second)
+    assert database.hold_lease("l", "a", 60.0) == Lease("l", "a", 3)
+
+
+def test_a_lease_from_before_the_clock_was_set_back_is_free(database: Database) -> None:
+    database.hold_lease("l", "a", 3600.0)
+    assert database.hold_lease("l", "b", 10.0) == Lease("l", "b", 2)
+
+
+def test_a_write_under_a_lost_lease_changes_nothing(database: Database) -> None:
+    run = a_run()
+    database.submit(run)
+    lease = database.hold_lease("l", "a", -1.0)
+    assert lease is not None
+    leading = database.under(lease)
+    assert leading.move(run, Status.QUEUED, Reason.UNKNOWN, "", 1.0).reason is Reason.UNKNOWN
+    database.hold_lease("l", "b", 60.0)
+    before = database.run(run.id), database.events(run.id)
+    writes: list[Callable[[], object]] = [
+        leading.check_lease,
+        lambda: leading.move(before[0], Status.PREPARING, None, "", 2.0),
+        lambda: leading.update(before[0], message="stale"),
+        lambda: leading.add_launch(run.id, "prepare", None, 2.0),
+        lambda: leading.take_in(run.id, Attempt(1, 1), Attempt(1, 1, 9), [Point("loss", 1, 1.0, 2.0)]),
+        lambda: leading.look_again(run.id, run.look, 9.0),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            write()
+    assert (database.run(run.id), database.events(run.id)) == before
+    assert (database.launches(run.id), database.points(run.id), database.attempts(run.id)) == ([], [], [])
+
+
+def test_a_status_is_changed_only_from_what_it_was_seen_to_be(database: Database) -> None:
+    run = a_run()
+    database.submit(run)
+    database.move(run, Status.PREPARING, None, "", 1.0)
+    with pytest.raises(RunMoved):
+        database.move(run, Status.CANCELLED, Reason.BY_USER, "", 2.0)
+    assert database.run(run.id).status is Status.PREPARING
+    assert [event.status for event in database.events(run.id)] == ["queued", "preparing"]
 
 
 def test_the_first_value_of_a_point_wins_and_retrained_steps_are_counted(database: Database) -> None:
@@ -250,9 +300,10 @@ def test_launches_from_many_threads_get_numbers_of_their_own(database: Database)
 
 def test_a_lease_that_many_want_has_one_holder(database: Database) -> None:
     for turn in range(3):
-        now = 100.0 * turn
-        fences = at_once(lambda n, now=now: database.hold_lease("l", f"{now}-{n}", now, 15.0), range(8))
-        assert sorted(filter(None, fences)) == [turn + 1]
+        held = at_once(lambda n, turn=turn: database.hold_lease("l", f"{turn}-{n}", 15.0), range(8))
+        (lease,) = filter(None, held)
+        assert lease.fence == turn + 1
+        database.release_lease(lease)
 
 
 def test_texts_and_numbers_that_one_of_the_databases_lacks_are_kept_alike(database: Database) -> None:

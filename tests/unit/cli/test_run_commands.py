@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
 
 import click
@@ -161,7 +160,7 @@ def test_waiting_ends_at_its_timeout_with_124(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(follow, "keep_driving", lambda: left.append(True))
     store_run(home, "triage-1", status=Status.TRAINING)
     with opened(f"sqlite:///{home / 'axo.db'}") as database:  # another process drives it
-        assert database.hold_lease("controller", "another", time.time(), 600)
+        assert database.hold_lease("controller", "another", 15)
         done = call("resume", "triage-1", "--timeout", "0", "--no-watch")
     assert (done.exit_code, left) == (124, [True])
     assert "come back:  axo get triage-1 -w" in done.stderr

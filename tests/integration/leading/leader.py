@@ -1,0 +1,77 @@
+"""A process that may lead, as the split-brain proof starts it: `leader.py <home>`.
+
+It says `ready`, then `leads <fence>` and `stands by` at each term, and `refused` at each write that its
+fence forbids; one is tried after each term. Each transaction under a lease writes into the table `proof` who
+made it: the database's own order of the writes of all processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from orchestrator.backends.local import LocalBackend
+from orchestrator.controller.loop import Loop
+from orchestrator.db import Lease, LeaseLost
+from orchestrator.db.transactions import Transactions
+from orchestrator.host import open_host
+from orchestrator.runs import Observation, Phase
+from orchestrator.settings import Settings
+
+
+class EndlessBackend(LocalBackend):
+    """Every launch runs for ever, so that there is always a run to look at."""
+
+    def observe(self, name: str) -> Observation:
+        return Observation(Phase.RUNNING)
+
+
+def _watched() -> None:
+    writing, lead = Transactions.writing, Loop._lead
+
+    @contextmanager
+    def watched(self: Transactions) -> Iterator[sa.Connection]:
+        try:
+            with writing(self) as connection:
+                if self._lease is not None:
+                    values = {"fence": self._lease.fence, "pid": os.getpid()}
+                    connection.execute(
+                        sa.text("INSERT INTO proof (fence, pid) VALUES (:fence, :pid)"), values
+                    )
+                yield connection
+        except LeaseLost:
+            print("refused", flush=True)
+            raise
+
+    def leads(self: Loop, lease: Lease, stop: threading.Event) -> None:
+        print(f"leads {lease.fence}", flush=True)
+        lead(self, lease, stop)
+        print("stands by", flush=True)
+        if not stop.is_set():
+            with suppress(LeaseLost):  # one write surely comes too late, whatever else was under way
+                self.database.under(lease).look_now("triage-0", 0.0)
+
+    Transactions.writing, Loop._lead = watched, leads  # type: ignore[method-assign]
+
+
+def main(home: str) -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    _watched()
+    settings = Settings.from_environment({"AXO_HOME": home})
+    with open_host(settings) as host:
+        host.loop.controller = replace(host.loop.controller, backend=EndlessBackend(settings))
+        print("ready", flush=True)
+        with host.driving():
+            stop.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
