@@ -42,7 +42,7 @@ def python() -> dict[str, Path | bytes | str]:
     compiled = [program, *library.glob("lib-dynload/*.so")]
     links = {"/usr/local/bin/python": str(program), str(program.with_name("python3")): program.name}
     passwd = b"root:x:0:0::/:/none\nnonroot:x:65532:65532::/tmp:/none\n"
-    return {**files, **_libraries(compiled), str(program): program, **links, "/etc/passwd": passwd}
+    return {**files, **libraries(compiled), str(program): program, **links, "/etc/passwd": passwd}
 
 
 def _package() -> dict[str, Path | bytes | str]:
@@ -56,7 +56,7 @@ def _below(folder: Path, place: str) -> Iterator[tuple[str, Path]]:
             yield f"{place}/{within}", path
 
 
-def _libraries(programs: list[Path]) -> dict[str, Path | bytes | str]:
+def libraries(programs: list[Path]) -> dict[str, Path | bytes | str]:
     """What the loader would load for them, at the places where it looks."""
     said = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, check=True).stdout
     found = {path: Path(path) for path in re.findall(r"(/\S+\.so\S*) \(0x", said)}
