@@ -48,7 +48,7 @@ class Host:
         from orchestrator.client.embedded import EmbeddedTransport
 
         app = make_app(self.service, LOCAL)
-        with Client("http://embedded", transport=EmbeddedTransport(app)) as client:
+        with Client("http://embedded", transport=EmbeddedTransport(app), embedded=True) as client:
             yield client
 
 

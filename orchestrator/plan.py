@@ -47,10 +47,25 @@ class Plan:
 
 
 def plan_prepare(
-    spec: Spec, base: str, run: str, launch: int, machine: Machine, slow_templates: SlowTemplates
+    spec: Spec,
+    base: str,
+    run: str,
+    launch: int,
+    machine: Machine,
+    slow_templates: SlowTemplates,
+    uploads: str = "",
 ) -> Plan:
-    """The CPU step that stages the model and proves the data; `base` is where relative paths start."""
-    task = {"spec": spec.model_dump(mode="json"), "base": base, "slow_templates": slow_templates}
+    """The CPU step that stages the model and proves the data.
+
+    `base` is where relative paths start, empty where there are none; `uploads` the folder in storage of
+    the project's uploads.
+    """
+    task = {
+        "spec": spec.model_dump(mode="json"),
+        "base": base,
+        "uploads": uploads,
+        "slow_templates": slow_templates,
+    }
     return Plan(LaunchPlan(run, launch, "prepare", device=machine.device, task=task))
 
 

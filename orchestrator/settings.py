@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MACHINES", "Machine", "Settings"]
 
+GIB = 1024**3
+
 
 @dataclass(frozen=True)
 class Settings:
     """What environment and settings file decide; `from_environment` documents each variable.
 
     `secrets` is the folder of named secrets: the secret `hub` is its folder `hub`, with one file for
-    each key (`token`, `AWS_ACCESS_KEY_ID`), as Kubernetes mounts them.
+    each key (`token`, `AWS_ACCESS_KEY_ID`), as Kubernetes mounts them. `max_file_bytes` bounds one
+    uploaded file, `max_project_bytes` all those of a project.
     """
 
     home: Path
@@ -37,6 +40,8 @@ class Settings:
     docker: DockerSection | None = None
     database: str | None = field(default=None, repr=False)  # may hold a password
     database_connections: int = 20
+    max_file_bytes: int = 20 * GIB
+    max_project_bytes: int = 200 * GIB
 
     @property
     def database_url(self) -> str:
@@ -96,6 +101,8 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             slow_templates=found.slow_templates,
             backend=found.backend,
             docker=found.docker,
+            max_file_bytes=int(found.uploads.file_gib * GIB),
+            max_project_bytes=int(found.uploads.project_gib * GIB),
         )
     if required:
         hint = "let AXO_SETTINGS name a YAML file, or leave it out"

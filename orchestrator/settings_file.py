@@ -88,6 +88,13 @@ class MachineEntry(Closed):
         return self
 
 
+class Uploads(Closed):
+    """Bounds on what clients upload."""
+
+    file_gib: float = Field(default=20, gt=0, le=10_000, description="GiB of the largest file.")
+    project_gib: float = Field(default=200, gt=0, le=1_000_000, description="GiB of all files of a project.")
+
+
 class SettingsFile(Closed):
     """The settings that are too large for variables of the environment."""
 
@@ -101,6 +108,7 @@ class SettingsFile(Closed):
     slow_templates: SlowTemplates = Field(
         default="allow", description="Whether templates that run row by row may be used."
     )
+    uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
 
     @property
     def catalogue(self) -> Mapping[str, Machine]:

@@ -58,7 +58,12 @@ class ResolvedModel:
 
     @property
     def files(self) -> list[str]:
-        return _staged(local_files(self.folder))
+        return staged_files(self.folder)
+
+
+def staged_files(folder: Path) -> list[str]:
+    """The files of a model folder that the trainer needs."""
+    return _staged(local_files(folder))
 
 
 def resolve_model(
@@ -73,7 +78,7 @@ def resolve_model(
     folder = base / reference
     if folder.is_dir():
         model = ResolvedModel(reference, folder.resolve())
-    elif (match := _HUB_ID.match(reference)) and not reference.startswith((".", "/")):
+    elif is_hub_id(reference) and (match := _HUB_ID.match(reference)):
         snapshot = _download(match["repo"], match["revision"], read_secret(secret, _PATH).get("token"))
         model = ResolvedModel(reference, snapshot, snapshot.name if _COMMIT.match(snapshot.name) else None)
     else:
@@ -82,6 +87,11 @@ def resolve_model(
     if faults := model_faults(model, chat=chat):
         raise SpecError(faults)
     return model
+
+
+def is_hub_id(reference: str) -> bool:
+    """Whether a base model is named as the hub names them, rather than by a path."""
+    return bool(_HUB_ID.match(reference)) and not reference.startswith((".", "/"))
 
 
 def stage_model(storage: Store, model: ResolvedModel) -> str:

@@ -26,6 +26,9 @@ KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8}$")]
 RoleName = Literal["viewer", "submitter", "admin"]
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+UploadAddress = Annotated[str, StringConstraints(max_length=4096)]
+
 
 class Asked(BaseModel):
     """A body that the client sends: closed, and of few parts."""
@@ -67,6 +70,12 @@ class Submission(Asked):
         max_length=4096,
         description="The folder that relative paths start from; only for a service on the same machine.",
     )
+    uploads: dict[str, UploadAddress] = Field(
+        default={},
+        max_length=2000,
+        description="What places of the client's machine stand for, by their fields: addresses of uploads.",
+        examples=[{"dataset.source": f"upload://{'0' * 64}/tickets.csv"}],
+    )
     go_on: bool = Field(
         default=False, description="Go on with an unfinished run of this very spec, where there is one."
     )
@@ -98,6 +107,27 @@ class FreshKey(Key):
     """A key as it is made, with its text: it is not kept, and never told again."""
 
     key: str
+
+
+class FileAsked(Asked):
+    """A file that a client means to upload."""
+
+    sha256: Sha256 = Field(description="SHA-256 of the whole file, in hex.", examples=["0" * 64])
+    size: int = Field(ge=0, le=2**53, description="Its bytes.", examples=[1_048_576])
+
+
+class File(Told):
+    """An uploaded file, or one that is on its way.
+
+    It goes in parts of `part_size` bytes, the last one shorter, in any order; then it is finished.
+    """
+
+    sha256: Sha256
+    size: int
+    part_size: int = Field(description="Bytes of every part but the last.")
+    missing: list[int] = Field(description="The parts that have not arrived, counted from 0.")
+    complete: bool = Field(description="Whether it is finished: a spec may name it.")
+    created: float
 
 
 class Publication(Told):

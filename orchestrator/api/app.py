@@ -8,7 +8,7 @@ from orchestrator import __version__
 from orchestrator.api import problems
 from orchestrator.api.bounds import Bounds
 from orchestrator.api.entrance import Entrance
-from orchestrator.api.routes import health, keys, runs
+from orchestrator.api.routes import files, health, keys, runs
 from orchestrator.service import Access, Caller, Service
 
 _DESCRIPTION = """\
@@ -33,6 +33,6 @@ def make_app(service: Service, who: Caller | Access) -> FastAPI:
     app.add_middleware(Entrance, who=who)
     problems.install(app)
     app.include_router(health.router)
-    for router in (runs.router, keys.router):
+    for router in (runs.router, files.router, keys.router):
         app.include_router(router, prefix="/api/v1")
     return app

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.uploads import PART_BYTES
+
 MAX_BODY_BYTES = 512 << 10  # a spec of 128 Ki characters, its mappings, and what JSON adds
 BODY_SECONDS = 20.0
+PART_SECONDS = 120.0
 DRAINED_BYTES = 64 << 20
+
+_PART = re.compile(r"/api/v1/files/[0-9a-f]{64}/parts/[0-9]+")
 
 
 class Bounds:
-    """Refuses a body that is larger than `most` bytes, or does not arrive within `seconds`."""
+    """Refuses a body that is larger than `most` bytes, or does not arrive within `seconds`.
+
+    A part of an uploaded file may be larger, and has the time of a slow line.
+    """
 
     def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
         self._app, self._most, self._seconds = app, most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            receive = self._bounded(scope, receive)
+            part = _PART.fullmatch(scope["path"])
+            most, seconds = (PART_BYTES, PART_SECONDS) if part else (self._most, self._seconds)
+            receive = self._bounded(scope, receive, most, seconds)
         await self._app(scope, receive, send)
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+    def _bounded(self, scope: Scope, receive: Receive, most: int, seconds: float) -> Receive:
         announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         taken, whole = 0, False
 
         async def piece() -> Message:
@@ -34,7 +45,7 @@ class Bounds:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
-                text = f"the request did not arrive within {self._seconds:g} seconds"
+                text = f"the request did not arrive within {seconds:g} seconds"
                 raise HTTPException(408, text, {"Connection": "close"}) from error
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
@@ -44,11 +55,11 @@ class Bounds:
             if whole:  # what comes after the body is that the client went away: it may take its time
                 return await receive()
             message = await piece()
-            if max(announced, taken) <= self._most:
+            if max(announced, taken) <= most:
                 return message
             while not whole and taken < DRAINED_BYTES:  # who is still sending would not see the answer
                 await piece()
-            text = f"the request is larger than {self._most >> 10} KiB; data is uploaded as files"
+            text = f"the request is larger than {most >> 10} KiB; data is uploaded as files"
             raise HTTPException(413, text, {"Connection": "close"})
 
         return bounded

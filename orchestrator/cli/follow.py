@@ -45,19 +45,25 @@ def follow_options(command: Command) -> Command:
 
 
 def follow(
-    client: Client, run: Run, form: str, *, watch: bool | None, detach: bool, timeout: float | None
+    client: Client,
+    run: Run,
+    form: str,
+    *,
+    watch: bool | None = None,
+    detach: bool = False,
+    timeout: float | None = None,
 ) -> int:
     """See a run through; the exit code: 0 done, 1 failed, 124 waited for long enough, 130 let go of."""
     if detach:
-        leave_to_another(client, run)
-        _conclude(client, client.run(run.id), form)
+        leave(client, run)
+        conclude(client, client.run(run.id), form)
         return 0
     try:
         run = watched(client, run.id, watch=watch, timeout=timeout)
     except (KeyboardInterrupt, _WaitOver) as error:
         _let_go(client, run.id)
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else WAITED
-    _conclude(client, client.run(run.id), form)
+    conclude(client, client.run(run.id), form)
     return 0 if run.status in ("succeeded", "paused") else 1
 
 
@@ -84,10 +90,12 @@ def watched(
             time.sleep(LOOK_SECONDS)
 
 
-def leave_to_another(client: Client, run: Run) -> None:
-    """See to it that a process which outlives this one drives the run, where the service is this process."""
-    keep_driving()
-    note(f"a process of its own sees to {run.id}")
+def leave(client: Client, run: Run) -> None:
+    """Say how to come back to a run that goes on without this process; an embedded service hands it to a
+    process of its own first."""
+    if client.embedded:
+        keep_driving()
+        note(f"a process of its own sees to {run.id}")
     note(f"  watch it:  axo get {run.id} -w")
     note(f"  stop it:   axo cancel {run.id}")
 
@@ -110,14 +118,16 @@ def keep_driving() -> None:
 
 def _let_go(client: Client, run_id: str) -> None:
     run = client.run(run_id)
-    keep_driving()
+    if client.embedded:
+        keep_driving()
     note("")
     note(f"let go of {run.id} ({run.status}); it goes on")
     note(f"  come back:  axo get {run.id} -w")
     note(f"  stop it:    axo cancel {run.id}")
 
 
-def _conclude(client: Client, run: RunDetail, form: str) -> None:
+def conclude(client: Client, run: RunDetail, form: str) -> None:
+    """Print how a run stands, as the command's last words."""
     from orchestrator.cli.shown import next_commands, state_fields, summary
 
     if form == "name":

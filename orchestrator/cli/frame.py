@@ -25,6 +25,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Run": {
         "run": "Run a spec to its published adapter, or go on with it.",
+        "submit": "Hand a spec to the service, data and all.",
         "pause": "Stop a run for now, after a checkpoint.",
         "resume": "Go on with a run that was paused or let go of.",
         "cancel": "Stop a run; its newest checkpoint stays.",
@@ -33,12 +34,17 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "get": "List runs, or show how one stands.",
         "describe": "Tell everything about one run.",
         "compare": "Show runs side by side: results, spec, data, losses.",
+        "events": "Print what happened to a run, and go on doing so.",
         "logs": "Print what a run's attempts printed.",
     },
     "Results": {
         "publish": "Push a finished adapter to registries that lack it.",
         "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
+    },
+    "Services": {
+        "login": "Make a context of a service, and use it.",
+        "context": "List, show and choose the services to speak to.",
     },
     "This installation": {
         "serve": "Serve the API and drive runs for a team.",
@@ -55,12 +61,14 @@ SENTENCES = {name: sentence for group in GROUPS.values() for name, sentence in g
 class Frame:
     """What the options before and after the command's name say of this call as a whole.
 
-    `color` is click's: False for never, None for where the stream is a terminal.
+    `color` is click's: False for never, None for where the stream is a terminal. `context` names the
+    service to speak to, None for the current one.
     """
 
     debug: bool = False
     color: bool | None = None
     json_errors: bool = False
+    context: str | None = None
 
 
 class Commands(click.Group):
@@ -103,23 +111,36 @@ def variable_of(command: str, option: click.Option) -> str:
 
 
 def frame_options(hidden: bool = False) -> list[click.Parameter]:
-    """`--debug` and `--no-color`, which may stand before the command's name and after it."""
+    """`--debug`, `--no-color` and `--context`, which may stand before the command's name and after it."""
     flags = (
         ("--debug", _take_debug, "Show the traceback of an error."),
         ("--no-color", _take_color, "Print no colours, as with NO_COLOR set."),
     )
+    context = click.Option(
+        ["--context"],
+        metavar="NAME",
+        envvar=None if hidden else "AXO_CONTEXT",
+        hidden=hidden,
+        expose_value=False,
+        is_eager=True,
+        callback=_take_context,
+        help="The service to speak to (`axo context list`).",
+    )
     return [
-        click.Option(
-            [flag],
-            is_flag=True,
-            envvar=None if hidden else f"AXO_{flag.removeprefix('--').replace('-', '_').upper()}",
-            hidden=hidden,
-            expose_value=False,
-            is_eager=True,
-            callback=callback,
-            help=sentence,
-        )
-        for flag, callback, sentence in flags
+        context,
+        *(
+            click.Option(
+                [flag],
+                is_flag=True,
+                envvar=None if hidden else f"AXO_{flag.removeprefix('--').replace('-', '_').upper()}",
+                hidden=hidden,
+                expose_value=False,
+                is_eager=True,
+                callback=callback,
+                help=sentence,
+            )
+            for flag, callback, sentence in flags
+        ),
     ]
 
 
@@ -131,6 +152,11 @@ def can_ask() -> bool:
 def _take_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
     frame: Frame = context.find_root().ensure_object(Frame)
     frame.debug = frame.debug or value
+
+
+def _take_context(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    frame: Frame = context.find_root().ensure_object(Frame)
+    frame.context = value or frame.context
 
 
 def _take_color(context: click.Context, _: click.Parameter, value: bool) -> None:

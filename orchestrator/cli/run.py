@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.connection import connected
 from orchestrator.cli.follow import follow, follow_options
 from orchestrator.cli.output import note, output_option
-
-if TYPE_CHECKING:
-    from orchestrator.spec.load import Loaded
-    from orchestrator.wire import Submission
+from orchestrator.cli.sending import submitted
 
 
 @click.command("run")
@@ -38,20 +34,7 @@ def command(
 
     loaded = load_spec(spec)
     with connected(driving=not detach) as client:
-        run = client.submit(submission(loaded, go_on=not new))
+        run = submitted(client, loaded, go_on=not new)
         note(f"{run.id}: {'going on with its unfinished run' if run.continued else 'submitted'}")
         code = follow(client, run, form, watch=watch, detach=detach, timeout=timeout)
     sys.exit(code)
-
-
-def submission(loaded: Loaded, *, go_on: bool) -> Submission:
-    """A spec as it is sent to a service of this very machine: its paths are the service's paths."""
-    from orchestrator.wire import Submission
-
-    return Submission(
-        spec=loaded.text,
-        file=str(loaded.path),
-        mappings=dict(loaded.mapping_texts),
-        base=str(loaded.path.parent.absolute()),
-        go_on=go_on,
-    )

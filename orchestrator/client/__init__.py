@@ -27,6 +27,7 @@ from orchestrator.runs import Status
 
 API = "/api/v1"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
+FINISH_SECONDS = 600.0  # the service reads the whole file again
 PAUSES = (0.2, 1.0, 3.0)  # seconds before asking again
 _AGAIN = {502, 503, 504}
 
@@ -38,7 +39,10 @@ _SERIES = TypeAdapter(list[wire.Series])
 
 
 class Client:
-    """The service at a URL, for the holder of a key; `transport` is another way there."""
+    """The service at a URL, for the holder of a key; `transport` is another way there.
+
+    `embedded` says that the service is part of this very process: it drives runs only while this lives.
+    """
 
     def __init__(
         self,
@@ -46,9 +50,11 @@ class Client:
         key: str | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
+        embedded: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
+        self.embedded = embedded
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, transport=transport)
@@ -151,6 +157,21 @@ class Client:
     def revoke_key(self, key: str) -> wire.Key:
         """Revoke the API key of that id."""
         return _read(wire.Key, self._ask("DELETE", f"/keys/{_part(key)}"))
+
+    def begin_file(self, sha256: str, size: int) -> wire.File:
+        """Announce a file; what of it the service has not yet."""
+        asked = wire.FileAsked(sha256=sha256, size=size)
+        headers = {"Content-Type": "application/json"}
+        return _read(wire.File, self._ask("POST", "/files", headers=headers, content=asked.model_dump_json()))
+
+    def put_part(self, sha256: str, part: int, data: bytes) -> None:
+        """Send a part of a file; it may be sent again."""
+        self._ask("PUT", f"/files/{sha256}/parts/{part}", content=data)
+
+    def finish_file(self, sha256: str) -> wire.File:
+        """Have a file proven by its digest."""
+        timeout = httpx.Timeout(FINISH_SECONDS, connect=CONNECT_SECONDS)
+        return _read(wire.File, self._ask("POST", f"/files/{sha256}/finish", timeout=timeout))
 
     def _want(self, name: str, what: str) -> wire.Run:
         return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))

@@ -29,7 +29,7 @@ class Manifest:
     length in bytes of that attempt's metric record when it was written.
     """
 
-    kind: Literal["checkpoint", "adapter", "model", "dataset"]
+    kind: Literal["checkpoint", "adapter", "model", "dataset", "upload"]
     files: tuple[File, ...]
     step: int | None = None
     attempt: int | None = None

@@ -19,6 +19,7 @@ from orchestrator.registries import RegistryAway
 from orchestrator.runs import LaunchView, Observation, Phase, Reason, RunView, Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
+from orchestrator.uploads import uploads_key
 
 PUBLISH_AGAIN_SECONDS = 5.0
 
@@ -207,7 +208,8 @@ def make_plan(
     """The plan of a launch; the same for the same arguments."""
     spec = spec_of(run)
     if step == "prepare":
-        return plan_prepare(spec, run.base, run.id, number, machine, settings.slow_templates)
+        uploads = uploads_key(run.project)
+        return plan_prepare(spec, run.base, run.id, number, machine, settings.slow_templates, uploads)
     prepared = Prepared.from_facts(run.facts)
     if step == "evaluate":
         return plan_evaluate(spec, prepared, run.id, number, machine)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from orchestrator.db.due import Due
 from orchestrator.db.engine import is_postgresql, make_engine, parse_url, shown
 from orchestrator.db.events import Events
+from orchestrator.db.files import Files
 from orchestrator.db.keys import Keys
 from orchestrator.db.launches import Launches
 from orchestrator.db.leases import Leases
@@ -24,12 +25,13 @@ from orchestrator.db.publications import Publications
 from orchestrator.db.runs import RunMoved, Runs
 from orchestrator.db.submissions import Submissions
 from orchestrator.db.transactions import LeaseLost
-from orchestrator.db.values import Attempt, Event, Key, Launch, Lease, Point, Publication, Run
+from orchestrator.db.values import Attempt, Event, File, Key, Launch, Lease, Point, Publication, Run
 
 __all__ = [
     "Attempt",
     "Database",
     "Event",
+    "File",
     "Key",
     "Launch",
     "Lease",
@@ -48,7 +50,7 @@ __all__ = [
 CONNECTIONS = 20
 
 
-class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Leases, Keys):
+class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Files, Leases, Keys):
     """Everything that is remembered, each subject's methods side by side."""
 
     def check(self) -> None:

@@ -51,6 +51,8 @@ runs = Table(
     Column("step", Integer),
     Column("total_steps", Integer),
     Column("loss", Number),
+    Column("mappings", JSON, nullable=False, server_default="{}"),  # texts of the mapping files it names
+    Column("uploads", JSON, nullable=False, server_default="{}"),  # `upload://` addresses by their fields
     Index("runs_due", "look"),
     Index("runs_of_project", "project", "created", "id"),
     Index("runs_by_spec", "spec_digest", "status"),
@@ -152,6 +154,7 @@ leases = Table(
 
 # One row: the oldest version of the schema whose code may work with what there is (`migrate`).
 schema = Table("schema", metadata, Column("oldest", String(16), primary_key=True))
+
 # API keys; `digest` is all that is kept of a key's text.
 keys = Table(
     "keys",
@@ -167,4 +170,17 @@ keys = Table(
     Column("revoked", Float),
     Column("used", Float),
     Index("keys_of_project", "project", "created"),
+)
+
+# A file that a client uploads or has uploaded; `finished` when all of it had arrived.
+files = Table(
+    "files",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float, nullable=False),
+    Column("finished", Float),
 )

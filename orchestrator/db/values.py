@@ -18,6 +18,7 @@ class Run:
     last told; `facts` what steps found out (dataset, model and adapter digests, forecast, scores).
     `look` is when the controller must look at it next, None for not before something is wanted of it;
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
+    `mappings` and `uploads` are what its spec was packed with.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Run:
     step: int | None = None
     total_steps: int | None = None
     loss: float | None = None
+    mappings: Mapping[str, str] = field(default_factory=dict)
+    uploads: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,3 +136,19 @@ class Lease:
     name: str
     holder: str
     fence: int
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a project that was announced for upload, named by its SHA-256.
+
+    `finished` is when all of it had arrived, `used` when somebody last asked for it to be there.
+    """
+
+    project: str
+    sha256: str
+    size: int
+    owner: str
+    created: float
+    used: float
+    finished: float | None = None

@@ -16,6 +16,7 @@ from orchestrator.backends import Backend
 from orchestrator.db import Database
 from orchestrator.service.access import Access
 from orchestrator.service.caller import LOCAL, Caller, Role
+from orchestrator.service.files import Files
 from orchestrator.service.keys import Keys
 from orchestrator.service.results import Results
 from orchestrator.service.runs import Runs
@@ -45,3 +46,7 @@ class Service:
     @property
     def keys(self) -> Keys:
         return Keys(self.database, self.clock)
+
+    @property
+    def files(self) -> Files:
+        return Files(self.settings, self.database, self.clock)

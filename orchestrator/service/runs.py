@@ -21,7 +21,9 @@ from orchestrator.runs import Intent, Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
 from orchestrator.service.checks import check_submission
+from orchestrator.service.files import uploads_of
 from orchestrator.service.logs import read_logs
+from orchestrator.service.packed import check_places, with_uploads
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
 
@@ -52,6 +54,8 @@ class Runs:
         caller.need(Role.SUBMITTER)
         loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
         base = _base(caller, asked)
+        loaded = with_uploads(loaded, asked.uploads)
+        check_places(loaded, uploads_of(self.settings, caller.project), here=bool(base))
         loaded = check_submission(loaded, Path(base) if base else None, self.settings)
         run, made = self._record(caller, loaded, base, asked, key)
         if not made and run.intent is Intent.PAUSE and asked.go_on:
@@ -132,14 +136,14 @@ class Runs:
         for _ in range(_DRAWS):
             with suppress(TakenError):
                 return self.database.submit(
-                    self._fresh(caller, loaded, base),
+                    self._fresh(caller, loaded, base, asked),
                     key=key,
                     fingerprint=_fingerprint(asked),
                     go_on=asked.go_on,
                 )
         raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
 
-    def _fresh(self, caller: Caller, loaded: Loaded, base: str) -> Run:
+    def _fresh(self, caller: Caller, loaded: Loaded, base: str, asked: wire.Submission) -> Run:
         now = self.clock()
         return Run(
             id=f"{loaded.spec.name}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}",
@@ -150,6 +154,8 @@ class Runs:
             spec=loaded.spec.model_dump(mode="json"),
             spec_text=loaded.text,
             base=base,
+            mappings=asked.mappings,
+            uploads=asked.uploads,
             storage=self.settings.storage,
             status=Status.QUEUED,
             created=now,

@@ -89,9 +89,14 @@ def parse_spec(data: bytes, path: Path, mappings: Mapping[str, str] | None = Non
     faults = [*_secret_faults(document), *faults]
     if faults or spec is None:
         raise SpecError(list(dict.fromkeys(map(without_secrets, faults))))
-    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    canonical, digest = _canonical(spec)
     return Loaded(spec, document.texts[str(path)], path, canonical, digest, document)
+
+
+def with_spec(loaded: Loaded, spec: Spec) -> Loaded:
+    """Another spec with the text, and so the places, of a loaded one."""
+    canonical, digest = _canonical(spec)
+    return replace(loaded, spec=spec, canonical=canonical, digest=digest)
 
 
 def locate(loaded: Loaded, path: str) -> Place:
@@ -116,6 +121,11 @@ def spec_schema() -> dict[str, Any]:
         description = mapping.pop("description")
         model["properties"]["mapping"] = {"anyOf": [mapping, file], "description": description}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _canonical(spec: Spec) -> tuple[str, str]:
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return text, hashlib.sha256(text.encode()).hexdigest()
 
 
 def _placed(document: Document, fault: Fault) -> Fault:

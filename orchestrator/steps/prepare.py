@@ -36,6 +36,7 @@ from orchestrator.spec.models import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
 from orchestrator.steps.attempt import Work
+from orchestrator.steps.uploaded import with_uploads_here
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def prepare_step(work: Work) -> dict[str, Any]:
         SpecError: the base model cannot be used.
         DataError: the data or its mapping cannot.
     """
-    spec, base = _task(work.plan.task)
+    spec, base = _task(work)
     model = _model(spec, base)
     work.say(f"base model {spec.model}: {model.folder}")
     tokenizer = load_tokenizer(model, spec.mapping)
@@ -154,13 +155,18 @@ def _analysed(inputs: Inputs) -> Summary:
         return analyse(inputs, Path(scratch)).summary()
 
 
-def _task(task: Mapping[str, Any]) -> tuple[Spec, Path]:
-    """The spec of a plan, and the folder that its relative paths start from: `AXO_INPUTS` in a container,
-    which has it at a place of its own."""
+def _task(work: Work) -> tuple[Spec, Path]:
+    """The spec of a plan, its uploads brought here, and the folder that its relative paths start from:
+    `AXO_INPUTS` in a container, which has it at a place of its own."""
+    task = work.plan.task
     try:
-        return Spec.model_validate(task["spec"]), Path(os.environ.get("AXO_INPUTS") or task["base"])
+        spec, base = Spec.model_validate(task["spec"]), os.environ.get("AXO_INPUTS") or task["base"]
     except (KeyError, ValidationError) as error:
         raise ContractError(f"the plan holds no spec that this version reads: {error}") from error
+    if not (uploads := task.get("uploads")):
+        return spec, Path(base)
+    folder = work.scratch / "uploads"
+    return with_uploads_here(spec, Path(base) if base else None, work.storage.below(uploads), folder)
 
 
 def _model(spec: Spec, base: Path) -> ResolvedModel:

@@ -81,7 +81,7 @@ def test_a_body_that_dawdles_is_refused() -> None:
     async def read(scope: object, receive: object, send: object) -> None:
         await receive()  # type: ignore[operator]
 
-    scope = {"type": "http", "headers": []}
+    scope = {"type": "http", "path": "/", "headers": []}
     with pytest.raises(Exception, match=r"did not arrive within 0\.01 seconds"):
         asyncio.run(Bounds(read, seconds=0.01)(scope, never, never))  # type: ignore[arg-type]
 

@@ -1,0 +1,52 @@
+"""`axo login`: a context of a service, with the key to it."""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import urlsplit
+
+import click
+
+from orchestrator.cli.frame import can_ask
+from orchestrator.cli.output import note
+
+
+@click.command("login")
+@click.argument("url", metavar="URL")
+@click.option("--name", help="Name of the context; that of the host if left out.")
+@click.option("--key-stdin", is_flag=True, help="Read the key from stdin.")
+def command(url: str, name: str | None, key_stdin: bool) -> None:
+    """Speak to the service at URL from now on.
+
+    It asks for a key, which an admin of the service makes; Enter for a service without keys. The key is
+    tried, then kept in $AXO_HOME/config.yaml, which nobody but you can read.
+
+    \b
+    Examples:
+      axo login https://axo.example
+      axo login https://axo.example --name team --key-stdin < key.txt
+    """
+    from orchestrator.client import Client
+    from orchestrator.client.contexts import Context, checked_url, read_contexts
+
+    contexts = read_contexts()
+    context = Context(name or _name_of(url), checked_url(url), _key(key_stdin))
+    with Client(str(context.url), context.key) as client:
+        list(client.runs(limit=1))
+    contexts.with_context(context).with_current(context.name).write()
+    note(f"commands speak to {context.url} now, as the context {context.name}")
+    note("  back to this machine:  axo context use local")
+
+
+def _key(from_stdin: bool) -> str | None:
+    if from_stdin:
+        return sys.stdin.readline().strip() or None
+    if not can_ask():
+        return None
+    return click.prompt("key", default="", hide_input=True, show_default=False, err=True).strip() or None
+
+
+def _name_of(url: str) -> str:
+    host = (urlsplit(url).hostname or "service").lower()
+    name = "".join(each if each.isascii() and each.isalnum() else "-" for each in host).strip("-")
+    return name if name[:1].isalpha() else f"service-{name}"[:48].rstrip("-")

@@ -1,0 +1,159 @@
+"""Services that commands may speak to: contexts, by name, in a file of this user's own.
+
+    current: team
+    contexts:
+      team: {url: "https://axo.example", key: axo_...}
+
+It lies at `$AXO_HOME/config.yaml`, readable by its owner alone. The context `local`, always there, is
+the service embedded in the command itself. `AXO_URL` and `AXO_KEY` stand for a context of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError
+from orchestrator.spec.base import Closed, Name
+from orchestrator.spec.faults import spec_faults, suggestion, without_secrets
+from orchestrator.spec.yaml import MAX_BYTES, read_yaml
+
+LOCAL = "local"
+_ENVIRONMENT = "(AXO_URL)"
+
+
+@dataclass(frozen=True)
+class Context:
+    """A service: its name here, its URL (None for the embedded one), and the key to it."""
+
+    name: str
+    url: str | None = None
+    key: str | None = field(default=None, repr=False)
+
+
+class ContextEntry(Closed):
+    """A context as the file has it."""
+
+    url: Annotated[str, StringConstraints(max_length=2000)] = Field(description="Where the service is.")
+    key: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
+        default=None, description="The key to it."
+    )
+
+
+class ContextsFile(Closed):
+    """The file of contexts."""
+
+    current: Name = Field(default=LOCAL, description="The context that commands speak to.")
+    contexts: dict[Name, ContextEntry] = Field(default={}, max_length=1000, description="Contexts by name.")
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The contexts of a user; one changes them by making the next and writing it."""
+
+    file: Path
+    current: str = LOCAL
+    known: Mapping[str, Context] = field(default_factory=lambda: {LOCAL: Context(LOCAL)})
+
+    def named(self, name: str) -> Context:
+        """Raises NotFoundError with the name that may be meant."""
+        if name in self.known:
+            return self.known[name]
+        near = suggestion(name, list(self.known))
+        meant = f"did you mean {near!r}? " if near else ""
+        hint = f"{meant}`axo context list` tells them all, `axo login URL` makes one"
+        raise NotFoundError(f"there is no context {name!r}", hint=hint)
+
+    def with_current(self, name: str) -> Contexts:
+        """With another one that commands speak to. Raises NotFoundError where there is none."""
+        return replace(self, current=self.named(name).name)
+
+    def with_context(self, context: Context) -> Contexts:
+        """With one more context, or that one in place of the one of its name."""
+        return replace(self, known={**self.known, context.name: context})
+
+    def without(self, name: str) -> Contexts:
+        """Without a context. Raises NotFoundError where there is none."""
+        self.named(name)
+        kept = {other: context for other, context in self.known.items() if other != name or name == LOCAL}
+        return replace(self, known=kept, current=LOCAL if self.current == name else self.current)
+
+    def write(self) -> None:
+        """Replace the file; only its owner can read it."""
+        import yaml
+
+        entries = {
+            context.name: {"url": context.url} | ({"key": context.key} if context.key else {})
+            for context in self.known.values()
+            if context.url is not None
+        }
+        text = yaml.safe_dump({"current": self.current, "contexts": entries}, sort_keys=False)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+            opened.write(text)
+        fresh.replace(self.file)
+
+
+def read_contexts(environment: Mapping[str, str] | None = None) -> Contexts:
+    """The contexts of this user.
+
+    Raises:
+        SettingsFileError: the file has faults.
+        SettingsError: others can read it.
+    """
+    values = os.environ if environment is None else environment
+    file = Path(values.get("AXO_HOME") or Path.home() / ".axo").absolute() / "config.yaml"
+    if not file.is_file():
+        return Contexts(file)
+    if file.stat().st_mode & 0o077:
+        raise SettingsError(f"{file} holds keys, and others than you can read it", hint=f"`chmod 600 {file}`")
+    read = _read(file)
+    known = {name: Context(name, entry.url, entry.key) for name, entry in read.contexts.items()}
+    return Contexts(file, read.current, {LOCAL: Context(LOCAL), **known})
+
+
+def chosen(name: str | None, environment: Mapping[str, str] | None = None) -> Context:
+    """The context that a command speaks to: the one named, that of `AXO_URL`, or the current one.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        SettingsFileError, SettingsError: as `read_contexts` does.
+    """
+    values = os.environ if environment is None else environment
+    if name is None and (url := values.get("AXO_URL")):
+        return Context(_ENVIRONMENT, checked_url(url), values.get("AXO_KEY") or None)
+    contexts = read_contexts(values)
+    return contexts.named(name or contexts.current)
+
+
+def checked_url(url: str) -> str:
+    """A service's URL without its last slash.
+
+    Raises:
+        SettingsError: it is none, or holds a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{url!r} is no URL of a service", hint="write https://host, or http://host:port")
+    if parts.username or parts.password:
+        raise SettingsError("a key does not go into the URL", hint="`axo login URL` asks for it")
+    return url.rstrip("/")
+
+
+def _read(file: Path) -> ContextsFile:
+    with file.open("rb") as opened:
+        document = read_yaml(opened.read(MAX_BYTES + 1), str(file))
+    faults = list(document.faults)
+    if document.complete and not faults:
+        try:
+            return ContextsFile.model_validate(document.value or {})
+        except ValidationError as error:
+            faults += spec_faults(error, document, ContextsFile)
+    raise SettingsFileError([without_secrets(fault) for fault in faults])

@@ -1,0 +1,78 @@
+"""Send a file to the service: only what it lacks, and on from there after the network was cut."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.client import Client
+from orchestrator.errors import ConflictError, UnreachableError
+
+PATIENCE = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # seconds between tries that bring nothing further
+_BLOCK = 4 * 1024 * 1024
+
+Told = Callable[[int], None]
+
+
+def digest_of(path: Path) -> tuple[str, int]:
+    """SHA-256 in hex and size in bytes of a file."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
+
+
+def upload(
+    client: Client,
+    path: Path,
+    sha256: str,
+    size: int,
+    told: Told = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """See to it that the service has a file; the bytes that were sent.
+
+    `told` hears of bytes that are there. Where the network is cut, it goes on with the missing parts;
+    after `PATIENCE` without a single part more it gives up, and another call goes on from there.
+
+    Raises:
+        UnreachableError: the service stays away.
+        ConflictError: the file changed meanwhile.
+        OrchestratorError: as the service refuses it.
+    """
+    sent, pauses, known = 0, list(PATIENCE), 0
+    while True:
+        try:
+            state = client.begin_file(sha256, size)
+            told(size - _bytes(state.missing, size, state.part_size) - known)
+            known = size - _bytes(state.missing, size, state.part_size)
+            for part in state.missing:
+                data = _read_part(path, part, state.part_size, size)
+                client.put_part(sha256, part, data)
+                sent, known, pauses = sent + len(data), known + len(data), list(PATIENCE)
+                told(len(data))
+            if not state.complete:
+                client.finish_file(sha256)
+            return sent
+        except UnreachableError as error:
+            if not pauses:
+                error.hint = f"what has arrived of {path} is kept: the same command goes on from there"
+                raise
+            sleep(pauses.pop(0))
+
+
+def _bytes(parts: list[int], size: int, part_size: int) -> int:
+    return sum(min(part_size, size - part * part_size) for part in parts)
+
+
+def _read_part(path: Path, part: int, part_size: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(part * part_size)
+        data = file.read(part_size)
+    if len(data) != min(part_size, size - part * part_size):
+        raise ConflictError(f"{path} became shorter while it was read", hint="try again")
+    return data

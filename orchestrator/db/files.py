@@ -1,0 +1,86 @@
+"""What is remembered of uploaded files; their bytes lie in storage."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.db import tables as t
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import File
+from orchestrator.errors import NotFoundError, QuotaError
+
+
+class Files(Transactions):
+    """Files that clients upload, by project and SHA-256."""
+
+    def begin_file(self, file: File, quota: int) -> File:
+        """Announce a file; the one that is there already, where there is one.
+
+        Raises:
+            QuotaError: the project's files would come to more than `quota` bytes.
+        """
+        with self.writing() as connection:
+            row = connection.execute(_one(file.project, file.sha256)).mappings().one_or_none()
+            if row is not None:
+                connection.execute(_change(file.project, file.sha256).values(used=file.used))
+                return File(**row)
+            taken = int(connection.scalar(_taken(file.project)) or 0)
+            if taken + file.size > quota:
+                raise _full(taken, file.size, quota)
+            connection.execute(t.files.insert().values(dataclasses.asdict(file)))
+        return file
+
+    def file(self, project: str, sha256: str) -> File:
+        """Raises NotFoundError where no such file was announced."""
+        with self.reading() as connection:
+            row = connection.execute(_one(project, sha256)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no file {sha256}", hint="announce it: POST /api/v1/files")
+        return File(**row)
+
+    def finish_file(self, project: str, sha256: str, now: float) -> None:
+        """Say that all of a file has arrived."""
+        with self.writing() as connection:
+            connection.execute(_change(project, sha256).values(finished=now))
+
+    def forget_file(self, project: str, sha256: str) -> None:
+        """Forget a file."""
+        gone = t.files.delete().where(t.files.c.project == project, t.files.c.sha256 == sha256)
+        with self.writing() as connection:
+            connection.execute(gone)
+
+    def files(self, project: str, limit: int = 1000) -> list[File]:
+        """The files of a project, those announced last first."""
+        query = sa.select(t.files).where(t.files.c.project == project).order_by(t.files.c.created.desc())
+        with self.reading() as connection:
+            return [File(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+    def abandoned_files(self, project: str, before: float) -> list[File]:
+        """The files of a project that never arrived whole, and nobody asked for since that time."""
+        query = sa.select(t.files).where(t.files.c.project == project, t.files.c.finished.is_(None))
+        with self.reading() as connection:
+            rows = connection.execute(query.where(t.files.c.used < before)).mappings()
+            return [File(**row) for row in rows]
+
+
+def _one(project: str, sha256: str) -> sa.Select[tuple[object]]:
+    return sa.select(t.files).where(t.files.c.project == project, t.files.c.sha256 == sha256)
+
+
+def _change(project: str, sha256: str) -> sa.Update:
+    return t.files.update().where(t.files.c.project == project, t.files.c.sha256 == sha256)
+
+
+def _taken(project: str) -> sa.Select[Any]:
+    return sa.select(sa.func.coalesce(sa.func.sum(t.files.c.size), 0)).where(t.files.c.project == project)
+
+
+def _full(taken: int, size: int, quota: int) -> QuotaError:
+    gib = 1024**3
+    return QuotaError(
+        f"files of this project take {taken / gib:.2f} of {quota / gib:g} GiB, and this one {size / gib:.2f}",
+        hint="delete files that no run needs, or ask the operator for more (`uploads` in the settings)",
+    )

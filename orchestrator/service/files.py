@@ -1,0 +1,120 @@
+"""The verbs about uploaded files: announce one, take its parts, prove it, delete it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator import contract, db, uploads, wire
+from orchestrator.contract import Store
+from orchestrator.db import Database
+from orchestrator.errors import ConflictError, Fault, SpecError, TooLargeError
+from orchestrator.service.caller import Caller, Role
+from orchestrator.settings import GIB, Settings
+
+ABANDONED_SECONDS = 2 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Files:
+    """Verbs about files of the caller's project; each raises NotFoundError for one not announced there."""
+
+    settings: Settings
+    database: Database
+    clock: Callable[[], float]
+
+    def begin(self, caller: Caller, asked: wire.FileAsked) -> wire.File:
+        """Announce a file: what of it is there already. One that was abandoned on its way is cleared.
+
+        Raises:
+            TooLargeError: no file may be that large.
+            QuotaError: the project has no room for it.
+            ConflictError: a file of that digest was announced with another size.
+        """
+        caller.need(Role.SUBMITTER)
+        if asked.size > self.settings.max_file_bytes:
+            most = self.settings.max_file_bytes / GIB
+            raise TooLargeError(f"a file may have {most:g} GiB", hint="name data of that size by a URL")
+        self._clear(caller.project)
+        now = self.clock()
+        fresh = db.File(caller.project, asked.sha256, asked.size, caller.name, now, now)
+        file = self.database.begin_file(fresh, self.settings.max_project_bytes)
+        if file.size != asked.size:
+            raise ConflictError(f"{asked.sha256} was announced with {file.size} bytes, not {asked.size}")
+        return self._told(file)
+
+    def get(self, caller: Caller, sha256: str) -> wire.File:
+        """What of a file is there."""
+        return self._told(self.database.file(caller.project, sha256))
+
+    def page(self, caller: Caller, limit: int) -> list[wire.File]:
+        """The files of the project, those announced last first."""
+        return [self._told(file) for file in self.database.files(caller.project, limit)]
+
+    def put(self, caller: Caller, sha256: str, number: int, data: bytes) -> None:
+        """Take a part; one that is there may come again.
+
+        Raises:
+            SpecError: there is no such part, or it has another size.
+        """
+        caller.need(Role.SUBMITTER)
+        file = self.database.file(caller.project, sha256)
+        sizes = uploads.part_sizes(file.size)
+        if number >= len(sizes) or len(data) != sizes[number]:
+            due = f"{sizes[number]} bytes" if number < len(sizes) else f"no part {number}"
+            raise SpecError([Fault(f"of this file there is {due}, and {len(data)} came", path="part")])
+        if file.finished is None:
+            uploads.write_part(self._store(caller), sha256, number, data)
+
+    def finish(self, caller: Caller, sha256: str) -> wire.File:
+        """Prove a file by its digest; from then on a spec may name it.
+
+        Raises:
+            ConflictError: parts are missing, or what came is not what was announced.
+        """
+        caller.need(Role.SUBMITTER)
+        file = self.database.file(caller.project, sha256)
+        store = self._store(caller)
+        if file.finished is None:
+            if missing := uploads.missing_parts(store, sha256, file.size):
+                raise ConflictError(f"{len(missing)} parts are missing, {missing[0]} the first of them")
+            if not uploads.commit(store, sha256, file.size):
+                raise ConflictError(
+                    "what came is not what was announced: its SHA-256 is another",
+                    hint="did the file change while it was read? Upload it again",
+                )
+            self.database.finish_file(caller.project, sha256, self.clock())
+        return self.get(caller, sha256)
+
+    def delete(self, caller: Caller, sha256: str) -> None:
+        """Delete a file; runs that have not prepared their data fail without it."""
+        caller.need(Role.SUBMITTER)
+        self._remove(self.database.file(caller.project, sha256))
+
+    def _clear(self, project: str) -> None:
+        for file in self.database.abandoned_files(project, self.clock() - ABANDONED_SECONDS):
+            self._remove(file)
+
+    def _remove(self, file: db.File) -> None:
+        contract.remove_folder(uploads_of(self.settings, file.project), file.sha256)
+        self.database.forget_file(file.project, file.sha256)
+
+    def _told(self, file: db.File) -> wire.File:
+        store = uploads_of(self.settings, file.project)
+        missing = [] if file.finished else uploads.missing_parts(store, file.sha256, file.size)
+        return wire.File(
+            sha256=file.sha256,
+            size=file.size,
+            part_size=uploads.PART_BYTES,
+            missing=missing,
+            complete=file.finished is not None,
+            created=file.created,
+        )
+
+    def _store(self, caller: Caller) -> Store:
+        return uploads_of(self.settings, caller.project)
+
+
+def uploads_of(settings: Settings, project: str) -> Store:
+    """The uploads of a project."""
+    return contract.open_store(settings.storage).below(uploads.uploads_key(project))

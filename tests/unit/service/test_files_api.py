@@ -1,0 +1,183 @@
+"""Uploads through the client: only what is missing goes, what is not the content announced never counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from orchestrator import uploads, wire
+from orchestrator.api.app import make_app
+from orchestrator.client import Client
+from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.client.upload import PATIENCE, digest_of, upload
+from orchestrator.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    QuotaError,
+    SpecError,
+    TooLargeError,
+    UnreachableError,
+)
+from orchestrator.host import Host, open_host
+from orchestrator.service import Caller, Role
+from orchestrator.service.files import ABANDONED_SECONDS
+from orchestrator.settings import Settings
+
+PART = 1000
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "PART_BYTES", PART)
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [1_000.0]
+
+
+@pytest.fixture
+def host(tmp_path: Path, now: list[float]) -> Iterator[Host]:
+    settings = Settings.from_environment({"AXO_HOME": str(tmp_path / "home")})
+    settings = dataclasses.replace(settings, max_file_bytes=20 * PART, max_project_bytes=25 * PART)
+    with open_host(settings, lambda: now[0]) as opened:
+        yield opened
+
+
+def asking(host: Host, caller: Caller | None = None) -> Client:
+    return Client("http://embedded", transport=EmbeddedTransport(make_app(host.service, caller or Caller())))
+
+
+@pytest.fixture
+def client(host: Host) -> Iterator[Client]:
+    with asking(host) as client:
+        yield client
+
+
+def written(folder: Path, size: int, seed: int = 0) -> tuple[Path, str, int]:
+    path = folder / f"{seed}.bin"
+    path.write_bytes(bytes((seed + i * i) % 251 for i in range(size)))
+    return path, *digest_of(path)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART, PART + 1, 5 * PART])
+def test_a_file_arrives_as_it_was(host: Host, client: Client, tmp_path: Path, size: int) -> None:
+    path, digest, _ = written(tmp_path, size)
+    assert upload(client, path, digest, size) == size
+    store = host.service.files._store(Caller())
+    uploads.fetch(store, uploads.Upload(digest, "0.bin"), tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == path.read_bytes()
+    assert client.begin_file(digest, size).complete
+
+
+def test_what_is_there_is_not_sent_again(client: Client, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 3 * PART)
+    assert [upload(client, path, digest, size), upload(client, path, digest, size)] == [size, 0]
+
+
+class CutClient(Client):
+    """A client whose network fails at some of its parts."""
+
+    failures: int = 0
+
+    def put_part(self, sha256: str, part: int, data: bytes) -> None:
+        if part % 2 and self.failures:
+            self.failures -= 1
+            raise UnreachableError("cut")
+        super().put_part(sha256, part, data)
+
+
+def test_a_cut_upload_goes_on_with_the_missing_parts(host: Host, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 8 * PART)
+    pauses: list[float] = []
+    told: list[int] = []
+    with CutClient("http://embedded", transport=EmbeddedTransport(make_app(host.service, Caller()))) as cut:
+        cut.failures = 3
+        assert upload(cut, path, digest, size, told.append, pauses.append) == size
+        assert (len(pauses), sum(told)) == (3, size)
+
+
+def test_what_arrived_is_kept_when_the_network_stays_away(host: Host, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 4 * PART)
+    with CutClient("http://embedded", transport=EmbeddedTransport(make_app(host.service, Caller()))) as cut:
+        cut.failures = 1000
+        with pytest.raises(UnreachableError) as caught:
+            upload(cut, path, digest, size, sleep=lambda _: None)
+        assert "goes on from there" in str(caught.value.hint)
+        assert 1000 - cut.failures == len(PATIENCE) + 1
+        cut.failures = 0
+        assert upload(cut, path, digest, size) == 3 * PART
+
+
+def test_what_is_not_the_content_announced_never_counts(client: Client, tmp_path: Path) -> None:
+    path, _, size = written(tmp_path, 2 * PART)
+    wrong = sha256(b"another").hexdigest()
+    with pytest.raises(ConflictError, match="another"):
+        upload(client, path, wrong, size)
+    state = client.begin_file(wrong, size)
+    assert (state.missing, state.complete) == ([0, 1], False)
+
+
+def test_a_file_with_missing_parts_is_not_finished(client: Client, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 3 * PART)
+    client.begin_file(digest, size)
+    client.put_part(digest, 1, path.read_bytes()[PART : 2 * PART])
+    with pytest.raises(ConflictError, match="2 parts are missing, 0 the first"):
+        client.finish_file(digest)
+
+
+@pytest.mark.parametrize(("part", "length"), [(0, PART - 1), (2, PART), (7, 1)])
+def test_a_part_has_its_size_and_its_place(client: Client, tmp_path: Path, part: int, length: int) -> None:
+    _, digest, size = written(tmp_path, 2 * PART + 5)
+    client.begin_file(digest, size)
+    with pytest.raises(SpecError):
+        client.put_part(digest, part, b"x" * length)
+
+
+def test_a_part_larger_than_any_is_refused_while_it_comes(client: Client, tmp_path: Path) -> None:
+    _, digest, size = written(tmp_path, PART)
+    client.begin_file(digest, size)
+    with pytest.raises(TooLargeError):
+        client.put_part(digest, 0, b"x" * (5 << 20))
+
+
+def test_bounds_on_a_file_and_on_a_project(client: Client) -> None:
+    with pytest.raises(TooLargeError):
+        client.begin_file("a" * 64, 20 * PART + 1)
+    client.begin_file("a" * 64, 15 * PART)
+    with pytest.raises(QuotaError):
+        client.begin_file("b" * 64, 11 * PART)
+    client.begin_file("c" * 64, 10 * PART)
+    with pytest.raises(ConflictError, match="was announced with"):
+        client.begin_file("c" * 64, 9 * PART)
+
+
+def test_an_abandoned_file_makes_room(client: Client, now: list[float], tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 20 * PART)
+    client.begin_file(digest, size)
+    client.put_part(digest, 0, path.read_bytes()[:PART])
+    now[0] += ABANDONED_SECONDS + 1
+    client.begin_file("b" * 64, 20 * PART)
+    with pytest.raises(NotFoundError):
+        client.put_part(digest, 1, path.read_bytes()[PART : 2 * PART])
+
+
+def test_another_project_has_files_of_its_own(host: Host, client: Client, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, PART)
+    upload(client, path, digest, size)
+    with asking(host, Caller(project="theirs")) as other:
+        assert other.begin_file(digest, size).missing == [0]
+    with asking(host, Caller(role=Role.VIEWER)) as viewer, pytest.raises(ForbiddenError):
+        viewer.begin_file(digest, size)
+
+
+def test_the_wire_tells_what_is_there(client: Client) -> None:
+    told = client.begin_file("a" * 64, 2 * PART)
+    assert told == wire.File(
+        sha256="a" * 64, size=2 * PART, part_size=PART, missing=[0, 1], complete=False, created=1_000.0
+    )
