@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ _POSTGRESQL = {
     "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s",
 }
 RECYCLE_SECONDS = 1800  # age at which a connection is made anew, so that none outlives a failover for long
+REST_SECONDS = 1  # after which a connection is asked whether it lives; before, that costs more than it saves
 POOL_SECONDS = 10  # that a thread waits for a connection while all are in use
 
 
@@ -92,16 +95,33 @@ def _postgresql(url: sa.URL, connections: int) -> sa.Engine:
     if find_spec("psycopg") is None:
         hint = "pip install 'axo-orchestrator[postgres]'"
         raise SettingsError("PostgreSQL needs psycopg, which is not installed", hint=hint)
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         connect_args=_POSTGRESQL,
         json_serializer=write_json,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
-        pool_pre_ping=True,
         pool_recycle=RECYCLE_SECONDS,
     )
+    sa.event.listen(engine, "checkin", _remember_use)
+    sa.event.listen(engine, "checkout", partial(_prove_alive, engine.dialect))
+    return engine
+
+
+def _remember_use(_: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _prove_alive(
+    dialect: sa.Dialect, connection: Any, record: sa.pool.ConnectionPoolEntry, _: sa.PoolProxiedConnection
+) -> None:
+    """Ask a connection that has rested whether its server is there; the pool makes a failed one anew."""
+    if time.monotonic() - record.info.get("used", time.monotonic()) > REST_SECONDS:
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

@@ -58,10 +58,13 @@ class Runs:
         check_places(loaded, uploads_of(self.settings, caller.project), here=bool(base))
         loaded = check_submission(loaded, Path(base) if base else None, self.settings)
         run, made = self._record(caller, loaded, base, asked, key)
-        if not made and run.intent is Intent.PAUSE and asked.go_on:
-            self.database.set_intent(run.id, Intent.RUN, self.clock())
         self.news.set()
-        return self.detail(caller, run.id).model_copy(update={"continued": not made})
+        if made:
+            return told.fresh(run, self.settings)
+        if run.intent is Intent.PAUSE and asked.go_on:
+            self.database.set_intent(run.id, Intent.RUN, self.clock())
+            self.news.set()
+        return self.detail(caller, run.id).model_copy(update={"continued": True})
 
     def page(
         self,

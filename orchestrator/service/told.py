@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator import db, wire
-from orchestrator.controller.estimates import estimate_against_actual
+from orchestrator.controller.estimates import Compared, estimate_against_actual
 from orchestrator.controller.track import behind
 from orchestrator.runs import REASONS
 from orchestrator.settings import Settings
@@ -19,23 +19,19 @@ def run(found: db.Run, settings: Settings) -> wire.Run:
     return wire.Run(**_standing(found, settings))
 
 
+def fresh(found: db.Run, settings: Settings) -> wire.RunDetail:
+    """Everything about a run that was recorded just now."""
+    return _detail(found, settings, attempts=0, published=(), figures=())
+
+
 def detail(database: db.Database, found: db.Run, settings: Settings) -> wire.RunDetail:
     """Everything about a run."""
-    return wire.RunDetail(
-        **_standing(found, settings),
-        spec=dict(found.spec),
-        spec_text=found.spec_text,
-        spec_digest=found.spec_digest,
-        base=found.base or None,
-        facts=dict(found.facts),
-        model=found.facts.get("model"),
-        evaluation=found.facts.get("evaluate"),
-        estimate=found.facts.get("estimate"),
+    return _detail(
+        found,
+        settings,
         attempts=sum(1 for attempt in database.attempts(found.id) if attempt.started is not None),
-        published=[_publication(each) for each in database.publications(found.id)],
-        estimate_against_actual=[
-            wire.Figure(**asdict(each), error=each.error) for each in estimate_against_actual(database, found)
-        ],
+        published=database.publications(found.id),
+        figures=estimate_against_actual(database, found),
     )
 
 
@@ -60,6 +56,30 @@ def _thinned(points: Sequence[db.Point], most: int) -> list[wire.Point]:
         last = len(points) - 1
         points = [points[round(i * last / (most - 1))] for i in range(most)] if most > 1 else [points[-1]]
     return [wire.Point(step=p.step, value=p.value, time=p.time) for p in points]
+
+
+def _detail(
+    found: db.Run,
+    settings: Settings,
+    *,
+    attempts: int,
+    published: Sequence[db.Publication],
+    figures: Sequence[Compared],
+) -> wire.RunDetail:
+    return wire.RunDetail(
+        **_standing(found, settings),
+        spec=dict(found.spec),
+        spec_text=found.spec_text,
+        spec_digest=found.spec_digest,
+        base=found.base or None,
+        facts=dict(found.facts),
+        model=found.facts.get("model"),
+        evaluation=found.facts.get("evaluate"),
+        estimate=found.facts.get("estimate"),
+        attempts=attempts,
+        published=[_publication(each) for each in published],
+        estimate_against_actual=[wire.Figure(**asdict(each), error=each.error) for each in figures],
+    )
 
 
 def _standing(found: db.Run, settings: Settings) -> dict[str, Any]:
