@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,11 @@ class EarlierAdapter:
     model: str | None = None
 
 
-def find_adapter(reference: str, base: Path | None, storage: Store) -> EarlierAdapter:
-    """The adapter that a spec goes on from: a folder relative to `base`, if there is one, or the id of a run.
+def find_adapter(
+    reference: str, base: Path | None, storage: Store, may_read: Callable[[str], bool] = lambda _: True
+) -> EarlierAdapter:
+    """The adapter that a spec goes on from: a folder relative to `base`, if there is one, or the id of a run
+    that whoever asks may read.
 
     Raises:
         SpecError: there is no such adapter, or it is none that can be trained further.
@@ -57,7 +60,7 @@ def find_adapter(reference: str, base: Path | None, storage: Store) -> EarlierAd
     folder = base / reference if base else None
     if folder and folder.is_dir():
         earlier = _of_folder(reference, folder.resolve())
-    elif "/" not in reference and (manifest := read_manifest(storage, f"{run_key(reference)}/{ADAPTER}")):
+    elif manifest := _manifest_of_run(reference, storage, may_read):
         earlier = _of_run(reference, manifest, storage)
     else:
         fix = "give the id of a run whose adapter is finished, or an adapter's folder"
@@ -126,6 +129,12 @@ def _of_folder(reference: str, folder: Path) -> EarlierAdapter:
         fix = "give the folder of an adapter, as PEFT saves it with safetensors"
         raise _refused(reference, f"the folder has no {' and no '.join(missing)}", fix)
     return EarlierAdapter(reference, _config(reference, (folder / _CONFIG).read_bytes()), folder=folder)
+
+
+def _manifest_of_run(run: str, storage: Store, may_read: Callable[[str], bool]) -> Manifest | None:
+    if "/" in run or not may_read(run):
+        return None
+    return read_manifest(storage, f"{run_key(run)}/{ADAPTER}")
 
 
 def _of_run(run: str, manifest: Manifest, storage: Store) -> EarlierAdapter:

@@ -17,7 +17,8 @@ from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.track import Tracking
 from orchestrator.db import open_database
 from orchestrator.errors import SettingsError
-from orchestrator.service import LOCAL, Access, Caller, Service
+from orchestrator.service import LOCAL, Service
+from orchestrator.service.access import open_access
 from orchestrator.settings import Settings
 
 
@@ -75,25 +76,15 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
     from orchestrator.api.app import make_app
     from orchestrator.api.server import serve_http
 
-    access = _access(host.service, address)
+    here = ipaddress.ip_address(socket.gethostbyname(address)).is_loopback
+    access = open_access(host.service.settings, host.service.database, host.service.clock, here=here)
     try:
         listener = socket.create_server((address, port))
     except OSError as error:
         raise SettingsError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
     with listener, host.driving():
         ready(f"http://{address}:{listener.getsockname()[1]}")
-        serve_http(make_app(host.service, access), listener)
-
-
-def _access(service: Service, address: str) -> Access:
-    """Who may come in at an address: on this machine alone, and before the first key, anybody."""
-    here = ipaddress.ip_address(socket.gethostbyname(address)).is_loopback
-    if not here and not service.database.any_key():
-        raise SettingsError(
-            f"listening on {address} without knowing who asks would let anybody run anything",
-            hint="make a key first: `axo admin keys create NAME --role admin`; or listen on 127.0.0.1",
-        )
-    return Access(service.database, service.clock, anonymous=Caller() if here else None)
+        serve_http(make_app(host.service, access, [address, *access.hosts]), listener)
 
 
 def drive_until_idle(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from orchestrator.errors import SettingsError
 from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
 
 if TYPE_CHECKING:
+    from orchestrator.access_section import AccessSection
     from orchestrator.backend_sections import DockerSection
 
 
@@ -38,6 +39,7 @@ class Settings:
     slow_templates: SlowTemplates = "allow"
     backend: BackendName = "local"
     docker: DockerSection | None = None
+    access: AccessSection | None = None
     database: str | None = field(default=None, repr=False)  # may hold a password
     database_connections: int = 20
     max_file_bytes: int = 20 * GIB
@@ -103,6 +105,7 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             docker=found.docker,
             max_file_bytes=int(found.uploads.file_gib * GIB),
             max_project_bytes=int(found.uploads.project_gib * GIB),
+            access=found.access,
         )
     if required:
         hint = "let AXO_SETTINGS name a YAML file, or leave it out"

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from orchestrator.access_section import AccessSection
 from orchestrator.backend_sections import DockerSection
 from orchestrator.errors import SettingsFileError
 from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
@@ -109,6 +110,8 @@ class SettingsFile(Closed):
         default="allow", description="Whether templates that run row by row may be used."
     )
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
+
+    access: AccessSection = Field(default=AccessSection(), description="Who may ask the service.")
 
     @property
     def catalogue(self) -> Mapping[str, Machine]:

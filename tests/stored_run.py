@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,13 @@ def store_run(
     losses: Sequence[float] = (3.0, 2.0, 1.0),
     facts: Mapping[str, Any] = FACTS,
     adapter_config: Mapping[str, Any] | None = ADAPTER_CONFIG,
+    project: str = "default",
 ) -> Run:
     """Put one run into a home: interrupted once after its second step, then trained to its end."""
     settings = Settings.from_environment({"AXO_HOME": str(home)})
     loaded = parse_spec(text.encode(), home / "spec.yaml")
     with opened(f"sqlite:///{home / 'axo.db'}") as database:
-        run = _queued(settings, loaded, run_id, created)
+        run = replace(_queued(settings, loaded, run_id, created), project=project)
         database.submit(run)
         database.add_launch(run.id, "train", 4, created + 1)
         _interrupted(run, losses, created)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 
 from orchestrator import __version__
 from orchestrator.api import problems
 from orchestrator.api.bounds import Bounds
 from orchestrator.api.entrance import Entrance
+from orchestrator.api.hosts import Hosts
 from orchestrator.api.routes import files, health, keys, runs
 from orchestrator.service import Access, Caller, Service
 
@@ -17,8 +20,12 @@ a code for programs, a sentence, a hint at what to try next, and all faults at o
 """
 
 
-def make_app(service: Service, who: Caller | Access) -> FastAPI:
-    """The application over a service; `who` tells who each request comes from, or is it."""
+def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | None = None) -> FastAPI:
+    """The application over a service; `who` tells who each request comes from, or is it.
+
+    `hosts` are the names it goes by, besides those of this machine; None inside a process, where there
+    is no name to be asked by.
+    """
     app = FastAPI(
         title="axo",
         version=__version__,
@@ -31,6 +38,8 @@ def make_app(service: Service, who: Caller | Access) -> FastAPI:
     app.state.service = service
     app.add_middleware(Bounds)
     app.add_middleware(Entrance, who=who)
+    if hosts is not None:
+        app.add_middleware(Hosts, known=hosts)
     problems.install(app)
     app.include_router(health.router)
     for router in (runs.router, files.router, keys.router):

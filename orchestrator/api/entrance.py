@@ -6,6 +6,8 @@ body, so that somebody unknown cannot make us read one.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,7 +29,8 @@ class Entrance:
         if scope["type"] == "http" and scope["path"] not in OPEN:
             request = Request(scope)
             try:
-                request.state.caller = await self._caller(request)
+                caller = await self._caller(request)
+                request.state.caller = replace(caller, request=request.state.request_id)
             except OrchestratorError as error:
                 return await problems.answer(request, error)(scope, receive, send)
         return await self._app(scope, receive, send)

@@ -62,7 +62,14 @@ def open_registry(settings: Settings, target: Target, run: Run) -> Registry:
         raise RegistryError("no MLflow server is configured", hint="set AXO_MLFLOW_URI")
     if run.mlflow_run is None:
         raise RegistryAway(f"MLflow at {settings.mlflow_uri} does not answer", hint="is the server up?")
-    return MlflowRegistry(settings.mlflow_uri, target.mlflow.model, target.mlflow.alias, run.mlflow_run)
+    model = model_name(run.project, target.mlflow.model)
+    return MlflowRegistry(settings.mlflow_uri, model, target.mlflow.alias, run.mlflow_run)
+
+
+def model_name(project: str, model: str) -> str:
+    """What a project's model is called in MLflow. A spec's models have no dot in their names, so no
+    project reaches those of another."""
+    return model if project == "default" else f"{project}.{model}"
 
 
 def _push(registry: Registry, package: Package) -> Published:

@@ -76,7 +76,7 @@ class Tracking:
     def _create(self, run: Run) -> Run:
         spec = Spec.model_validate(dict(run.spec))
         tracked = self._server.ensure_run(
-            run.id, run.name, spec.experiment, _tags(run, spec), int(run.created * 1000)
+            run.id, run.name, experiment_of(run, spec), _tags(run, spec), int(run.created * 1000)
         )
         self._server.log_params(tracked.mlflow_run_id, _params(spec))
         self._server.log_artifact_texts(tracked.mlflow_run_id, {"spec.yaml": run.spec_text})
@@ -119,6 +119,11 @@ class Tracking:
             run.mlflow_run, _MLFLOW_STATUS[run.status], int((run.ended or run.updated) * 1000)
         )
         return self.database.update(run, tracked=run.status.value)
+
+
+def experiment_of(run: Run, spec: Spec) -> str:
+    """The MLflow experiment of a run: each project but `default` has its own."""
+    return spec.experiment if run.project == "default" else f"{run.project}/{spec.experiment}"
 
 
 def behind(run: Run, settings: Settings) -> bool:

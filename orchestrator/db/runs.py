@@ -85,6 +85,12 @@ class Runs(Transactions):
         with self.reading() as connection:
             return list(connection.scalars(query))
 
+    def project_of(self, run: str) -> str | None:
+        """The project of the run of that id."""
+        with self.reading() as connection:
+            found: str | None = connection.scalar(sa.select(t.runs.c.project).where(t.runs.c.id == run))
+        return found
+
     def set_intent(self, run: str, intent: Intent, now: float) -> None:
         with self.writing() as connection:
             connection.execute(update_run(run, intent=intent, updated=now, look=now))

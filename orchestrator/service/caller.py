@@ -23,12 +23,13 @@ class Role(IntEnum):
 @dataclass(frozen=True)
 class Caller:
     """Who asks, for which project, in which role; `local` for somebody on the service's own machine,
-    whose paths are the service's paths."""
+    whose paths are the service's paths. `request` is the id of what they ask now."""
 
     project: str = "default"
     role: Role = Role.ADMIN
     name: str = "local"
     local: bool = False
+    request: str = ""
 
     def need(self, role: Role) -> None:
         """Raises ForbiddenError where the caller's role does not reach `role`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from orchestrator.steps.prepare import Inspection
 
 
-def check_submission(loaded: Loaded, base: Path | None, settings: Settings) -> Loaded:
-    """The spec as it will run, everything about it checked that can be without its data.
+def check_submission(
+    loaded: Loaded, base: Path | None, settings: Settings, may_read: Callable[[str], bool]
+) -> Loaded:
+    """The spec as it will run, everything about it checked that can be without its data; `may_read` tells
+    of a run whether its submitter may read it.
 
     Raises:
         SpecError: with every fault.
@@ -26,7 +30,7 @@ def check_submission(loaded: Loaded, base: Path | None, settings: Settings) -> L
     check_templates(loaded)
     check_machine(loaded, settings)
     check_config(loaded, settings)
-    loaded = with_earlier_adapter(loaded, settings, base)
+    loaded = with_earlier_adapter(loaded, settings, base, may_read)
     check_registries(loaded, settings)
     check_trainer(settings)
     return loaded
@@ -83,7 +87,12 @@ def check_config(loaded: Loaded, settings: Settings) -> None:
         raise SpecError(with_places(loaded, faults))
 
 
-def with_earlier_adapter(loaded: Loaded, settings: Settings, base: Path | None) -> Loaded:
+def with_earlier_adapter(
+    loaded: Loaded,
+    settings: Settings,
+    base: Path | None,
+    may_read: Callable[[str], bool] = lambda _: True,
+) -> Loaded:
     """The spec with the settings of the adapter that it goes on from, if it names one; a folder of it
     starts from `base`.
 
@@ -96,7 +105,7 @@ def with_earlier_adapter(loaded: Loaded, settings: Settings, base: Path | None) 
     if reference is None:
         return loaded
     try:
-        earlier = find_adapter(reference, base, contract.open_store(settings.storage))
+        earlier = find_adapter(reference, base, contract.open_store(settings.storage), may_read)
         return replace(loaded, spec=continued(loaded.spec, earlier))
     except SpecError as error:
         raise SpecError(with_places(loaded, error.faults)) from error

@@ -56,7 +56,9 @@ class Runs:
         base = _base(caller, asked)
         loaded = with_uploads(loaded, asked.uploads)
         check_places(loaded, uploads_of(self.settings, caller.project), here=bool(base))
-        loaded = check_submission(loaded, Path(base) if base else None, self.settings)
+        loaded = check_submission(
+            loaded, Path(base) if base else None, self.settings, lambda run: self._may_read(caller, run)
+        )
         run, made = self._record(caller, loaded, base, asked, key)
         self.news.set()
         if made:
@@ -145,6 +147,11 @@ class Runs:
                     go_on=asked.go_on,
                 )
         raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
+
+    def _may_read(self, caller: Caller, run: str) -> bool:
+        """Whether a run is of the caller's project; what only storage knows is for those who hold storage."""
+        project = self.database.project_of(run)
+        return caller.local if project is None else project == caller.project
 
     def _fresh(self, caller: Caller, loaded: Loaded, base: str, asked: wire.Submission) -> Run:
         now = self.clock()

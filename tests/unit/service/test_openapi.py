@@ -6,12 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from serving import Server, serving
 from stored_run import SPEC, store_run
+
+from orchestrator import wire
+from orchestrator.db import opened
+from orchestrator.service import Caller
+from orchestrator.service.keys import Keys
 
 CASES = int(os.environ.get("AXO_PROVE", "0")) or 5  # for each operation and phase
 PUBLISHED = SPEC + "publish:\n  - mlflow: {model: triage}\n"
@@ -28,11 +34,22 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def test_no_request_breaks_it_or_gets_what_the_document_does_not_tell(server: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    """A key of its own: the first one that a request makes would close the service to those without."""
+    with opened(f"sqlite:///{tmp_path}/axo.db") as database:
+        asked = wire.KeyAsked(name="fuzzer", role="admin")
+        return Keys(database, time.time).create(Caller(), asked).key
+
+
+def test_no_request_breaks_it_or_gets_what_the_document_does_not_tell(
+    server: Server, key: str, tmp_path: Path
+) -> None:
     report = tmp_path / "report.json"
     command = [
         str(Path(sys.executable).parent / "st"),
         *("run", f"{server.url}/api/v1/openapi.json", "--max-examples", str(CASES)),
+        *("--header", f"Authorization: Bearer {key}"),
         *(
             "--exclude-checks",
             UNTOLD,
