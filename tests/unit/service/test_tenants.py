@@ -19,12 +19,12 @@ from orchestrator.settings import Settings
 from orchestrator.spec.models import MlflowTarget, Spec
 
 EARLIER = SPEC.replace("{kind: lora, r: 24}", "{kind: lora, continue_from: triage-aaaaa}")
+EARLIER = EARLIER.replace("source: tickets.jsonl", "source: hf://org/tickets@0123abc")
 OURS, THEIRS = Caller("ours"), Caller("theirs")
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    (tmp_path / "tickets.jsonl").write_text('{"text": "It is late", "queue": "delivery"}\n' * 20)
     (tmp_path / "python").touch()
     config = {**ADAPTER_CONFIG, "lora_dropout": 0.1, "target_modules": None}
     store_run(tmp_path, "triage-aaaaa", project="ours", adapter_config=config)
