@@ -10,8 +10,10 @@ from orchestrator import __version__
 from orchestrator.api import problems
 from orchestrator.api.bounds import Bounds
 from orchestrator.api.entrance import Entrance
+from orchestrator.api.feed import Feed
 from orchestrator.api.hosts import Hosts
-from orchestrator.api.routes import files, health, keys, runs
+from orchestrator.api.routes import files, health, keys, runs, streams
+from orchestrator.api.streams import Streams
 from orchestrator.service import Access, Caller, Service
 
 _DESCRIPTION = """\
@@ -36,12 +38,13 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         responses=problems.RESPONSES,
     )
     app.state.service = service
+    app.state.streams = Streams(service, Feed(service.database.marks))
     app.add_middleware(Bounds)
     app.add_middleware(Entrance, who=who)
     if hosts is not None:
         app.add_middleware(Hosts, known=hosts)
     problems.install(app)
     app.include_router(health.router)
-    for router in (runs.router, files.router, keys.router):
+    for router in (streams.router, runs.router, files.router, keys.router):
         app.include_router(router, prefix="/api/v1")
     return app

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +14,6 @@ from orchestrator.cli.shown import moment
 
 if TYPE_CHECKING:
     from orchestrator.wire import Event
-
-LOOK_SECONDS = 1.0
 
 
 @click.command("events")
@@ -34,23 +31,24 @@ def command(name: str, follow: bool, after: int, form: str) -> None:
       axo events support-triage -f
       axo events support-triage --after 120 -o json
     """
+    from orchestrator.wire import Event
+
     if follow and form == "yaml":
         raise click.UsageError("--follow prints lines: as a table, or with `-o json`")
     with connected() as client:
         run = client.run(name).id
-        events = client.events(run, after)
-        if not follow and form != "table":
-            print_data([event.model_dump(mode="json") for event in events], form)
+        if follow:
+            for change in client.follow(run, after):
+                if isinstance(change, Event):
+                    click.echo(_line(change, form))
             return
-        while True:
-            for event in events:
-                click.echo(_line(event, form))
-                after = event.id
-            if not follow or client.run(run).status.final:
-                break
-            time.sleep(LOOK_SECONDS)
-            events = client.events(run, after)
-    if not after:
+        events = client.events(run, after)
+    if form != "table":
+        print_data([event.model_dump(mode="json") for event in events], form)
+        return
+    for event in events:
+        click.echo(_line(event, form))
+    if not events:
         note("nothing happened yet")
 
 

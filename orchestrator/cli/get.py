@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.wire import Run, RunDetail
 
 WATCH_SECONDS = 2.0
+TICK_SECONDS = 1.0
 
 
 @click.command("get")
@@ -142,12 +143,14 @@ def _show(client: Client, name: str, form: str, *, watch: bool) -> None:
 def _follow(client: Client, run: RunDetail) -> RunDetail:
     """Show the live view, without driving the run, until it has ended."""
     from orchestrator.cli.progress import make_progress
+    from orchestrator.wire import Run
 
     note(run.id)
+    newest: Run = run
     with make_progress(client) as progress:
-        while True:
-            run = client.run(run.id)
-            progress.show(run)
-            if run.status.final:
-                return run
-            time.sleep(0.5)
+        for change in client.follow(run.id, heartbeat=TICK_SECONDS):
+            newest = change if isinstance(change, Run) else newest
+            progress.show(newest)
+            if newest.status.final:
+                break
+    return client.run(run.id)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +12,7 @@ from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
-    from orchestrator.client import Client
     from orchestrator.wire import LogPart
-
-FOLLOW_SECONDS = 1.0
 
 
 @click.command("logs")
@@ -36,23 +32,20 @@ def command(name: str, follow: bool, attempt: int | None, tail: int | None) -> N
     """
     with connected() as client:
         run = client.run(name).id
-        shown = _print(client, run, attempt, {}, tail)
-        while follow and not client.run(run).status.final:
-            time.sleep(FOLLOW_SECONDS)
-            shown = _print(client, run, attempt, shown, None)
+        shown = _print(client.logs(run), attempt, {}, tail)
         if follow:
-            shown = _print(client, run, attempt, shown, None)  # what was written just before the end
+            shown = _print(client.follow_logs(run, shown), attempt, shown, None)
     if not shown:
         note("nothing was printed yet" if attempt is None else f"attempt {attempt} has printed nothing")
 
 
 def _print(
-    client: Client, run: str, attempt: int | None, shown: dict[str, int], tail: int | None
+    parts: Iterable[LogPart], attempt: int | None, shown: Mapping[str, int], tail: int | None
 ) -> dict[str, int]:
-    """Print what is new, each text under its title; how many bytes of each were printed so far."""
-    parts = (part for part in client.logs(run, shown) if attempt in (None, part.attempt))
+    """Print parts, each text under its title; how many bytes of each were printed so far."""
+    wanted = (part for part in parts if attempt in (None, part.attempt))
     seen = dict(shown)
-    for part in parts if tail is None else _newest(list(parts), tail):
+    for part in wanted if tail is None else _newest(list(wanted), tail):
         if part.name not in seen:
             note(f"--- {_title(part)}")
         click.echo(part.text, nl=False)

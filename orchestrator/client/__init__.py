@@ -15,7 +15,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,6 +23,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator import errors, wire
+from orchestrator.client.streams import Change, changes, log_parts
 from orchestrator.runs import Status
 
 API = "/api/v1"
@@ -172,6 +173,26 @@ class Client:
         """Have a file proven by its digest."""
         timeout = httpx.Timeout(FINISH_SECONDS, connect=CONNECT_SECONDS)
         return _read(wire.File, self._ask("POST", f"/files/{sha256}/finish", timeout=timeout))
+
+    def follow(self, name: str, after: int = 0, heartbeat: float = 15.0) -> Iterator[Change]:
+        """What happens to a run: its events after that id, once each, the run whenever it changed, and
+        None at least every `heartbeat` seconds; it ends with the run. A cut is mended by itself."""
+        path, params = f"/runs/{_part(name)}/events/stream", {"heartbeat": heartbeat}
+        return changes(lambda headers, _: self._open(path, headers, params), after, self._sleep)
+
+    def follow_logs(self, name: str, seen: Mapping[str, int] | None = None) -> Iterator[wire.LogPart]:
+        """The parts of a run's logs beyond `seen`, as they are written, until the run has ended."""
+        path = f"/runs/{_part(name)}/logs/stream"
+
+        def ended() -> bool:
+            return self.run(name).status.final
+
+        return log_parts(lambda _, params: self._open(path, {}, params), seen or {}, ended, self._sleep)
+
+    def _open(
+        self, path: str, headers: Mapping[str, str], params: Mapping[str, Any]
+    ) -> AbstractContextManager[httpx.Response]:
+        return self._streamed("GET", path, headers=dict(headers), params=dict(params))
 
     def _want(self, name: str, what: str) -> wire.Run:
         return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))

@@ -34,10 +34,19 @@ class EmbeddedTransport(httpx.BaseTransport):
         return httpx.Response(status, headers=headers, stream=_Stream(exchange, running))
 
     def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(_end_the_rest(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+
+
+async def _end_the_rest() -> None:
+    """Cancel whatever still runs on this loop, and wait until it has ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class _Exchange:

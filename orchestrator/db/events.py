@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Event
 from orchestrator.runs import Reason, Status
+
+_CHANGING = ("id", "updated", "intent", "step", "total_steps", "loss", "lost_steps", "mlflow_url", "tracked")
 
 
 class Events(Transactions):
@@ -19,6 +23,15 @@ class Events(Transactions):
         with self.reading() as connection:
             rows = connection.execute(query.order_by(t.events.c.id).limit(limit)).mappings()
             return [Event(**row) for row in rows]
+
+    def marks(self, runs: Sequence[str]) -> dict[str, tuple[object, ...]]:
+        """A value for each of these runs that is another one whenever something of the run changed."""
+        newest = sa.select(t.events.c.run, sa.func.max(t.events.c.id)).where(t.events.c.run.in_(runs))
+        standing = sa.select(*(t.runs.c[name] for name in _CHANGING)).where(t.runs.c.id.in_(runs))
+        with self.reading() as connection:
+            ids = {row[0]: row[1] for row in connection.execute(newest.group_by(t.events.c.run))}
+        with self.reading() as connection:
+            return {row.id: (*row, ids.get(row.id)) for row in connection.execute(standing)}
 
 
 def add_event(

@@ -117,11 +117,8 @@ def test_the_words_of_a_launch_that_died_before_its_attempt_are_shown(home: Path
     assert "launch 2, which ended before its first attempt" in done.stderr
 
 
-def test_following_logs_ends_with_the_run_and_prints_nothing_twice(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_following_logs_ends_with_the_run_and_prints_nothing_twice(home: Path) -> None:
     run = store_run(home, "triage-1", status=Status.TRAINING)
-    monkeypatch.setattr("orchestrator.cli.logs.FOLLOW_SECONDS", 0.05)
 
     def end() -> None:
         with opened(f"sqlite:///{home / 'axo.db'}") as database:
