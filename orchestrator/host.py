@@ -29,6 +29,12 @@ class Host:
     service: Service
     loop: Loop
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether any run has something before it, or MLflow something to hear."""
+        database, ever = self.service.database, float("inf")
+        return bool(database.due(ever, 1) or (self.service.settings.mlflow_uri and database.to_tell(ever)))
+
     @contextmanager
     def driving(self) -> Iterator[None]:
         """The controller turns in a thread of its own, for the length of a `with` block."""
@@ -59,9 +65,9 @@ def open_host(settings: Settings, clock: Callable[[], float] = time.time) -> Ite
     database = open_database(settings.database_url, settings.database_connections)
     backend = open_backend(settings)
     service = Service(settings, database, backend, clock)
-    controller = Controller(settings, database, backend, Tracking(settings, database), clock)
+    controller = Controller(settings, database, backend, clock)
     try:
-        yield Host(service, Loop(controller, database, clock, service.news))
+        yield Host(service, Loop(controller, Tracking(settings, database), database, clock, service.news))
     finally:
         backend.close()
         database.close()
@@ -90,7 +96,7 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
 def drive_until_idle(settings: Settings) -> None:
     """Drive the runs of a home until none goes on; somebody else may do so meanwhile."""
     with open_host(settings) as host, host.driving():
-        while host.service.database.due(float("inf"), 1):
+        while host.goes_on:
             time.sleep(1.0)
 
 

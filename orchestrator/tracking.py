@@ -39,6 +39,10 @@ Item = TypeVar("Item")
 _NOT_IN_A_KEY = re.compile(r"[^\w.\- :/]")
 
 
+class TrackingAway(TrackingError):
+    """MLflow cannot be reached."""
+
+
 @dataclass(frozen=True)
 class TrackedRun:
     """A run as MLflow knows it; `url` is its page."""
@@ -170,7 +174,7 @@ class Tracker:
         return mlflow_client.open_client(self.uri)
 
     def _translated(self) -> AbstractContextManager[None]:
-        return mlflow_client.translated(self.uri, away=TrackingError, refused=TrackingError)
+        return mlflow_client.translated(self.uri, away=TrackingAway, refused=TrackingError)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

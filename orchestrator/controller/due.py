@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from orchestrator.controller.reconcile import Controller
-from orchestrator.controller.track import behind
 from orchestrator.controller.workers import Hands
 from orchestrator.db import LeaseLost, Run, RunMoved
 from orchestrator.runs import Intent, Status
 
 LOOK_SECONDS = 0.5  # between two looks at a run that goes on, where the backend tells nothing of itself
 REST_SECONDS = 0.25
-BEHIND_SECONDS = 2.0
 BATCH = 200
 HANDS = 4
+PUBLISHING_HANDS = 2
 AGAIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ class DueRuns:
     """Reconciles the runs that are due, for one term of leadership."""
 
     def __init__(self, controller: Controller, clock: Callable[[], float], over: threading.Event) -> None:
-        self._controller = controller
+        self.publishing = Hands("publish", PUBLISHING_HANDS, over)
+        self._controller = replace(controller, beside=self.publishing.take)
         self._clock = clock
         self._over = over
         self._failures: dict[str, int] = {}
@@ -69,9 +70,5 @@ class DueRuns:
 
     def _next_look(self, run: Run) -> float | None:
         """When to look at a run again; None where only somebody's wish can change it."""
-        now = self._clock()
-        if run.status.final:
-            return now + BEHIND_SECONDS if behind(run, self._controller.settings) else None
-        if run.status is Status.PAUSED and run.intent is Intent.PAUSE:
-            return None
-        return now + LOOK_SECONDS
+        paused = run.status is Status.PAUSED and run.intent is Intent.PAUSE
+        return None if run.status.final or paused else self._clock() + LOOK_SECONDS

@@ -9,10 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.reconcile import Controller
+from orchestrator.controller.ship import Shipping
+from orchestrator.controller.track import Tracking
 from orchestrator.controller.workers import turning
 from orchestrator.db import Database, Lease
 
@@ -31,6 +33,7 @@ class Loop:
     """Leads where nobody else does; `news` tells that a run is due."""
 
     controller: Controller
+    tracking: Tracking
     database: Database
     clock: Callable[[], float]
     news: threading.Event
@@ -56,6 +59,9 @@ class Loop:
         over = threading.Event()
         work = DueRuns(self.controller.under(lease), self.clock, over)
         turning("controller", work.turn, over, self.news)
+        if self.controller.settings.mlflow_uri:
+            tracking = replace(self.tracking, database=self.database.under(lease))
+            turning("shipping", Shipping(tracking, self.clock, over).turn, over)
         _log.info("leads by fence %d", lease.fence)
         self._beat(lease, stop, over)
         over.set()

@@ -11,8 +11,7 @@ from orchestrator.backends import Backend, BackendAway, LaunchRequest
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
-from orchestrator.controller.track import Tracking
-from orchestrator.db import Attempt, Database, Launch, Lease, Run
+from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
@@ -26,18 +25,18 @@ PUBLISH_AGAIN_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Controller:
-    """Drives runs; `clock` gives seconds since 1970."""
+    """Drives runs; `clock` gives seconds since 1970. What takes long is given to `beside`, which may do it in
+    another thread, once at a time for each key."""
 
     settings: Settings
     database: Database
     backend: Backend
-    tracking: Tracking
     clock: Callable[[], float]
+    beside: Callable[[str, Callable[[], None]], object] = lambda _key, work: work()
 
     def under(self, lease: Lease) -> Controller:
         """The same controller, which can write nothing once its lease is lost."""
-        database = self.database.under(lease)
-        return replace(self, database=database, tracking=replace(self.tracking, database=database))
+        return replace(self, database=self.database.under(lease))
 
     def explain(self, run_id: str, error: Exception) -> None:
         """Show on a run why nothing could be found out about it or done for it; its status stays."""
@@ -48,12 +47,11 @@ class Controller:
             self.database.move(run, run.status, reason, f"{type(error).__name__}: {error}", self.clock())
 
     def reconcile(self, run_id: str) -> Run:
-        """Bring a run one step nearer to its end, and MLflow up to date with it."""
+        """Bring a run one step nearer to its end."""
         run = self.database.run(run_id)
         store = run_store(run)
         if run.status is Status.QUEUED:
             store.write("spec.yaml", run.spec_text.encode())
-            self.tracking.ensure(run, self.clock())
         take_in_records(self.database, run.id, store)
         run, views = self._observe(self.database.run(run_id), store)
         take_in_records(
@@ -63,7 +61,7 @@ class Controller:
             run = self._act(run, action, store)
             if run.status.final:
                 break  # an act that could not be done has ended the run
-        return self.tracking.catch_up(run, self.clock())
+        return run
 
     def _observe(self, run: Run, store: contract.Store) -> tuple[Run, list[LaunchView]]:
         """What the backend and storage say of the launches; what outcomes found out is kept."""
@@ -128,7 +126,7 @@ class Controller:
             case runs.Launch():
                 return self._launch(run, action, store, now)
             case runs.Publish():
-                return self._publish(run, store, now)
+                return self._publish(run, now)
 
     def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
         """Decide in the database, write the plan, then start: each may be cut off and done again."""
@@ -158,19 +156,29 @@ class Controller:
         foreseen = estimate_launch(self.database, run, plan.config, machine, storage)
         return self.database.add_facts(run, {"estimate": foreseen.to_dict()}) if foreseen else run
 
-    def _publish(self, run: Run, store: contract.Store, now: float) -> Run:
+    def _publish(self, run: Run, now: float) -> Run:
         """Publish now, or a little later where a registry was away just before."""
         if run.reason is Reason.REGISTRY_AWAY and now - run.updated < PUBLISH_AGAIN_SECONDS:
             return run
         run = self.database.move(run, Status.PUBLISHING, run.reason, run.message, now)
-        try:
-            publish(self.settings, self.database, self.tracking.ensure(run, now), store, now)
-        except RegistryAway as error:
-            away = self.database.move(run, Status.PUBLISHING, Reason.REGISTRY_AWAY, _with_hint(error), now)
-            return self.database.update(away, updated=self.clock())
-        except RegistryError as error:
-            return self.database.move(run, Status.FAILED, Reason.REGISTRY_REFUSED, _with_hint(error), now)
-        return self.database.move(run, Status.SUCCEEDED, None, "", self.clock())
+        self.beside(run.id, lambda: self._push(run.id))
+        return self.database.run(run.id)
+
+    def _push(self, run_id: str) -> None:
+        """Push to each registry; one that somebody cancels meanwhile stays cancelled."""
+        run = self.database.run(run_id)
+        with contextlib.suppress(RunMoved):
+            try:
+                publish(self.settings, self.database, run, run_store(run), self.clock())
+            except RegistryAway as error:
+                now = self.clock()
+                run = self.database.move(run, run.status, Reason.REGISTRY_AWAY, _with_hint(error), now)
+                self.database.update(run, updated=now)
+            except RegistryError as error:
+                refused = Reason.REGISTRY_REFUSED
+                self.database.move(run, Status.FAILED, refused, _with_hint(error), self.clock())
+            else:
+                self.database.move(run, Status.SUCCEEDED, None, "", self.clock())
 
 
 def run_store(run: Run) -> contract.Store:

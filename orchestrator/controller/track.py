@@ -1,9 +1,9 @@
-"""Keep a run's MLflow run up to date; MLflow may be away at any time, and everything catches up."""
+"""Keep a run's MLflow run up to date; all of it may be cut off anywhere and told again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,14 +11,12 @@ from orchestrator import contract
 from orchestrator.controller.estimates import estimate_against_actual
 from orchestrator.controller.package import newest_config
 from orchestrator.db import Database, Run
-from orchestrator.errors import TrackingError
 from orchestrator.runs import Status
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
 from orchestrator.tracking import DatasetInput, MetricPoint, Tracker
 
 BATCH = 500
-AGAIN_SECONDS = (2.0, 5.0, 15.0, 30.0)
 
 # How far MLflow has been told: the run exists; its dataset and config are logged; the end.
 CREATED, PLANNED = "created", "planned"
@@ -31,40 +29,25 @@ _MLFLOW_STATUS: Mapping[Status, Literal["FINISHED", "FAILED", "KILLED"]] = {
 
 @dataclass
 class Tracking:
-    """Tells MLflow about runs, and remembers only when to try again after it was away."""
+    """Tells MLflow about runs."""
 
     settings: Settings
     database: Database
-    away: str | None = None
-    _failures: int = 0
-    _not_before: float = 0.0
     _tracker: Tracker | None = field(default=None, repr=False)
 
-    def ensure(self, run: Run, now: float) -> Run:
-        """The run with its MLflow run made, where there is a server and it answers."""
-        if run.mlflow_run or self._quiet(now):
-            return run
-        return self._guarded(lambda: self._create(run), run, now)
+    def tell(self, run: Run) -> Run:
+        """Tell MLflow everything about a run that it does not know yet.
 
-    def catch_up(self, run: Run, now: float) -> Run:
-        """Tell MLflow everything it does not know yet, as far as it answers."""
-        if self._quiet(now) or run.tracked == run.status:
-            return run
-        return self._guarded(lambda: self._tell(run), run, now)
-
-    def _quiet(self, now: float) -> bool:
-        return not self.settings.mlflow_uri or now < self._not_before
-
-    def _guarded(self, tell: Callable[[], Run], run: Run, now: float) -> Run:
-        try:
-            told = tell()
-        except TrackingError as error:
-            self.away = f"{error}" + (f"; {error.hint}" if error.hint else "")
-            self._not_before = now + AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)]
-            self._failures += 1
-            return self.database.run(run.id)
-        self.away, self._failures, self._not_before = None, 0, 0.0
-        return told
+        Raises:
+            TrackingAway: it cannot be reached; what it was told before is kept in mind.
+            TrackingError: it refuses something of this run.
+        """
+        if run.mlflow_run is None:
+            run = self._create(run)
+        if run.tracked == CREATED and "dataset" in run.facts:
+            run = self._tell_plan(run)
+        self._ship_points(run)
+        return self._tell_end(run) if run.status.final and run.tracked != run.status else run
 
     @property
     def _server(self) -> Tracker:
@@ -83,14 +66,6 @@ class Tracking:
         return self.database.update(
             run, mlflow_run=tracked.mlflow_run_id, mlflow_url=tracked.url, tracked=CREATED
         )
-
-    def _tell(self, run: Run) -> Run:
-        if run.mlflow_run is None:
-            run = self._create(run)
-        if run.tracked == CREATED and "dataset" in run.facts:
-            run = self._tell_plan(run)
-        self._ship_points(run)
-        return self._tell_end(run) if run.status.final else run
 
     def _tell_plan(self, run: Run) -> Run:
         config = newest_config(contract.open_store(run.storage).below(contract.run_key(run.id)))

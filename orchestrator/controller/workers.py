@@ -16,7 +16,9 @@ STUCK_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
-def turning(name: str, turn: Callable[[], float], over: threading.Event, news: threading.Event) -> None:
+def turning(
+    name: str, turn: Callable[[], float], over: threading.Event, news: threading.Event | None = None
+) -> None:
     """Start a thread that turns until `over`; a turn says how many seconds to rest, which `news` cuts short.
 
     A turn that fails is tried again. A lost lease is `over` for everybody under it.
@@ -24,7 +26,9 @@ def turning(name: str, turn: Callable[[], float], over: threading.Event, news: t
     threading.Thread(target=_turn_on, args=(name, turn, over, news), name=name, daemon=True).start()
 
 
-def _turn_on(name: str, turn: Callable[[], float], over: threading.Event, news: threading.Event) -> None:
+def _turn_on(
+    name: str, turn: Callable[[], float], over: threading.Event, news: threading.Event | None
+) -> None:
     while not over.is_set():
         try:
             rest = turn()
@@ -34,8 +38,9 @@ def _turn_on(name: str, turn: Callable[[], float], over: threading.Event, news: 
         except Exception:  # the thread outlives whatever happens to a turn
             _log.exception("%s failed a turn; it goes on", name)
             rest = FAULT_SECONDS
-        news.wait(rest)
-        news.clear()
+        (news or over).wait(rest)
+        if news:
+            news.clear()
 
 
 @dataclass

@@ -103,16 +103,20 @@ class Runs(Transactions):
         """
         if (run.status, run.reason, run.message) == (status, reason, message):
             return run
-        ended = now if status.final else None
-        changes = {"status": status, "reason": reason, "message": message, "updated": now, "ended": ended}
+        changes: dict[str, Any] = {
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "updated": now,
+            "ended": now if status.final else None,
+            "tell": now,
+        }
         with self.writing() as connection:
             moved = connection.execute(update_run(run.id, **changes).where(t.runs.c.status == run.status))
             if moved.rowcount == 0:
                 raise RunMoved(f"{run.id} is no longer {run.status}")
             add_event(connection, run.id, now, status, reason, message)
-        return dataclasses.replace(
-            run, status=status, reason=reason, message=message, updated=now, ended=ended
-        )
+        return dataclasses.replace(run, **changes)
 
     def update(self, run: Run, **changes: Any) -> Run:
         """Write fields other than the status."""

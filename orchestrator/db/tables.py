@@ -53,7 +53,9 @@ runs = Table(
     Column("loss", Number),
     Column("mappings", JSON, nullable=False, server_default="{}"),  # texts of the mapping files it names
     Column("uploads", JSON, nullable=False, server_default="{}"),  # `upload://` addresses by their fields
+    Column("tell", Float),  # when MLflow must next be told of it; NULL: it knows everything
     Index("runs_due", "look"),
+    Index("runs_to_tell", "tell"),
     Index("runs_of_project", "project", "created", "id"),
     Index("runs_by_spec", "spec_digest", "status"),
     Index("runs_by_name", "project", "name", "created", "id"),

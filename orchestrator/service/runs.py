@@ -171,6 +171,7 @@ class Runs:
             created=now,
             updated=now,
             look=now,
+            tell=now,
         )
 
 

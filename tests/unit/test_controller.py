@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +16,14 @@ from orchestrator import contract
 from orchestrator.backends import LaunchRequest
 from orchestrator.contract import Cause, Outcome, Record, Result, StreamWriter
 from orchestrator.controller.reconcile import Controller, run_store
+from orchestrator.controller.ship import Shipping
 from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database, Run, open_database
 from orchestrator.errors import BackendError, TrackingError
 from orchestrator.runs import Intent, Observation, Phase, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
-from orchestrator.tracking import MetricPoint, TrackedRun
+from orchestrator.tracking import MetricPoint, TrackedRun, TrackingAway
 
 SPEC = {
     "name": "triage",
@@ -134,9 +136,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     )
     database = open_database(f"sqlite:///{tmp_path / 'axo.db'}")
     backend, clock = MemoryBackend(), iter(range(1, 100_000))
-    controller = Controller(
-        settings, database, backend, Tracking(settings, database), lambda: float(next(clock))
-    )
+    controller = Controller(settings, database, backend, lambda: float(next(clock)))
     spec = Spec.model_validate(SPEC).model_dump(mode="json")
     run = Run(
         "triage-1", "triage", "d", spec, "text", str(tmp_path), settings.storage, Status.QUEUED, 0.0, 0.0
@@ -306,34 +306,74 @@ class MemoryTracker:
 
     def _answer(self) -> None:
         if self.away:
-            raise TrackingError("MLflow cannot be reached")
+            raise TrackingAway("MLflow cannot be reached")
 
 
 def test_mlflow_may_be_away_at_any_time_and_catches_up(world: World) -> None:
     server = MemoryTracker(away=True)
     settings = replace(world.controller.settings, mlflow_uri="http://mlflow")
-    clock = iter(range(0, 1_000_000, 60))
     tracking = Tracking(settings, world.database, _tracker=server)  # type: ignore[arg-type]
-    world.controller = replace(
-        world.controller, settings=settings, tracking=tracking, clock=lambda: float(next(clock))
-    )
+    clock = iter(range(1_000, 1_000_000, 60))
+    shipping = Shipping(tracking, lambda: float(next(clock)), threading.Event())
+    world.database.tell_again(world.run_id, 0.0)
     world.passes()
-    assert (world.run.mlflow_run, server.made) == (None, 0)
-    assert tracking.away == "MLflow cannot be reached"
-    world.database.set_intent(world.run_id, Intent.RUN, 1.0)
+    assert [shipping.turn() for _ in range(3)] == [2.0, 5.0, 15.0]
+    assert (world.run.status, world.run.mlflow_run, server.made) == (Status.PREPARING, None, 0)
     world.backend.phases["triage-1-1"] = Observation(Phase.RUNNING)
     world.record(1, loss(1), loss(2))
     world.passes()
     server.away = False
-    world.passes()
+    shipping.turn()
     assert server.points == [("loss", 1, 1.0), ("loss", 2, 1.0)]
+    assert world.database.to_tell(1e9) == []
     server.away = True
     world.end(1, Result.FAILED, Cause.DATA)
     run = world.passes()
-    assert (run.status, behind(run, tracking.settings), server.status) == (Status.FAILED, True, "RUNNING")
+    shipping.turn()
+    assert (run.status, behind(world.run, settings), server.status) == (Status.FAILED, True, "RUNNING")
     server.away = False
-    run = world.passes()
-    assert (behind(run, tracking.settings), server.status, server.made) == (False, "FAILED", 1)
+    shipping.turn()
+    assert (behind(world.run, settings), server.status, server.made) == (False, "FAILED", 1)
     assert server.tags == {"axo.status": "failed", "axo.reason": "data"}
     assert server.summary["run/lost_steps"] == 0.0
     assert len(server.points) == 2
+
+
+def test_news_while_mlflow_is_being_told_is_told_next(world: World) -> None:
+    class Interrupted(MemoryTracker):
+        def log_points(self, mlflow_run: str, points: Sequence[MetricPoint]) -> None:
+            super().log_points(mlflow_run, points)
+            if len(self.points) == 1:
+                world.record(1, loss(2))
+                world.passes()
+
+    server = Interrupted()
+    settings = replace(world.controller.settings, mlflow_uri="http://mlflow")
+    tracking = Tracking(settings, world.database, _tracker=server)  # type: ignore[arg-type]
+    shipping = Shipping(tracking, lambda: 1_000.0, threading.Event())
+    world.passes()
+    world.record(1, loss(1))
+    world.passes()
+    shipping.turn()
+    assert world.database.to_tell(1e9) == [world.run_id], "what came meanwhile is not forgotten"
+    shipping.turn()
+    assert (server.points[1:], world.database.to_tell(1e9)) == ([("loss", 2, 1.0)], [])
+
+
+def test_what_mlflow_refuses_of_one_run_leaves_the_others_alone(world: World) -> None:
+    class Refusing(MemoryTracker):
+        def log_params(self, mlflow_run: str, params: Mapping[str, object]) -> None:
+            self.made += 1
+            if self.made == 2:
+                raise TrackingError("a parameter is too long")
+
+    other = replace(world.run, id="triage-2", tell=1.0)
+    world.database.submit(other)
+    world.database.tell_again(world.run_id, 0.0)
+    settings = replace(world.controller.settings, mlflow_uri="http://mlflow")
+    tracking = Tracking(settings, world.database, _tracker=Refusing())  # type: ignore[arg-type]
+    shipping = Shipping(tracking, lambda: 1_000.0, threading.Event())
+    shipping.turn()
+    assert (world.run.tracked, world.database.run(other.id).tracked) == (None, "created")
+    assert world.database.to_tell(1_059.0) == []
+    assert world.database.to_tell(1_060.0) == [world.run_id]
