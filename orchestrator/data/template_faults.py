@@ -77,11 +77,19 @@ def unknown_field(name: str, fields: Iterable[str]) -> Refusal:
 
 
 def columns_there_are(name: str, schema: Mapping[str, object]) -> str:
-    """The fix for an unknown column."""
+    """The fix for an unknown column; a name that is no Jinja name is written as one has to write it."""
+    near = _near(name, schema)
+    if near is not None and not near.isidentifier():
+        return f"did you mean `row[{near!r}]`? the columns are: {', '.join(schema)}"
     return f"{_did_you_mean(name, schema)}the columns are: {', '.join(schema)}"
 
 
 def _did_you_mean(name: str, choices: Iterable[str]) -> str:
+    near = _near(name, choices)
+    return "" if near is None else f"did you mean `{near}`? "
+
+
+def _near(name: str, choices: Iterable[str]) -> str | None:
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"did you mean `{by_lower[close[0]]}`? " if close else ""
+    return by_lower[close[0]] if close else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -17,16 +18,17 @@ from orchestrator.spec.models import Mapping, Spec
 SYNTAX = Environment()
 MAX_TOKENS = 5_000  # of one template; to parse ten thousand takes a tenth of a second
 Tree = TypeVar("Tree", bound=nodes.Node)
+_WORDS = re.compile(r"\{\{-?\s*(\w+(?: +\w+)+)\s*(?=\||-?\}\})")
+_OPERATORS = {"and", "or", "not", "in", "is", "if", "else"}
 
 
 class NotJinja(Exception):
     """A text that is no template; `line` counts from 1 inside it."""
 
-    def __init__(self, what: str, line: int | None) -> None:
+    def __init__(self, what: str, line: int | None, fix: str | None = None) -> None:
         super().__init__(what)
-        self.fault = Fault(
-            what, "write {{ column }} for a value and {% if .. %} .. {% endif %} for a choice", line=line
-        )
+        usual = "write {{ column }} for a value and {% if .. %} .. {% endif %} for a choice"
+        self.fault = Fault(what, fix or usual, line=line)
 
 
 def parse(source: str) -> nodes.Template:
@@ -66,9 +68,17 @@ def _guarded(source: str, parser: Callable[[], Tree], state: str | None = None) 
             raise NotJinja(f"this is more than {MAX_TOKENS} words and signs of Jinja", None)
         return parser()
     except TemplateSyntaxError as error:
-        raise NotJinja(error.message or "this is not Jinja", error.lineno) from error
+        what = error.message or "this is not Jinja"
+        raise NotJinja(what, error.lineno, _name_in_words(source)) from error
     except RecursionError as error:
         raise NotJinja("this is nested too deeply", None) from error
+
+
+def _name_in_words(source: str) -> str | None:
+    """How to write a column whose name has spaces, where that seems to be what is meant."""
+    names = (found[1] for found in _WORDS.finditer(source))
+    name = next((name for name in names if not _OPERATORS & set(name.split())), None)
+    return f"if that is one column, write {{{{ row['{name}'] }}}}" if name else None
 
 
 def _tokens(source: str, state: str | None = None) -> int:

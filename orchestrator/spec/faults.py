@@ -17,7 +17,7 @@ from orchestrator.errors import Fault
 from orchestrator.spec.base import ALIAS_PATTERN, NAME_PATTERN
 from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, dotted, fault_at
 from orchestrator.spec.models import Spec
-from orchestrator.spec.names import AXOLOTL_NAMES
+from orchestrator.spec.names import AXOLOTL_NAMES, OTHER_NAMES
 from orchestrator.spec.secrets import redact
 from orchestrator.spec.yaml import plain_scalar
 
@@ -46,6 +46,13 @@ _RULES: Mapping[str, str] = {
 _PATTERNS: Mapping[str, str] = {
     NAME_PATTERN: "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
     ALIAS_PATTERN: "must start with a letter and hold letters, digits, hyphens and underscores, 100 or fewer",
+}
+# What people mean who give a section one value.
+_MAIN_FIELDS: Mapping[str, str] = {
+    "adapter": "kind",
+    "compute": "machine",
+    "dataset": "source",
+    "tracking": "experiment",
 }
 _TRUTHS: Mapping[str, str] = {
     "yes": "true",
@@ -164,7 +171,7 @@ def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
     if kind == "missing":
         return f"add `{path[-1]}:`"
     if kind.endswith("_type"):
-        return _type_fix(kind, value)
+        return _type_fix(kind, value) or _section_fix(kind, path, value)
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         near = suggestion(str(value).lower(), choices)
@@ -193,10 +200,17 @@ def _type_fix(kind: str, value: Any) -> str | None:
     return None
 
 
+def _section_fix(kind: str, path: KeyPath, value: Any) -> str | None:
+    """How to write the one value that was given for a section."""
+    inside = _MAIN_FIELDS.get(dotted(path))
+    given = isinstance(value, str) and kind in ("model_type", "dict_type")
+    return f"write `{path[-1]}: {{{inside}: {shown(value)}}}`" if inside and given else None
+
+
 def _unknown_key_fix(path: KeyPath, root: type[BaseModel]) -> str:
     key = str(path[-1])
     model = _model(path[:-1], root)
-    near = suggestion(key, model.model_fields) if model else None
+    near = suggestion(key, model.model_fields) if model and key not in OTHER_NAMES else None
     if near:
         return f"did you mean `{near}`?"
     if elsewhere := _elsewhere(key, path, root):
@@ -208,9 +222,8 @@ def _elsewhere(key: str, path: KeyPath, root: type[BaseModel]) -> list[str]:
     """Fields of other sections with this name, or that Axolotl calls by it."""
     found = [name for name in all_fields(root) if name.rpartition(".")[2] == key and name != dotted(path)]
     top = min((name.count(".") for name in found), default=0)
-    return [name for name in found if name.count(".") == top] or (
-        [AXOLOTL_NAMES[key]] if root is Spec and key in AXOLOTL_NAMES else []
-    )
+    known = AXOLOTL_NAMES.get(key) or OTHER_NAMES.get(key)
+    return [name for name in found if name.count(".") == top] or ([known] if root is Spec and known else [])
 
 
 def all_fields(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""What Axolotl calls the fields of a spec, for advice to those who know its names."""
+"""What Axolotl and others call the fields of a spec, for advice to those who know their names."""
 
 from __future__ import annotations
 
@@ -40,4 +40,41 @@ AXOLOTL_NAMES: Mapping[str, str] = {
     "warmup_ratio": "training.warmup_ratio",
     "warmup_steps": "training.warmup_ratio",
     "weight_decay": "training.weight_decay",
+}
+# transformers, TRL, peft, LLaMA-Factory, Unsloth and the OpenAI API; and what people write by habit.
+OTHER_NAMES: Mapping[str, str] = {
+    "base": "base_model",
+    "cutoff_len": "training.sequence_len",
+    "data": "dataset",
+    "file": "dataset.source",
+    "finetuning_type": "adapter.kind",
+    "gpu": "compute.machine",
+    "gpus": "compute.machine",
+    "learning_rate_multiplier": "training.learning_rate",
+    "lora_rank": "adapter.r",
+    "lr": "training.learning_rate",
+    "lr_scheduler_type": "training.scheduler",
+    "max_len": "training.sequence_len",
+    "max_length": "training.sequence_len",
+    "max_seq_len": "training.sequence_len",
+    "max_seq_length": "training.sequence_len",
+    "model": "base_model",
+    "model_id": "base_model",
+    "model_name": "base_model",
+    "model_name_or_path": "base_model",
+    "n_epochs": "training.epochs",
+    "num_train_epochs": "training.epochs",
+    "per_device_train_batch_size": "training.micro_batch_size",
+    "rank": "adapter.r",
+    "save_every": "training.checkpoint_steps",
+    "split": "dataset.validation",
+    "steps": "training.max_steps",
+    "suffix": "name",
+    "test_size": "dataset.validation",
+    "train_file": "dataset.source",
+    "training_file": "dataset.source",
+    "type": "adapter.kind",
+    "val_size": "dataset.validation",
+    "validation_file": "dataset.validation",
+    "warmup": "training.warmup_ratio",
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.errors import Fault
 from orchestrator.spec.models import Spec
 
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
 _FLOORS = ("cosine", "polynomial", "rex", "warmup_stable_decay")  # schedules that can end above zero
 
 
@@ -26,6 +28,14 @@ def _held_out_rows(spec: Spec) -> Iterator[Fault]:
     for path, value in needs.items():
         if value is not None:
             yield Fault("this needs held-out rows", "set dataset.validation, such as 0.05", path=path)
+
+
+def _percent(spec: Spec) -> Iterator[Fault]:
+    """`10%` is text in YAML, and would be taken for the name of a file."""
+    held_out = spec.dataset.validation
+    if isinstance(held_out, str) and (percent := _PERCENT.fullmatch(held_out)):
+        fix = f"write {float(percent[1]) / 100:g}"
+        yield Fault("a share is a number between 0 and 1", fix, path="dataset.validation", value=held_out)
 
 
 def _method(spec: Spec) -> Iterator[Fault]:
@@ -115,6 +125,7 @@ def _checkpoints(spec: Spec) -> Iterator[Fault]:
 
 
 _RULES: tuple[Callable[[Spec], Iterator[Fault]], ...] = (
+    _percent,
     _method,
     _held_out_rows,
     _streaming,

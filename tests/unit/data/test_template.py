@@ -68,6 +68,19 @@ def faults(source: str) -> TemplateFault:
 
 
 @pytest.mark.parametrize(
+    ("source", "fix"),
+    [
+        ("{{ My column }}", "write {{ row['My column'] }}"),
+        ("{{My column|trim}} {{ tag }}", "write {{ row['My column'] }}"),
+        ("{{ My_column }}", "did you mean `row['My column']`?"),
+        ("{{ tag and tags or }}", "write {{ column }}"),
+    ],
+)
+def test_a_name_in_several_words_is_told_how_to_write(source: str, fix: str) -> None:
+    assert fix in str(faults(source).faults[0].fix)
+
+
+@pytest.mark.parametrize(
     ("source", "full", "nothing"),
     [
         ("plain text", "plain text", "plain text"),

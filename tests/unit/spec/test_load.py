@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
+from orchestrator.spec.faults import all_fields
 from orchestrator.spec.load import Loaded, load_spec, locate, parse_spec, spec_schema, with_places
+from orchestrator.spec.models import Spec
+from orchestrator.spec.names import AXOLOTL_NAMES, OTHER_NAMES
 
 SPEC = """\
 name: support-triage
@@ -110,6 +113,17 @@ def test_a_fault_says_what_why_and_how() -> None:
             "unknown key",
             "did you mean `base_model.source` or `dataset.source`?",
         ),
+        ("epochs: 3", "lr: 3", "training.lr", "unknown", "did you mean `training.learning_rate`?"),
+        (
+            "epochs: 3",
+            "max_length: 9",
+            "training.max_length",
+            "unknown",
+            "did you mean `training.sequence_len`?",
+        ),
+        ("training:", "adapter: lora\ntraining:", "adapter", "a section", "write `adapter: {kind: lora}`"),
+        ("training:", "compute: gpu\ntraining:", "compute", "a section", "write `compute: {machine: gpu}`"),
+        ("0.05", "12.5 %", "dataset.validation", "between 0 and 1", "write 0.125"),
         ("epochs: 3", "shceduler: linear", "training.shceduler", "unknown", "did you mean `scheduler`?"),
         ("epochs: 3", "scheduler: liner", "training.scheduler", "`linear`", "did you mean `linear`?"),
         ("role: user", "role: usr", "mapping.messages[0].role", "`user`", "did you mean `user`?"),
@@ -210,3 +224,9 @@ def test_the_schema_for_editors_allows_a_mapping_file() -> None:
     assert {"type": "string"}.items() <= schema["properties"]["mapping"]["anyOf"][1].items()
     assert schema["$defs"]["Training"]["properties"]["seed"]["minimum"] == 0
     assert schema["additionalProperties"] is False
+
+
+def test_every_name_of_others_leads_to_a_field() -> None:
+    fields = set(all_fields(Spec))
+    assert {*AXOLOTL_NAMES.values(), *OTHER_NAMES.values()} <= fields
+    assert not fields & OTHER_NAMES.keys()
