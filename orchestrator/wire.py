@@ -141,6 +141,26 @@ class Publication(Told):
     time: float
 
 
+class AdapterFile(Told):
+    """A file of a finished adapter, its path relative to the adapter's folder."""
+
+    path: str
+    size: int
+    sha256: Sha256
+
+
+class Adapter(Told):
+    """A finished adapter: its files, with its card and provenance, as they are published.
+
+    `digest` is that of what was trained: SHA-256 of the sorted `<sha256>  <path>` lines of its files
+    without card and provenance.
+    """
+
+    run: str
+    digest: Sha256
+    files: list[AdapterFile]
+
+
 class Figure(Told):
     """A figure as it was foreseen when training was launched, and as it came."""
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.completion import RUN
+from orchestrator.cli.connection import connected
+from orchestrator.cli.moved import Moved
 from orchestrator.cli.output import fields, note, output_option, print_data
 
 if TYPE_CHECKING:
-    from orchestrator.controller.pull import Pulled
+    from orchestrator.client.pull import Pulled
 
 
 @click.command("pull")
@@ -30,18 +32,14 @@ def command(name: str, folder: Path | None, form: str) -> None:
       axo pull support-triage
       axo pull models:/support-triage@candidate adapter
     """
-    from orchestrator.controller.pull import pull_run, pull_version
-    from orchestrator.host import open_host
+    from orchestrator.client.pull import pull_run, pull_version
     from orchestrator.settings import Settings
 
-    settings = Settings.from_environment()
     if name.startswith("models:/"):
-        pulled = pull_version(settings, name, folder or Path(_folder_for(name)))
+        pulled = pull_version(Settings.from_environment(), name, folder or Path(_folder_for(name)))
     else:
-        with open_host(settings) as host:
-            database = host.service.database
-            run = database.run(name)
-            pulled = pull_run(database, run, folder or Path(run.id))
+        with connected() as client, Moved("fetched") as progress:
+            pulled = pull_run(client, name, folder, progress.add)
     if form == "table":
         _tell(pulled)
     else:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import click
-
-from orchestrator.cli.output import columns, cut, note
+from orchestrator.cli.moved import Moved
+from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.client.pack import Package
     from orchestrator.spec.load import Loaded
     from orchestrator.wire import RunDetail, Submission
-
-_DRAW_SECONDS = 0.1
-_QUIET_BYTES = 8 * 1024 * 1024  # what goes in a moment needs no line
 
 
 def submitted(client: Client, loaded: Loaded, *, go_on: bool = False) -> RunDetail:
@@ -54,39 +47,11 @@ def send(client: Client, package: Package) -> None:
     """Upload the files of a package, with a line that tells how far it is."""
     if not package.files:
         return
-    began = time.monotonic()
-    with Sent(package.size) as progress:
+    with Moved("uploaded", package.size) as progress:
         sent = package.send(client, progress.add)
     count = f"{len(package.files)} file{'s' if len(package.files) != 1 else ''}"
     if not sent:
         note(f"{count}, {package.size / 1e6:,.1f} MB: all there already")
         return
     there = f", {(package.size - sent) / 1e6:,.1f} MB were there" if sent < package.size else ""
-    note(f"uploaded {sent / 1e6:,.1f} MB ({count}{there}) in {time.monotonic() - began:.1f} s")
-
-
-@dataclass
-class Sent:
-    """How much of an upload is there, on one line of a terminal; nothing elsewhere."""
-
-    total: int
-    done: int = 0
-    _drawn: float = field(default=0.0, repr=False)
-
-    def __enter__(self) -> Sent:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            click.echo("\r\x1b[2K", err=True, nl=False)
-
-    def add(self, size: int) -> None:
-        """So many bytes more are there."""
-        self.done += size
-        now = time.monotonic()
-        if self.total < _QUIET_BYTES or not sys.stderr.isatty() or now - self._drawn < _DRAW_SECONDS:
-            return
-        self._drawn = now
-        share = self.done / self.total
-        text = f"  uploading {self.done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB  {share:4.0%}"
-        click.echo("\r\x1b[2K" + cut(text, columns() - 1), err=True, nl=False)
+    note(f"uploaded {sent / 1e6:,.1f} MB ({count}{there}) in {progress.seconds:.1f} s")

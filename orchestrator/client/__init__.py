@@ -16,13 +16,17 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator import errors, wire
+from orchestrator.client.download import Told, fetch_file
 from orchestrator.client.streams import Change, changes, log_parts
 from orchestrator.runs import Status
 
@@ -174,6 +178,16 @@ class Client:
         timeout = httpx.Timeout(FINISH_SECONDS, connect=CONNECT_SECONDS)
         return _read(wire.File, self._ask("POST", f"/files/{sha256}/finish", timeout=timeout))
 
+    def adapter(self, name: str) -> wire.Adapter:
+        """The files of a run's finished adapter."""
+        return _read(wire.Adapter, self._ask("GET", f"/runs/{_part(name)}/adapter"))
+
+    def fetch_adapter(self, adapter: wire.Adapter, folder: Path, told: Told = lambda _: None) -> None:
+        """Write the files of an adapter into a folder, each checked; `told` hears of bytes as they come."""
+        for file in adapter.files:
+            path = f"/runs/{_part(adapter.run)}/adapter/{quote(file.path)}"
+            fetch_file(partial(self._open_plain, path), file, folder / file.path, told, self._sleep)
+
     def follow(self, name: str, after: int = 0, heartbeat: float = 15.0) -> Iterator[Change]:
         """What happens to a run: its events after that id, once each, the run whenever it changed, and
         None at least every `heartbeat` seconds; it ends with the run. A cut is mended by itself."""
@@ -193,6 +207,10 @@ class Client:
         self, path: str, headers: Mapping[str, str], params: Mapping[str, Any]
     ) -> AbstractContextManager[httpx.Response]:
         return self._streamed("GET", path, headers=dict(headers), params=dict(params))
+
+    def _open_plain(self, path: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
+        """Open what must come byte by byte as it is."""
+        return self._open(path, {"Accept-Encoding": "identity", **headers}, {})
 
     def _want(self, name: str, what: str) -> wire.Run:
         return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))
@@ -280,6 +298,4 @@ def _cleaned(request: dict[str, Any]) -> dict[str, Any]:
 
 def _part(name: str) -> str:
     """A name as one part of a path."""
-    from urllib.parse import quote
-
     return quote(name, safe="")

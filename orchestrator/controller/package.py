@@ -27,6 +27,7 @@ class Made:
     run: Run
     spec: Spec
     manifest: Manifest
+    adapter_config: Mapping[str, Any] | None
     config: str
     attempts: int
     last: Mapping[str, float]
@@ -42,18 +43,35 @@ def make_package(run: Run, spec: Spec, store: contract.Store, database: Database
         manifest = contract.fetch_folder(store, ADAPTER, folder)
     except contract.ContractError as error:
         raise RegistryError(f"the adapter in storage is not whole: {error}") from error
-    made = Made(
+    made = _made(run, spec, store, database, manifest)
+    for name, text in _texts(made).items():
+        (folder / name).write_bytes(text)
+    return Package(folder, manifest.digest, spec.name, run.id, _tags(made))
+
+
+def package_texts(run: Run, spec: Spec, store: contract.Store, database: Database) -> dict[str, bytes]:
+    """Card and provenance of a finished adapter by their names, the same each time."""
+    manifest = contract.read_manifest(store, ADAPTER)
+    assert manifest is not None
+    return _texts(_made(run, spec, store, database, manifest))
+
+
+def _made(run: Run, spec: Spec, store: contract.Store, database: Database, manifest: Manifest) -> Made:
+    return Made(
         run=run,
         spec=spec,
         manifest=manifest,
+        adapter_config=_adapter_config(store, manifest),
         config=newest_config(store) or "",
         attempts=sum(1 for attempt in database.attempts(run.id) if attempt.started is not None),
         last={point.key: point.value for point in database.points(run.id)},
     )
-    origin = _provenance(made)
-    (folder / "provenance.json").write_text(json.dumps(origin, indent=1, sort_keys=True) + "\n")
-    (folder / "README.md").write_text(render_card(_card_facts(made, folder)))
-    return Package(folder, manifest.digest, spec.name, run.id, _tags(made))
+
+
+def _texts(made: Made) -> dict[str, bytes]:
+    origin = json.dumps(_provenance(made), indent=1, sort_keys=True) + "\n"
+    card = render_card(_card_facts(made))
+    return {"provenance.json": origin.encode(), "README.md": card.encode()}
 
 
 def newest_config(store: contract.Store) -> str | None:
@@ -88,7 +106,7 @@ def _continued_from(made: Made) -> dict[str, Any] | None:
     return {"digest": earlier["digest"], "run": earlier["run"]} if earlier else None
 
 
-def _card_facts(made: Made, folder: Path) -> CardFacts:
+def _card_facts(made: Made) -> CardFacts:
     facts, training = made.run.facts.get("dataset_facts", {}), made.spec.training
     return CardFacts(
         name=made.spec.name,
@@ -96,7 +114,7 @@ def _card_facts(made: Made, folder: Path) -> CardFacts:
         base_model=made.spec.model,
         method=made.spec.method,
         kind=made.spec.adapter.kind,
-        adapter_config=_adapter_config(folder),
+        adapter_config=made.adapter_config,
         description=made.spec.description,
         license=made.spec.license,
         rows=facts.get("rows"),
@@ -119,9 +137,10 @@ def _card_facts(made: Made, folder: Path) -> CardFacts:
     )
 
 
-def _adapter_config(folder: Path) -> Mapping[str, Any] | None:
-    file = folder / "adapter_config.json"
-    config: Mapping[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
+def _adapter_config(store: contract.Store, manifest: Manifest) -> Mapping[str, Any] | None:
+    if not any(file.path == "adapter_config.json" for file in manifest.files):
+        return None
+    config: Mapping[str, Any] = json.loads(store.read(f"{ADAPTER}/adapter_config.json"))
     return config
 
 

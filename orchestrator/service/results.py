@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from orchestrator import contract, wire
+from orchestrator.controller.package import package_texts
 from orchestrator.controller.publish import verify
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.reconcile import run_store, spec_of
 from orchestrator.db import Database, Run
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Reason, Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
 from orchestrator.settings import Settings
+
+
+@dataclass(frozen=True)
+class AdapterContent:
+    """A file of an adapter: its SHA-256 in hex, and where it lies on this machine, or its bytes."""
+
+    sha256: str
+    content: Path | bytes
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,57 @@ class Results:
         for publication in publications:
             found[publication.reference] = verify(self.settings, run, publication)
         return found
+
+    def adapter(self, caller: Caller, name: str) -> wire.Adapter:
+        """The files of a finished adapter.
+
+        Raises:
+            ConflictError: the run has none.
+        """
+        run, manifest = self._finished(caller, name)
+        texts = self._texts(run).items()
+        return wire.Adapter(
+            run=run.id,
+            digest=manifest.digest,
+            files=[
+                *(wire.AdapterFile(**asdict(file)) for file in manifest.files),
+                *(wire.AdapterFile(path=path, size=len(text), sha256=_sha256(text)) for path, text in texts),
+            ],
+        )
+
+    def adapter_file(self, caller: Caller, name: str, path: str) -> AdapterContent:
+        """The content of one of those files.
+
+        Raises:
+            ConflictError: the run has no finished adapter.
+            NotFoundError: there is no such file in it.
+        """
+        run, manifest = self._finished(caller, name)
+        if text := self._texts(run).get(path):
+            return AdapterContent(_sha256(text), text)
+        file = next((file for file in manifest.files if file.path == path), None)
+        if file is None:
+            raise NotFoundError(f"the adapter of {run.id} has no file {path!r}")
+        store = run_store(run)
+        folder = store.local(contract.ADAPTER)
+        content = folder / path if folder else store.read(f"{contract.ADAPTER}/{path}")
+        return AdapterContent(file.sha256, content)
+
+    def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
+        run = self.database.run(name, caller.project)
+        manifest = contract.read_manifest(run_store(run), contract.ADAPTER)
+        if manifest is None:
+            raise ConflictError(
+                f"{run.id} has no finished adapter: it is {run.status}", hint=f"`axo describe {run.id}`"
+            )
+        return run, manifest
+
+    def _texts(self, run: Run) -> dict[str, bytes]:
+        return package_texts(run, spec_of(run), run_store(run), self.database)
+
+
+def _sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
 
 
 def _held_back(run: Run) -> bool:

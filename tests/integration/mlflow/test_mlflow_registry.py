@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from orchestrator import mlflow_client
+from orchestrator.client.pull import pull_version
 from orchestrator.contract import content_digest, hash_file
-from orchestrator.controller.pull import pull_version
 from orchestrator.errors import NotFoundError, RegistryError
 from orchestrator.registries import FileNotAllowed, Package
 from orchestrator.registries.mlflow import MlflowRegistry, fetch_version

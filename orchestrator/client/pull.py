@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import contract
-from orchestrator.controller.package import make_package
-from orchestrator.controller.reconcile import run_store, spec_of
-from orchestrator.db import Database, Run
+from orchestrator.client import Client
+from orchestrator.client.download import Told
 from orchestrator.errors import ConflictError, RegistryError
 from orchestrator.registries.mlflow import fetch_version, parse_reference
 from orchestrator.registries.serving import model_and_revision, serving_notes, vllm_command, vllm_rank
 from orchestrator.settings import Settings
-from orchestrator.spec.stored import model_of
+from orchestrator.uploads import is_plain_name
 
 
 @dataclass(frozen=True)
@@ -40,24 +38,26 @@ class Pulled:
     notes: tuple[str, ...]
 
 
-def pull_run(database: Database, run: Run, folder: Path) -> Pulled:
-    """The adapter of a run, with its card and provenance, as it would be published.
+def pull_run(client: Client, name: str, folder: Path | None, told: Told = lambda _: None) -> Pulled:
+    """The adapter of a run, with its card and provenance, as it would be published; `folder` is that of
+    the run's id where none is given.
 
     Raises:
         ConflictError: the folder holds something, or the run has no finished adapter.
         RegistryError: the adapter in storage is not whole.
     """
-    store = run_store(run)
-    if contract.read_manifest(store, contract.ADAPTER) is None:
-        raise ConflictError(
-            f"{run.id} has no finished adapter: it is {run.status}", hint=f"`axo describe {run.id}`"
-        )
+    run = client.run(name)
+    adapter = client.adapter(run.id)
+    folder = folder or Path(run.id)
     with _appearing(folder) as scratch:
-        package = make_package(run, spec_of(run), store, database, scratch)
-        base = Path(run.base) / model_of(run.spec)
-        model, revision = model_and_revision(model_of(run.spec))
-        found = (str(base.resolve()), None) if base.is_dir() else (model, revision)
-        return _pulled(run.id, run.name, folder, scratch, package.digest, found)
+        for file in adapter.files:
+            if not is_plain_name(file.path):
+                raise RegistryError(f"the service names a file {file.path!r}, which leads elsewhere")
+        client.fetch_adapter(adapter, scratch, told)
+        base = Path(run.base or ".") / run.base_model
+        here = client.embedded and base.is_dir()
+        found = (str(base.resolve()), None) if here else model_and_revision(run.base_model)
+        return _pulled(run.id, run.name, folder, scratch, adapter.digest, found)
 
 
 def pull_version(settings: Settings, reference: str, folder: Path) -> Pulled:

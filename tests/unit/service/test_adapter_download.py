@@ -1,0 +1,123 @@
+"""A finished adapter over the network: whole and checked, on from where a cut left it, nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from stored_run import store_run
+
+from orchestrator.api.app import make_app
+from orchestrator.client import Client
+from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.client.pull import pull_run
+from orchestrator.errors import ConflictError, NotFoundError, RegistryError, UnreachableError
+from orchestrator.host import Host, open_host
+from orchestrator.runs import Status
+from orchestrator.service import Caller
+from orchestrator.settings import Settings
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    store_run(tmp_path / "home", "triage-aaaaa")
+    with open_host(Settings.from_environment({"AXO_HOME": str(tmp_path / "home")})) as opened:
+        yield opened
+
+
+class ShortTransport(EmbeddedTransport):
+    """A way to the service on which files come in pieces of 10 bytes, each cut off after it."""
+
+    def __init__(self, app: Any, cuts: int, *, ranges: bool = True) -> None:
+        super().__init__(app)
+        self.cuts, self.ranges = cuts, ranges
+        self.asked: list[str | None] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith(WEIGHTS):
+            return super().handle_request(request)
+        self.asked.append(request.headers.get("range"))
+        if not self.ranges:
+            request.headers.pop("range", None)
+        answer = super().handle_request(request)
+        if self.cuts:
+            self.cuts -= 1
+            answer.stream = _Short(answer.stream)  # type: ignore[arg-type]
+        return answer
+
+
+class _Short(httpx.SyncByteStream):
+    def __init__(self, whole: httpx.SyncByteStream) -> None:
+        self._whole = whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"".join(self._whole)[:10]
+        raise httpx.ReadError("cut")
+
+    def close(self) -> None:
+        self._whole.close()
+
+
+def asking(host: Host, transport: EmbeddedTransport | None = None, caller: Caller | None = None) -> Client:
+    way = transport or EmbeddedTransport(make_app(host.service, caller or Caller()))
+    return Client("http://embedded", transport=way, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize(("cuts", "ranges"), [(0, True), (3, True), (2, False)])
+def test_it_comes_whole_however_often_it_is_cut(host: Host, tmp_path: Path, cuts: int, ranges: bool) -> None:
+    transport = ShortTransport(make_app(host.service, Caller()), cuts, ranges=ranges)
+    told: list[int] = []
+    with asking(host, transport) as client:
+        pulled = pull_run(client, "triage", tmp_path / "out", told.append)
+        adapter = client.adapter("triage")
+    assert pulled.files == 4
+    for file in adapter.files:
+        data = (tmp_path / "out" / file.path).read_bytes()
+        assert (len(data), sha256(data).hexdigest()) == (file.size, file.sha256)
+    assert transport.asked == [None, "bytes=10-", "bytes=20-", "bytes=30-"][: cuts + 1] or not ranges
+    assert sum(told) == sum(file.size for file in adapter.files)
+
+
+def test_a_service_that_stays_away_leaves_nothing(host: Host, tmp_path: Path) -> None:
+    transport = ShortTransport(make_app(host.service, Caller()), 1000, ranges=False)
+    with asking(host, transport) as client, pytest.raises(UnreachableError, match="did not come whole"):
+        pull_run(client, "triage", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_bytes_than_the_run_made_are_refused(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "home/storage/runs/triage-aaaaa/adapter" / WEIGHTS
+    data = file.read_bytes()
+    file.write_bytes(b"\1" + data[1:])
+    with asking(host) as client, pytest.raises(RegistryError, match="is not what the run made"):
+        pull_run(client, "triage", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["MANIFEST.json", "%2e%2e/spec.yaml", "%2Fetc%2Fpasswd", "nothing.bin", "a/%2e%2e/README.md"],
+)
+def test_only_the_adapters_own_files_are_there(host: Host, path: str) -> None:
+    transport = EmbeddedTransport(make_app(host.service, Caller()))
+    with httpx.Client(base_url="http://embedded", transport=transport) as http:
+        url = httpx.URL("http://embedded").copy_with(
+            raw_path=f"/api/v1/runs/triage-aaaaa/adapter/{path}".encode()
+        )
+        answer = http.send(http.build_request("GET", url))
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+
+
+def test_nobody_fetches_what_is_not_theirs_or_not_finished(host: Host, tmp_path: Path) -> None:
+    store_run(tmp_path / "home", "other-aaaaa", status=Status.TRAINING)
+    with asking(host) as client, pytest.raises(ConflictError, match="no finished adapter: it is training"):
+        client.adapter("other-aaaaa")
+    with asking(host, caller=Caller("theirs")) as other, pytest.raises(NotFoundError):
+        other.adapter("triage-aaaaa")
