@@ -3,13 +3,10 @@ rows do not fit, so that `axo check` has nothing to say against it."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from orchestrator.data.lengths import RowTokenizer
 from orchestrator.data.look import Look
@@ -23,7 +20,6 @@ from orchestrator.spec.models import Mapping as RowMapping
 from orchestrator.staging import resolve_model
 from orchestrator.steps.prepare import load_tokenizer
 
-_POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 _FIELD = re.compile(r"\{\{ ([^{}|]+) \}\}")
 
 
@@ -76,14 +72,7 @@ def read_base(draft: Draft, folder: Path) -> Base:
     if not (folder / draft.base_model).is_dir():
         return Base()
     model = resolve_model(draft.base_model, folder, chat=draft.method == "sft")
-    config = json.loads((model.folder / "config.json").read_text(encoding="utf-8"))
-    return Base(load_tokenizer(model, draft.mapping), positions_of(config))
-
-
-def positions_of(config: Mapping[str, Any]) -> int | None:
-    """The most tokens that a model of this config.json was made for."""
-    known = {**config, **(config.get("text_config") or {})}
-    return next((known[name] for name in _POSITIONS if isinstance(known.get(name), int)), None)
+    return Base(load_tokenizer(model, draft.mapping), model.positions)
 
 
 def with_answers_only(mapping: RowMapping) -> RowMapping | None:

@@ -46,6 +46,7 @@ _INDEX = "model.safetensors.index.json"
 _HUB_ID = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _PATH = "base_model"
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ class ResolvedModel:
     @property
     def files(self) -> list[str]:
         return staged_files(self.folder)
+
+    @property
+    def positions(self) -> int | None:
+        """The most tokens that the model was made for, as its config.json says."""
+        config = _json_file(self.folder / "config.json")
+        known = {**config, **(config.get("text_config") or {})}
+        return next((known[name] for name in _POSITIONS if isinstance(known.get(name), int)), None)
 
 
 def staged_files(folder: Path) -> list[str]:

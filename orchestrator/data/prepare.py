@@ -70,13 +70,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that decides a dataset; without a `tokenizer` nothing is counted."""
+    """Everything that decides a dataset; without a `tokenizer` nothing is counted. `positions` are the most
+    tokens that the base model was made for, where that is known."""
 
     spec: Spec
     entries: tuple[Entry, ...]
     tokenizer: RowTokenizer | None
     rules: TrainingRules
     slow_templates: SlowTemplates = "allow"
+    positions: int | None = None
 
     @classmethod
     def open(
@@ -85,6 +87,7 @@ class Inputs:
         base: Path,
         tokenizer: RowTokenizer | None,
         slow_templates: SlowTemplates = "allow",
+        positions: int | None = None,
     ) -> Inputs:
         """Open the sources of a spec; raises DataError with the faults of all of them."""
         entries, faults = [], list[Fault]()
@@ -99,7 +102,7 @@ class Inputs:
                 entries.append(Entry(split, field, opened, source.mapping or spec.mapping, own, weight))
         if faults:
             raise DataError(faults)
-        return cls(spec, tuple(entries), tokenizer, training_rules(spec), slow_templates)
+        return cls(spec, tuple(entries), tokenizer, training_rules(spec), slow_templates, positions)
 
     def of(self, split: str) -> tuple[Entry, ...]:
         """The entries that feed a split."""
@@ -131,6 +134,7 @@ class Inputs:
                 "split": [share, dataset.split_seed] if drawn else None,
                 "tokenizer": self.tokenizer.digest if self.tokenizer else None,
                 "rules": asdict(self.rules),
+                "positions": self.positions,
                 "versions": {"data": DATA_VERSION, "polars": pl.__version__},
             }
         )
@@ -275,10 +279,11 @@ def analyse(
     found += overlaps(parts[0], parts[-1]) if len(parts) > 1 else []
     found += answer_findings(parts[0])
     parts[0], of_weights = weighted(parts[0], inputs.of(TRAIN), inputs.spec.dataset.split_seed)
-    report = report.with_findings([*found, *of_weights, *_of_tokenizer(inputs)])
+    counts = tally((part.rows for part in parts), inputs.piece)
+    found += [*of_weights, *_of_tokenizer(inputs), *_beyond_positions(inputs, counts)]
+    report = report.with_findings(found)
     refuse(report, strict=strict, max_red_share=max_red_share)
     sources = tuple(part.source for part in judged if isinstance(part.source, Source))
-    counts = tally((part.rows for part in parts), inputs.piece)
     return Analysis(inputs, sources, tuple(parts), report, counts)
 
 
@@ -401,6 +406,18 @@ def _of_tokenizer(inputs: Inputs) -> list[Finding]:
         fix = "name the template's own end of a turn: `axolotl: {eot_tokens: [...]}`"
         findings.append(Finding("eos_not_in_template", "warn", 0, what, fix))
     return findings
+
+
+def _beyond_positions(inputs: Inputs, counts: Tally) -> list[Finding]:
+    """Examples longer than the base model was made for: Axolotl only raises the number in its config."""
+    most = inputs.positions
+    lengths = [counts.lengths(split) for split in (TRAIN, VALIDATION)] if most else []
+    longer = sum(each.rows_beyond(most) for each in lengths if most)
+    if not longer:
+        return []
+    what = f"examples are longer than the {most:,} tokens that the base model was made for"
+    fix = f"set training.sequence_len to {most}, or take a base model with a longer context"
+    return [Finding("beyond_positions", "warn", longer, what, fix)]
 
 
 def _description(analysis: Analysis, summary: Summary, digest: str) -> dict[str, Any]:

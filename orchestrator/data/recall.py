@@ -29,7 +29,7 @@ from orchestrator.errors import DataError
 from orchestrator.spec.models import Spec
 
 # Part of every key: raise it when the same input comes out as other rows or other counts.
-DATA_VERSION = 7
+DATA_VERSION = 8
 _MODEL_FILES = ("*.json", "*.jinja", "additional_chat_templates/*")
 
 

@@ -32,6 +32,10 @@ class Lengths:
     def total_tokens(self) -> int:
         return sum(tokens * rows for tokens, rows in zip(self.tokens, self.rows, strict=True))
 
+    def rows_beyond(self, tokens: int) -> int:
+        """How many rows are longer."""
+        return sum(self.rows[bisect_right(self.tokens, tokens) :])
+
     def in_pieces(self, longest: int) -> Lengths:
         """The lengths of the pieces that texts of these lengths are cut into."""
         counts: Counter[int] = Counter()

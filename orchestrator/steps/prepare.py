@@ -69,7 +69,9 @@ def prepare_step(work: Work) -> dict[str, Any]:
     tokenizer = load_tokenizer(model, spec.mapping)
     with _mapping_is_data():
         dataset = prepare(
-            Inputs.open(spec, base, tokenizer, work.plan.task.get("slow_templates", "allow")),
+            Inputs.open(
+                spec, base, tokenizer, work.plan.task.get("slow_templates", "allow"), model.positions
+            ),
             work.storage,
             work.scratch,
             strict=bool(work.plan.task.get("strict")),
@@ -115,17 +117,20 @@ def inspect(
     Nothing is written but scratch files, and records in `cache`.
     """
     faults: tuple[Fault, ...] = ()
-    known = tokenizer = files = None
+    known = tokenizer = files = positions = None
     stores = [store for store in (storage, cache) if store is not None]
     try:
         model = _model(spec, base)
+        positions = model.positions
         files = files_key(spec, base, model.folder)
         known = recall_files(stores, files)
         tokenizer = None if known else load_tokenizer(model, spec.mapping)
     except FaultsError as error:
         faults = tuple(error.faults)
     try:
-        summary = known or _summary(Inputs.open(spec, base, tokenizer, slow_templates), stores, cache, files)
+        summary = known or _summary(
+            Inputs.open(spec, base, tokenizer, slow_templates, positions), stores, cache, files
+        )
         refuse(summary.report, slow_templates, strict=strict, max_red_share=MAX_RED_SHARE)
     except UnfitError as error:
         return Inspection((*faults, *error.faults), error.report)

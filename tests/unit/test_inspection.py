@@ -14,6 +14,7 @@ from orchestrator.contract import FileStore
 from orchestrator.data.prepare import Inputs, prepare
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.spec.models import Spec
+from orchestrator.staging import resolve_model
 from orchestrator.steps import prepare as step
 from orchestrator.steps.prepare import Inspection
 
@@ -43,7 +44,9 @@ class Desk:
         return step.inspect(spec, self.folder, strict=strict, storage=self.storage, cache=self.cache)
 
     def prepare(self) -> None:
-        inputs = Inputs.open(self.spec(), self.folder, ChatTokenizer.load(self.folder / "model"))
+        model = resolve_model("model", self.folder)
+        tokenizer = ChatTokenizer.load(model.folder)
+        inputs = Inputs.open(self.spec(), self.folder, tokenizer, positions=model.positions)
         scratch = self.folder / "scratch"
         scratch.mkdir()
         prepare(inputs, self.storage, scratch)
@@ -77,7 +80,7 @@ def test_what_was_inspected_is_recalled(desk: Desk, request: pytest.FixtureReque
 
 def test_unchanged_files_are_not_even_opened(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     first = desk.inspect()
-    monkeypatch.setattr(step, "_tokenizer", None)
+    monkeypatch.setattr(step, "load_tokenizer", None)
     monkeypatch.setattr(step, "Inputs", None)
     assert desk.inspect() == first
 
@@ -117,6 +120,17 @@ def test_a_broken_record_is_none(desk: Desk) -> None:
     for path in (desk.folder / "cache" / "inputs").rglob("*.json"):
         path.write_text("{")
     assert desk.inspect() == first
+
+
+@pytest.mark.parametrize("made_for", [{"max_position_embeddings": 20}, {"text_config": {"n_positions": 20}}])
+def test_examples_longer_than_the_model_was_made_for_are_told(desk: Desk, made_for: dict[str, Any]) -> None:
+    desk.write("answer " * 30)
+    assert desk.inspect(strict=True).faults == ()
+    (desk.folder / "model" / "config.json").write_text(json.dumps({"model_type": "llama", **made_for}))
+    report = desk.inspect().report
+    assert report is not None
+    (finding,) = [each for each in report.findings if each.code == "beyond_positions"]
+    assert (finding.severity, finding.count, "20 tokens" in finding.message) == ("warn", 20, True)
 
 
 def test_plain_text_needs_no_chat_template(desk: Desk) -> None:
