@@ -47,12 +47,13 @@ class PostgresServer:
         """Begin to stop it as a crash would, at this very moment."""
         os.kill(self.process(), signal.SIGQUIT)
 
-    def wait_for_end(self, process: int) -> None:
-        """Wait until that process of the server has ended."""
+    def wait_for_end(self, process: int, seconds: float = 60) -> None:
+        """Wait until that process of the server has ended; raises TimeoutError where it goes on."""
         with suppress(ProcessLookupError):
             handle = os.pidfd_open(process)
             try:
-                select.select([handle], [], [])
+                if not select.select([handle], [], [], seconds)[0]:
+                    raise TimeoutError(f"the server still runs after {seconds:g} s")
             finally:
                 os.close(handle)
 

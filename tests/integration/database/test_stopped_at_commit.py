@@ -23,7 +23,7 @@ from postgres_server import PostgresServer, postgres_server
 
 from orchestrator import wire
 from orchestrator.client import Client
-from orchestrator.db import Database
+from orchestrator.db import Database, opened
 from orchestrator.db import tables as t
 from orchestrator.errors import DatabaseError, UnreachableError
 from orchestrator.host import Host, open_host
@@ -35,7 +35,7 @@ MOST_COMMITS = 40  # that are let pass before one is cut
 LONGEST_SECONDS = 0.008  # from a COMMIT's beginning to the kill: twice what one takes on this disk
 SPEC = """
 name: triage
-base_model: base
+base_model: acme/base
 dataset: {source: "hf://acme/tickets/default/train", validation: 0.1}
 mapping:
   messages:
@@ -95,7 +95,8 @@ class Told:
                 run = client.submit(wire.Submission(spec=SPEC), key=key)
             except (DatabaseError, UnreachableError):
                 self.again, failed = self.again + 1, True
-                up.wait()
+                if not up.wait(60):
+                    raise TimeoutError("the server does not come back") from None
             else:
                 self.kept_untold += failed and run.continued
                 return run.id
@@ -122,19 +123,22 @@ def host(server: PostgresServer, tmp_path: Path) -> Iterator[Host]:
 def test_no_acknowledged_submission_is_lost_or_doubled(
     server: PostgresServer, host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    database, began = host.service.database, time.monotonic()
+    began = time.monotonic()
     killer, over = Killer(server, random.Random(5)), threading.Event()
-    killer.watch(database.engine)
+    killer.watch(host.service.database.engine)
     with serving(host) as url, ThreadPoolExecutor(SENDERS) as pool:
         senders = [pool.submit(send_until, over, url, killer.up) for _ in range(SENDERS)]
-        for _ in range(KILLS):
-            killer.kill_at_commit()
-        over.set()
+        try:
+            for _ in range(KILLS):
+                killer.kill_at_commit()
+        finally:
+            over.set()
         told = [sender.result() for sender in senders]
     server.stop("immediate")
     server.start()
     runs = {key: runs for each in told for key, runs in each.runs.items()}
-    assert_each_is_there_once(database, runs)
+    with opened(server.url()) as database:
+        assert_each_is_there_once(database, runs)
     with capsys.disabled():
         took = time.monotonic() - began
         again, kept = sum(each.again for each in told), sum(each.kept_untold for each in told)
