@@ -3,11 +3,12 @@ none."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from orchestrator.spec.base import Closed, Label
+from orchestrator.spec.base import Closed, Label, Name
 
 Image = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")]
 
@@ -29,4 +30,26 @@ class DockerSection(Closed):
     )
     grace_seconds: float = Field(
         default=120.0, ge=0, le=3600, description="Time to leave once asked to, before it is killed."
+    )
+
+
+class KubernetesSection(Closed):
+    """How launches run as Jobs of a cluster, in one namespace."""
+
+    namespace: Name = Field(description="The namespace that launches run in.")
+    service_image: Image = Field(description="Image of preparing: this package.")
+    trainer_image: Image = Field(description="Image of training and evaluating: Axolotl and this package.")
+    storage_claim: Label = Field(
+        description="The volume claim that holds storage; launches and the service mount it at one place."
+    )
+    secrets: tuple[Name, ...] = Field(
+        default=(), max_length=100, description="Secrets of the namespace that specs may name."
+    )
+    job: Path | None = Field(
+        default=None,
+        strict=False,
+        description="A Job of your own for launches to be laid over; k8s/job.yaml else.",
+    )
+    context: Label | None = Field(
+        default=None, description="The kubeconfig's context; the current one, or the pod's own account, else."
     )

@@ -13,7 +13,7 @@ from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
 
 if TYPE_CHECKING:
     from orchestrator.access_section import AccessSection
-    from orchestrator.backend_sections import DockerSection
+    from orchestrator.backend_sections import DockerSection, KubernetesSection
 
 
 __all__ = ["MACHINES", "Machine", "Settings"]
@@ -40,6 +40,7 @@ class Settings:
     backend: BackendName = "local"
     docker: DockerSection | None = None
     access: AccessSection | None = None
+    kubernetes: KubernetesSection | None = None
     database: str | None = field(default=None, repr=False)  # may hold a password
     database_connections: int = 20
     max_file_bytes: int = 20 * GIB
@@ -106,6 +107,7 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             max_file_bytes=int(found.uploads.file_gib * GIB),
             max_project_bytes=int(found.uploads.project_gib * GIB),
             access=found.access,
+            kubernetes=found.kubernetes,
         )
     if required:
         hint = "let AXO_SETTINGS name a YAML file, or leave it out"

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from orchestrator.access_section import AccessSection
-from orchestrator.backend_sections import DockerSection
+from orchestrator.backend_sections import DockerSection, KubernetesSection
 from orchestrator.errors import SettingsFileError
 from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
 from orchestrator.spec.base import Closed, Label, Name, broken_rule
@@ -106,6 +106,9 @@ class SettingsFile(Closed):
         default="local", description="Where launches run; its section says how. AXO_BACKEND goes before it."
     )
     docker: DockerSection | None = Field(default=None, description="How launches run as containers.")
+    kubernetes: KubernetesSection | None = Field(
+        default=None, description="How launches run as Jobs of a cluster."
+    )
     slow_templates: SlowTemplates = Field(
         default="allow", description="Whether templates that run row by row may be used."
     )
@@ -120,6 +123,15 @@ class SettingsFile(Closed):
             name: Machine(name, **entry.model_dump(exclude_none=True))
             for name, entry in self.machines.items()
         }
+
+
+def _beside(file: Path, read: SettingsFile) -> SettingsFile:
+    """Paths in the file start at its folder."""
+    section = read.kubernetes
+    if section is None or section.job is None:
+        return read
+    placed = section.model_copy(update={"job": file.parent.absolute() / section.job})
+    return read.model_copy(update={"kubernetes": placed})
 
 
 def read_settings_file(file: Path) -> SettingsFile:
@@ -139,5 +151,5 @@ def read_settings_file(file: Path) -> SettingsFile:
             faults += spec_faults(error, document, SettingsFile)
         else:
             if not faults:
-                return read
+                return _beside(file, read)
     raise SettingsFileError([without_secrets(fault) for fault in faults])

@@ -99,4 +99,6 @@ def open_backend(settings: Settings) -> Backend:
         from orchestrator.backends.docker import DockerBackend
 
         return DockerBackend(settings)
-    raise BackendError(f"the backend {settings.backend} is not in this version", hint="choose backend: local")
+    from orchestrator.backends.kubernetes import KubernetesBackend
+
+    return KubernetesBackend(settings)

@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
+
+from orchestrator.shipped import shipped_folder
 
 Object = dict[str, Any]
 
@@ -34,6 +37,17 @@ class Cluster:
         whole = {"apiVersion": version, "kind": kind, **body}
         return self._of(version, kind).create(body=whole, namespace=namespace).to_dict()
 
+    def apply(self, thing: Object) -> None:
+        """Make an object as a manifest has it, or make it so."""
+        namespace = thing["metadata"].get("namespace")
+        try:
+            self.create(thing["apiVersion"], thing["kind"], thing, namespace)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            kind = self._of(thing["apiVersion"], thing["kind"])
+            kind.patch(body=thing, namespace=namespace, content_type="application/merge-patch+json")
+
     def get(self, version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         try:
             return self._of(version, kind).get(name=name, namespace=namespace).to_dict()
@@ -46,8 +60,20 @@ class Cluster:
         found = self._of(version, kind).get(namespace=namespace, label_selector=label)
         return list(found.to_dict()["items"])
 
-    def delete(self, version: str, kind: str, name: str, namespace: str | None = None) -> None:
-        self._of(version, kind).delete(name=name, namespace=namespace)
+    def delete(
+        self, version: str, kind: str, name: str, namespace: str | None = None, **options: Any
+    ) -> None:
+        self._of(version, kind).delete(name=name, namespace=namespace, **options)
+
+    def evict(self, pod: str, namespace: str) -> None:
+        """Take a pod's place away, as draining its node does."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": namespace},
+        }
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+        self._dynamic.request("post", path, body=body)
 
     def gpus(self) -> int:
         """The most that one node has."""
@@ -58,11 +84,41 @@ class Cluster:
         """A pod can be made once its namespace has the account that it runs as."""
         wait(lambda: self.get("v1", "ServiceAccount", "default", namespace))
 
+    def token(self, account: str, namespace: str) -> str:
+        """A token of a service account, good for an hour."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        return str(self._dynamic.request("post", path, body=body).status.token)
+
     def log(self, pod: str, namespace: str) -> str:
         return str(client.CoreV1Api(self.api).read_namespaced_pod_log(pod, namespace))
 
     def _of(self, version: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=version, kind=kind)
+
+
+def shipped(file: str, namespace: str) -> list[Object]:
+    """The objects of a file under k8s/, for a training namespace of this name."""
+    text = (shipped_folder("k8s") / f"{file}.yaml").read_text()
+    return list(yaml.safe_load_all(text.replace("axo-training", namespace)))
+
+
+def volume(namespace: str, folder: Path) -> list[Object]:
+    """A volume over a folder that every node has, and the claim of it."""
+    terms = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    capacity = {"storage": "1Gi"}
+    claimed_by = {"namespace": namespace, "name": "axo-storage"}
+    made_of = {"hostPath": {"path": str(folder)}, "capacity": capacity, "claimRef": claimed_by}
+    claim = {**terms, "resources": {"requests": capacity}, "volumeName": namespace}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": namespace},
+            "spec": {**terms, **made_of},
+        },
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claimed_by, "spec": claim},
+    ]
 
 
 def restricted_pod(image: str, command: Sequence[str], limits: Mapping[str, str]) -> Object:

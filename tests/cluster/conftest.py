@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import uuid
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_parts import Cluster
+from cluster_parts import Cluster, shipped, volume
+from cluster_world import KubernetesLab, with_context_away
 
 ROOT = Path(__file__).parents[2]
 GPUS = 2
@@ -66,10 +68,36 @@ def cluster(kubeconfig: Path, image: str) -> Cluster:
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace of the test's own, as strict as a training namespace has to be."""
+    """A training namespace of the test's own, with all that the shipped manifests put into one."""
     name = f"axo-test-{uuid.uuid4().hex[:8]}"
-    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.create("v1", "Namespace", {"metadata": {"name": name, "labels": restricted}})
+    for file in ("namespace", "access", "network"):
+        for thing in shipped(file, name):
+            cluster.apply(thing)
     cluster.wait_for_account(name)
     yield name
     cluster.delete("v1", "Namespace", name)
+
+
+@pytest.fixture
+def storage(cluster: Cluster, namespace: str) -> Iterator[Path]:
+    """A folder at one place for this process and the namespace's pods, through the claim `axo-storage`."""
+    top = Path(os.environ.get("AXO_CLUSTER_STORAGE") or "/tmp/axo-cluster-storage")
+    before = os.umask(0)  # in production the service runs as the same user as its launches
+    folder = top / namespace
+    folder.mkdir(parents=True)
+    for thing in volume(namespace, folder):
+        cluster.apply(thing)
+    yield folder
+    os.umask(before)
+    cluster.delete("v1", "PersistentVolume", namespace)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def lab(
+    cluster: Cluster, namespace: str, storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> KubernetesLab:
+    file = tmp_path / "kubeconfig"
+    file.write_text(with_context_away(cluster.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    return KubernetesLab(cluster, namespace, storage)

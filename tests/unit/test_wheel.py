@@ -39,6 +39,7 @@ def test_the_wheel_is_complete_and_reproducible(tmp_path: Path) -> None:
     }
     assert templates
     assert names >= templates | {
+        "orchestrator/_shipped/k8s/job.yaml",
         "orchestrator/axolotl/schema-0.19.0.json",
         "orchestrator/axolotl/keys.yaml",
         "orchestrator/data/shape_schemas/fine_tuning_conversation.json",

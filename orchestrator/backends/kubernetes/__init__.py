@@ -1,0 +1,141 @@
+"""Launches as Jobs of a Kubernetes cluster: one Job per launch, made once by its name.
+
+The Job controller replaces pods that the cluster takes away, inside the launch; all else that ends a pod
+ends the Job, and our controller decides what follows. Stopping removes the Job in the foreground, so it is
+seen until its pod is gone. A Job that somebody removed is missing: storage knows how far it got.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+from orchestrator.backends import BackendAway, LaunchRequest
+from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
+from orchestrator.backends.kubernetes.manifest import COMPONENT, job_manifest, launch_of, read_template
+from orchestrator.backends.kubernetes.observe import CONTAINER, has_ended, needs_events, observation
+from orchestrator.errors import BackendError
+from orchestrator.runs import Observation, Phase
+from orchestrator.settings import Settings
+
+_LOG_LINES = 5000
+
+Object = Mapping[str, Any]
+
+
+class KubernetesBackend:
+    """Runs launches in one namespace of a cluster; `clock` gives seconds since 1970."""
+
+    def __init__(
+        self, settings: Settings, api: Api | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        assert settings.kubernetes is not None
+        self._storage = settings.storage
+        self._section = settings.kubernetes
+        self._api = api or Api(self._section.context)
+        self._clock = clock
+        self._core = f"/api/v1/namespaces/{self._section.namespace}"
+        self._jobs = f"/apis/batch/v1/namespaces/{self._section.namespace}/jobs"
+
+    def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
+        return job_manifest(self._template, launch, self._section)
+
+    def check(self, launch: LaunchRequest) -> None:
+        """Let the API server say whether it would take the launch, admission and all; nothing is made.
+
+        Raises:
+            BackendError: it would not.
+            BackendAway: it cannot be asked.
+        """
+        self._api.create(self._jobs, self.request(launch), dryRun="All")
+
+    def launch(self, launch: LaunchRequest) -> None:
+        try:
+            self._api.create(self._jobs, self.request(launch))
+        except NotThere as error:
+            hint = "make it from k8s/namespace.yaml and k8s/access.yaml, or name another in the settings file"
+            raise BackendError(f"there is no namespace {self._section.namespace}", hint=hint) from error
+        except AlreadyThere as error:
+            if self._job(launch.name) is None:
+                hint = f"remove it, or let launches run in another namespace than {self._section.namespace}"
+                raise BackendError(f"somebody else's Job is called {launch.name}", hint=hint) from error
+
+    def observe(self, name: str) -> Observation:
+        try:
+            job = self._job(name)
+            if job is None:
+                return Observation(Phase.MISSING)
+            pods = self._pods(name)
+            events = self._events(name) if needs_events(job, pods) else []
+        except BackendError as error:
+            return Observation(Phase.UNKNOWN, detail=str(error))
+        return observation(job, pods, events, self._clock())
+
+    def stop(self, name: str, now: float) -> None:
+        job = self._job(name)
+        if job is None or has_ended(job) or job["metadata"].get("deletionTimestamp"):
+            return  # told already: the kubelet is firm once the grace is over
+        self._delete(job, "Foreground")
+
+    def launches(self) -> Sequence[str]:
+        jobs = self._api.get(self._jobs, labelSelector=f"{COMPONENT}=launch")["items"]
+        return sorted(name for job in jobs if (name := launch_of(job, self._storage)))
+
+    def remove(self, name: str) -> None:
+        job = self._job(name)
+        if job is not None and has_ended(job):
+            self._delete(job, "Background")
+
+    def close(self) -> None:
+        self._api.close()
+
+    def logs(self, name: str) -> str:
+        try:
+            pods = sorted(self._pods(name), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+            return "".join(self._log(pod["metadata"]["name"]) for pod in pods)
+        except BackendError:
+            return ""
+
+    @cached_property
+    def _template(self) -> Object:
+        return read_template(self._section.job)
+
+    def _job(self, name: str) -> Object | None:
+        """The Job of a launch; another's of the same name is none."""
+        try:
+            job = self._api.get(f"{self._jobs}/{name}")
+        except NotThere:
+            return None
+        return job if launch_of(job, self._storage) == name else None
+
+    def _delete(self, job: Object, propagation: Literal["Foreground", "Background"]) -> None:
+        """Remove this very Job; one of its name that came later is not meant."""
+        metadata = job["metadata"]
+        with contextlib.suppress(NotThere, AlreadyThere):
+            self._api.delete(f"{self._jobs}/{metadata['name']}", metadata["uid"], propagation)
+
+    def _pods(self, name: str) -> Sequence[Object]:
+        found = self._api.get(f"{self._core}/pods", labelSelector=f"batch.kubernetes.io/job-name={name}")
+        return list(found["items"])
+
+    def _events(self, name: str) -> Sequence[Object]:
+        """Those about the Job and its pods, whose names begin with the Job's."""
+        found = self._api.get(f"{self._core}/events", fieldSelector="type=Warning", limit="500")
+        about = (event["involvedObject"].get("name", "") for event in found["items"])
+        return [event for event, who in zip(found["items"], about, strict=True) if _belongs(who, name)]
+
+    def _log(self, pod: str) -> str:
+        try:
+            path = f"{self._core}/pods/{pod}/log"
+            return self._api.text(path, container=CONTAINER, tailLines=str(_LOG_LINES))
+        except BackendAway:
+            raise
+        except BackendError:
+            return ""  # its container has not begun
+
+
+def _belongs(who: str, job: str) -> bool:
+    return who == job or who.rpartition("-")[0] == job

@@ -1,0 +1,129 @@
+"""The cluster's API in plain dictionaries: the one file that knows the Kubernetes client and its errors.
+
+Paths and JSON rather than the client's models: both of its major versions take them, and decoding a model
+costs milliseconds. Connecting, certificates and logins are the client's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from orchestrator.backends import BackendAway
+from orchestrator.errors import BackendError
+
+_SECONDS = (5.0, 30.0)  # to connect, to answer
+
+Object = dict[str, Any]
+
+
+class NotThere(BackendError):
+    """The cluster has no such object."""
+
+
+class AlreadyThere(BackendError):
+    """The cluster has an object of that name, or it is another one by now."""
+
+
+class Api:
+    """One cluster, as the kubeconfig's `context` shows it, or as the pod that this runs in does."""
+
+    def __init__(self, context: str | None = None) -> None:
+        self._context = context
+
+    def get(self, path: str, **query: str) -> Object:
+        return self._json("get", path, query)
+
+    def create(self, path: str, body: Mapping[str, Any], **query: str) -> Object:
+        return self._json("post", path, query, dict(body))
+
+    def delete(self, path: str, uid: str, propagation: Literal["Foreground", "Background"]) -> None:
+        """Remove the object with this `uid` and what belongs to it.
+
+        In the foreground it can be seen until all of that is gone, in the background it is gone first.
+        """
+        options = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
+        self._json("delete", path, {}, options)
+
+    def text(self, path: str, **query: str) -> str:
+        return self._send("get", path, query).decode(errors="replace")
+
+    def close(self) -> None:
+        """Let go of connections."""
+        if "_client" in self.__dict__:
+            self._client.client.close()
+
+    def _json(self, method: str, path: str, query: Mapping[str, str], body: Object | None = None) -> Object:
+        return dict(json.loads(self._send(method, path, query, body)))
+
+    def _send(self, method: str, path: str, query: Mapping[str, str], body: Object | None = None) -> bytes:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._client.request(
+                method,
+                path,
+                body=body,
+                query_params=list(query.items()),
+                serialize=False,
+                _request_timeout=_SECONDS,
+            )
+            return bytes(answer.data)
+        except ApiException as error:
+            raise _translated(error.status, _message(error.body)) from error
+        except (HTTPError, OSError) as error:
+            raise BackendAway(f"the cluster does not answer: {error}") from error
+
+    @cached_property
+    def _client(self) -> Any:
+        from kubernetes import config, dynamic
+
+        try:
+            connected = _connected(config, self._context)
+        except config.ConfigException as error:
+            hint = "let KUBECONFIG name a kubeconfig, or run in a pod that has a service account"
+            raise BackendError(f"there is no cluster to talk to: {error}", hint=hint) from error
+        make: Any = dynamic.DynamicClient
+        return make(connected, discoverer=lambda client, cache: None)  # paths need no discovery
+
+
+def _connected(config: Any, context: str | None) -> Any:
+    from kubernetes.client import ApiClient, Configuration
+
+    try:
+        if context is None:
+            configuration = Configuration()
+            config.load_incluster_config(client_configuration=configuration)
+            return ApiClient(configuration)
+    except config.ConfigException:
+        pass  # not in a pod
+    return config.new_client_from_config(os.environ.get("KUBECONFIG"), context)
+
+
+def _translated(status: int, message: str) -> BackendError:
+    match status:
+        case 404:
+            return NotThere(message)
+        case 409:
+            return AlreadyThere(message)
+        case 401 | 429:
+            return BackendAway(f"the cluster does not let us ask now: {message}")
+        case _ if status >= 500:
+            return BackendAway(f"the cluster cannot answer now: {message}")
+    hint = (
+        "mend what it says: in `kubernetes` of the settings file, in the Job that it names, or in the cluster"
+    )
+    return BackendError(f"the cluster refuses it: {message}", hint=hint)
+
+
+def _message(body: object) -> str:
+    """What the API server says, out of its Status object."""
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip() or "it does not say why"

@@ -1,0 +1,155 @@
+"""The Job of a launch: `k8s/job.yaml`, or the operator's own, with what the launch decides laid over it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from orchestrator.backend_sections import KubernetesSection
+from orchestrator.backends import LaunchRequest
+from orchestrator.backends.kubernetes.observe import CONTAINER
+from orchestrator.contract import run_key
+from orchestrator.errors import BackendError, SettingsError
+from orchestrator.machines import Machine
+from orchestrator.shipped import shipped_folder
+
+COMPONENT = "app.kubernetes.io/component"
+RUN, LAUNCH, STEP = "axo/run", "axo/launch", "axo/step"
+STORAGE = "axo/storage"
+_SECRETS = "/secrets"
+_SECRET_MODE = 0o440  # the pod's group reads it, by fsGroup; nobody else does
+
+Object = dict[str, Any]
+
+
+def read_template(path: Path | None) -> Object:
+    """The Job that launches are laid over.
+
+    Raises:
+        SettingsError: there is none at `path`, or it has no container of the name that launches fill in.
+    """
+    file = path or shipped_folder("k8s") / "job.yaml"
+    try:
+        template = yaml.safe_load(file.read_text(encoding="utf-8"))
+        names = [each["name"] for each in template["spec"]["template"]["spec"]["containers"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        hint = "copy k8s/job.yaml and change what you need"
+        raise SettingsError(
+            f"{file} is not a Job that launches could be laid over: {error}", hint=hint
+        ) from error
+    if CONTAINER not in names:
+        hint = f"call the one that runs the step `{CONTAINER}`"
+        raise SettingsError(f"the Job in {file} has no container named {CONTAINER}", hint=hint)
+    return dict(template)
+
+
+def job_manifest(template: Mapping[str, Any], launch: LaunchRequest, settings: KubernetesSection) -> Object:
+    """What is sent to the API server for a launch; the same for the same arguments.
+
+    Raises:
+        BackendError: the launch cannot be one here: its storage is no volume, or a secret is not allowed.
+    """
+    job: Object = copy.deepcopy(dict(template))
+    labels = {RUN: launch.run, LAUNCH: str(launch.launch), STEP: launch.step}
+    _metadata(job).update(name=launch.name, namespace=settings.namespace)
+    _metadata(job).setdefault("annotations", {})[STORAGE] = launch.storage
+    pod = job["spec"]["template"]
+    for thing in (job, pod):
+        _metadata(thing).setdefault("labels", {}).update(labels)
+    _lay_over_pod(pod["spec"], launch, settings)
+    return job
+
+
+def launch_of(job: Mapping[str, Any], storage: str) -> str | None:
+    """The name of the launch that a Job is; None for somebody else's, and for one of another storage."""
+    metadata = job["metadata"]
+    labels = metadata.get("labels") or {}
+    ours = (metadata.get("annotations") or {}).get(STORAGE) == storage
+    return f"{labels[RUN]}-{labels[LAUNCH]}" if ours and RUN in labels and LAUNCH in labels else None
+
+
+def _lay_over_pod(pod: Object, launch: LaunchRequest, settings: KubernetesSection) -> None:
+    container = next(each for each in pod["containers"] if each["name"] == CONTAINER)
+    preparing = launch.step == "prepare"
+    container["image"] = settings.service_image if preparing else settings.trainer_image
+    module = "orchestrator.steps" if preparing else "orchestrator.trainer"
+    container["command"] = ["python", "-m", module]
+    container["args"] = [f"{launch.storage}/{run_key(launch.run)}", str(launch.launch)]
+    _lay_over_machine(pod, container, launch.machine)
+    _mount_storage(pod, container, launch, settings.storage_claim)
+    for secret in launch.secrets:
+        _mount_secret(pod, container, secret, settings)
+
+
+def _lay_over_machine(pod: Object, container: Object, machine: Machine) -> None:
+    """Its devices, its share of the node, and which nodes it may be on."""
+    resources = container.setdefault("resources", {})
+    requests, limits = (resources.setdefault(kind, {}) for kind in ("requests", "limits"))
+    if machine.cpus is not None:
+        requests["cpu"] = f"{machine.cpus:g}"
+    for name, gib in (("memory", machine.host_memory_gib), ("ephemeral-storage", machine.scratch_gib)):
+        if gib is not None:  # as much as it asks for: nothing is taken from it later
+            requests[name] = limits[name] = f"{gib * 1024:.0f}Mi"
+    if machine.device == "gpu":
+        requests[machine.gpu_resource] = limits[machine.gpu_resource] = str(machine.devices)
+    if machine.node_selector:
+        pod["nodeSelector"] = {**pod.get("nodeSelector", {}), **machine.node_selector}
+    if machine.tolerations:
+        pod["tolerations"] = [*pod.get("tolerations", []), *map(dict, machine.tolerations)]
+    if machine.priority:
+        pod["priorityClassName"] = machine.priority
+
+
+def _storage_folder(launch: LaunchRequest) -> str:
+    """The service and its launches see the volume at one place, so that a URL means the same to both."""
+    url = urlsplit(launch.storage)
+    if url.scheme != "file":
+        raise BackendError(
+            f"launches on Kubernetes cannot reach the storage {launch.storage} yet",
+            hint="let AXO_STORAGE be a folder of the volume that `kubernetes.storage_claim` names",
+        )
+    return unquote(url.path)
+
+
+def _mount_storage(pod: Object, container: Object, launch: LaunchRequest, claim: str) -> None:
+    """Preparing fills storage; the other steps see their own run, and what they read, and nothing else."""
+    top, name = _storage_folder(launch), "storage"
+    _add_volume(pod, name, {"persistentVolumeClaim": {"claimName": claim}})
+    if launch.step == "prepare":
+        _mount(container, name, top)
+        return
+    run = run_key(launch.run)
+    _mount(container, name, f"{top}/{run}", subPath=run)
+    for key in launch.reads:
+        _mount(container, name, f"{top}/{key}", subPath=key, readOnly=True)
+
+
+def _mount_secret(pod: Object, container: Object, secret: str, settings: KubernetesSection) -> None:
+    if secret not in settings.secrets:
+        raise BackendError(
+            f"the secret {secret!r} may not be used by runs",
+            hint=f"the operator can allow it: `kubernetes: {{secrets: [{secret}]}}` in the settings file",
+        )
+    _add_volume(pod, f"secret-{secret}", {"secret": {"secretName": secret, "defaultMode": _SECRET_MODE}})
+    _mount(container, f"secret-{secret}", f"{_SECRETS}/{secret}", readOnly=True)
+    variables = container.setdefault("env", [])
+    if not any(each["name"] == "AXO_SECRETS" for each in variables):
+        variables.append({"name": "AXO_SECRETS", "value": _SECRETS})
+
+
+def _add_volume(pod: Object, name: str, volume: Object) -> None:
+    pod.setdefault("volumes", []).append({"name": name, **volume})
+
+
+def _mount(container: Object, volume: str, path: str, **how: object) -> None:
+    container.setdefault("volumeMounts", []).append({"name": volume, "mountPath": path, **how})
+
+
+def _metadata(thing: Object) -> Object:
+    metadata: Object = thing.setdefault("metadata", {})
+    return metadata

@@ -1,0 +1,211 @@
+"""What a Job and its pods say of a launch: pure functions from the cluster's objects to an observation.
+
+Objects are as the API server sent them, and are not trusted: one that lacks what it should have is read
+as far as it goes. A condition `Complete` or `Failed` ends a Job; until then its newest pod tells. What the
+words of the cluster mean stands in the tables below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from orchestrator.runs import Observation, Phase, Reason
+
+CONTAINER = "step"
+INTERRUPTED = 75
+STUCK_SECONDS = 120.0  # beyond its grace, after which the kubelet would have killed it
+
+Object = Mapping[str, Any]
+
+# Why a container does not start yet (the kubelet's images/types.go and container/sync_result.go).
+_WAITING: Mapping[str, Reason] = {
+    "ErrImagePull": Reason.IMAGE,
+    "ImagePullBackOff": Reason.IMAGE,
+    "ErrImageNeverPull": Reason.IMAGE,
+    "InvalidImageName": Reason.IMAGE,
+    "ImageInspectError": Reason.IMAGE,
+    "RegistryUnavailable": Reason.IMAGE,
+    "CreateContainerConfigError": Reason.CONTAINER,
+    "CreateContainerError": Reason.CONTAINER,
+    "RunContainerError": Reason.CONTAINER,
+}
+# Who takes a pod away (the reasons of its condition DisruptionTarget).
+_DISRUPTIONS: Mapping[str, Reason] = {
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+    "DeletionByTaintManager": Reason.NODE_LOST,
+    "DeletionByPodGC": Reason.NODE_LOST,
+}
+_VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedBinding")
+
+
+def observation(job: Object, pods: Sequence[Object], events: Sequence[Object], now: float) -> Observation:
+    """What is known of a launch; `events` are those about the Job and its pods, `now` seconds since 1970."""
+    pod = _newest(pods)
+    if ended := _ended(job, pod):
+        return ended
+    if pod is None:
+        return Observation(Phase.PENDING, None, *_without_pod(job, events))
+    if stuck := _stuck(pod, now):
+        return stuck
+    if _met(job, "metadata", "deletionTimestamp"):
+        return Observation(Phase.RUNNING, detail="it was told to leave")
+    return _of_pod(pod, events)
+
+
+def has_ended(job: Object) -> bool:
+    return (_condition(job, "Complete") or _condition(job, "Failed")) is not None
+
+
+def needs_events(job: Object, pods: Sequence[Object]) -> bool:
+    """Whether events could say more than the objects do."""
+    if has_ended(job):
+        return False
+    pod = _newest(pods)
+    return pod is None or _met(pod, "status", "phase") == "Pending"
+
+
+def _ended(job: Object, pod: Object | None) -> Observation | None:
+    if done := _condition(job, "Complete"):
+        return Observation(Phase.ENDED, 0, _text(done, "message"))
+    failed = _condition(job, "Failed")
+    if not failed:
+        return None
+    if failed.get("reason") == "DeadlineExceeded":
+        return Observation(Phase.ENDED, None, _text(failed, "message"), Reason.DEADLINE)
+    left = _terminated(pod)
+    code = left.get("exitCode")
+    words = _text(left, "message").strip() or _pod_words(pod) or _text(failed, "message")
+    detail = f"its program left with exit code {code}: {words}" if left else words
+    memory = Reason.OUT_OF_MEMORY if left.get("reason") == "OOMKilled" else None
+    if memory:
+        detail = f"it used more memory than its limit of {_memory_limit(pod)}"
+    return Observation(Phase.ENDED, code if isinstance(code, int) else None, detail, memory)
+
+
+def _without_pod(job: Object, events: Sequence[Object]) -> tuple[str, Reason]:
+    if _met(job, "spec", "suspend") is True:
+        return "", Reason.QUEUED
+    refused = _newest_event(events, ("FailedCreate",))
+    if "exceeded quota" in refused:
+        return refused, Reason.QUOTA
+    return (refused, Reason.ADMISSION) if refused else ("", Reason.STARTING)
+
+
+def _stuck(pod: Object, now: float) -> Observation | None:
+    """A pod that should have been killed long ago: only its node could say that it is gone."""
+    told = _seconds(_met(pod, "metadata", "deletionTimestamp"))  # when its grace is over
+    if told is None or now < told + STUCK_SECONDS:
+        return None
+    name, namespace = _met(pod, "metadata", "name"), _met(pod, "metadata", "namespace")
+    command = f"kubectl delete pod {name} --namespace {namespace} --grace-period=0 --force"
+    return Observation(Phase.RUNNING, None, command, Reason.STUCK)
+
+
+def _of_pod(pod: Object, events: Sequence[Object]) -> Observation:
+    disrupted = _condition(pod, "DisruptionTarget")
+    taken = _DISRUPTIONS.get(_text(disrupted, "reason")) if disrupted else None
+    leaving = _met(pod, "metadata", "deletionTimestamp") is not None
+    match _met(pod, "status", "phase"):
+        case "Pending":
+            detail, reason = _of_pending(pod, events)
+            return Observation(Phase.PENDING, None, detail, reason)
+        case "Running" if leaving:
+            return Observation(Phase.RUNNING, None, _text(disrupted, "message"), taken)
+        case "Running" if _condition(pod, "Ready", "Unknown"):
+            return Observation(Phase.RUNNING, None, "", Reason.NODE_LOST)
+        case "Running":
+            return Observation(Phase.RUNNING)
+        case "Failed" if taken or _terminated(pod).get("exitCode") == INTERRUPTED:
+            return Observation(Phase.PENDING, None, _text(disrupted, "message"), taken or Reason.RESUMING)
+        case "Succeeded" | "Failed":
+            return Observation(Phase.RUNNING, detail="its pod has ended, and the Job is being counted")
+        case other:
+            return Observation(Phase.UNKNOWN, detail=f"its pod is in the phase {other!r}")
+
+
+def _of_pending(pod: Object, events: Sequence[Object]) -> tuple[str, Reason]:
+    scheduled = _condition(pod, "PodScheduled", "False")
+    if scheduled and scheduled.get("reason") == "Unschedulable":
+        return _text(scheduled, "message"), Reason.UNSCHEDULABLE
+    waiting = _state(pod, "waiting")
+    if reason := _WAITING.get(_text(waiting, "reason")):
+        return _text(waiting, "message") or _text(waiting, "reason"), reason
+    mount = _newest_event(events, _VOLUME_EVENTS)
+    return (mount, Reason.VOLUME) if mount else ("", Reason.STARTING)
+
+
+def _newest(pods: Sequence[Object]) -> Object | None:
+    """The pod that was made last; those that are not pods at all count as none."""
+    known = [pod for pod in pods if isinstance(_met(pod, "metadata", "creationTimestamp"), str)]
+    return max(known, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+
+def _newest_event(events: Sequence[Object], reasons: Sequence[str]) -> str:
+    found = [event for event in events if _met(event, "reason") in reasons]
+    times = [str(event.get("lastTimestamp") or event.get("eventTime") or "") for event in found]
+    return max(zip(times, (_text(event, "message") for event in found), strict=True), default=("", ""))[1]
+
+
+def _condition(thing: Object, kind: str, status: str = "True") -> Object | None:
+    for condition in _items(_met(thing, "status", "conditions")):
+        if (condition.get("type"), condition.get("status")) == (kind, status):
+            return condition
+    return None
+
+
+def _terminated(pod: Object | None) -> Object:
+    return _state(pod, "terminated") if pod else {}
+
+
+def _state(pod: Object, name: str) -> Object:
+    """How the step's container waits, runs or has ended."""
+    for status in _items(_met(pod, "status", "containerStatuses")):
+        if status.get("name") == CONTAINER:
+            state = _met(status, "state", name)
+            return state if isinstance(state, Mapping) else {}
+    return {}
+
+
+def _pod_words(pod: Object | None) -> str:
+    """What the kubelet says of a pod that it ended itself."""
+    said = _met(pod, "status", "message") if pod else None
+    return said if isinstance(said, str) else ""
+
+
+def _memory_limit(pod: Object | None) -> str:
+    containers = _items(_met(pod, "spec", "containers")) if pod else iter(())
+    limits = [
+        _met(each, "resources", "limits", "memory") for each in containers if each.get("name") == CONTAINER
+    ]
+    return str(limits[0]) if limits and limits[0] else "the node"
+
+
+def _met(thing: object, *path: str) -> Any:
+    """What lies at a path, None where there is nothing of the kind."""
+    for key in path:
+        if not isinstance(thing, Mapping):
+            return None
+        thing = thing.get(key)
+    return thing
+
+
+def _items(value: object) -> Iterator[Object]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        yield from (item for item in value if isinstance(item, Mapping))
+
+
+def _text(thing: Object | None, key: str) -> str:
+    value = thing.get(key) if thing else None
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(timestamp: object) -> float | None:
+    """Seconds since 1970 of the API server's time."""
+    try:
+        return datetime.fromisoformat(timestamp).timestamp() if isinstance(timestamp, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,130 @@
+"""The Job that is sent for a launch, and the other manifests that ship: no wider than they must be."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.backend_sections import KubernetesSection
+from orchestrator.backends import LaunchRequest
+from orchestrator.backends.kubernetes.manifest import job_manifest, read_template
+from orchestrator.errors import BackendError, SettingsError
+from orchestrator.machines import Machine
+from orchestrator.shipped import shipped_folder
+
+GOLDEN = Path(__file__).parent / "golden"
+SETTINGS = KubernetesSection(
+    namespace="axo-training",
+    service_image="registry.example/axo@sha256:" + "1" * 64,
+    trainer_image="registry.example/axo-trainer@sha256:" + "2" * 64,
+    storage_claim="axo-storage",
+    secrets=("hub", "s3"),
+)
+A100 = Machine(
+    "a100-4",
+    "gpu",
+    4,
+    cpus=16,
+    host_memory_gib=256,
+    scratch_gib=100,
+    node_selector={"gpu": "a100"},
+    tolerations=({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    priority="axo-spare",
+)
+CPU = Machine("cpu", "cpu")
+LAUNCHES = {
+    "prepare": LaunchRequest("triage-abcde", 1, "prepare", "file:///srv/axo", CPU, (), ("hub", "s3")),
+    "train": LaunchRequest("triage-abcde", 2, "train", "file:///srv/axo", A100, ("models/m", "datasets/d")),
+}
+MANIFESTS = sorted(shipped_folder("k8s").rglob("*.yaml"))
+
+
+def manifest(launch: LaunchRequest) -> dict[str, Any]:
+    return job_manifest(read_template(None), launch, SETTINGS)
+
+
+def things(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((shipped_folder("k8s") / name).read_text()))
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_the_job_is_the_golden_one(name: str) -> None:
+    text = yaml.safe_dump(manifest(LAUNCHES[name]), sort_keys=False, width=110)
+    file = GOLDEN / f"{name}.yaml"
+    if os.environ.get("AXO_UPDATE_GOLDEN"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def test_laying_over_leaves_the_template_as_it_was() -> None:
+    template = read_template(None)
+    before = yaml.safe_dump(template)
+    job_manifest(template, LAUNCHES["prepare"], SETTINGS)
+    assert yaml.safe_dump(template) == before
+
+
+def test_devices_are_texts_and_asked_for_as_much_as_allowed() -> None:
+    """Kubernetes refuses a limit of GPUs that differs from the request; a client's model refuses numbers."""
+    migs = replace(LAUNCHES["train"], machine=replace(A100, gpu_resource="nvidia.com/mig-3g.40gb", devices=2))
+    resources = manifest(migs)["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert (
+        resources["limits"]["nvidia.com/mig-3g.40gb"]
+        == resources["requests"]["nvidia.com/mig-3g.40gb"]
+        == "2"
+    )
+
+
+def test_only_preparing_may_go_out_and_gets_secrets() -> None:
+    (policy,) = (each for each in things("network.yaml") if each["metadata"]["name"] == "prepare-fetches")
+    selected = policy["spec"]["podSelector"]["matchLabels"].items()
+    labels = {
+        name: manifest(launch)["spec"]["template"]["metadata"]["labels"] for name, launch in LAUNCHES.items()
+    }
+    assert selected <= labels["prepare"].items()
+    assert not selected <= labels["train"].items()
+
+
+def test_storage_that_is_no_volume_is_refused() -> None:
+    with pytest.raises(BackendError, match="cannot reach the storage s3://bucket"):
+        manifest(replace(LAUNCHES["train"], storage="s3://bucket"))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("kind: Job", "not a Job"),
+        ("{", "not a Job"),
+        ("spec: {template: {spec: {containers: [{name: x}]}}}", "no container"),
+    ],
+)
+def test_an_operators_own_job_must_be_one(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=what):
+        read_template(tmp_path / "job.yaml")
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
+def test_every_manifest_loads_and_names_its_things(file: Path) -> None:
+    for thing in yaml.safe_load_all(file.read_text()):
+        assert {"apiVersion", "kind", "metadata"} <= set(thing)
+        assert thing["metadata"].get("name") or file.name == "job.yaml"
+
+
+def test_the_role_is_small_and_never_sees_a_secret() -> None:
+    kinds = [thing["kind"] for file in MANIFESTS for thing in yaml.safe_load_all(file.read_text())]
+    assert "ClusterRole" not in kinds
+    assert kinds.count("Role") == 1
+    pairs = granted()
+    assert len(pairs) <= 16
+    assert not [pair for pair in pairs if pair[0] in ("secrets", "*") or pair[1] in ("*", "escalate", "bind")]
+
+
+def granted() -> set[tuple[str, str]]:
+    """Each (resource, verb) of the service's Role."""
+    (role,) = (thing for thing in things("access.yaml") if thing["kind"] == "Role")
+    return {(r, verb) for rule in role["rules"] for r in rule["resources"] for verb in rule["verbs"]}
