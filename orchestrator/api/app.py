@@ -12,7 +12,7 @@ from orchestrator.api.bounds import Bounds
 from orchestrator.api.entrance import Entrance
 from orchestrator.api.feed import Feed
 from orchestrator.api.hosts import Hosts
-from orchestrator.api.routes import adapters, files, health, keys, runs, streams
+from orchestrator.api.routes import adapters, catalogue, files, health, keys, runs, streams
 from orchestrator.api.streams import Streams
 from orchestrator.service import Access, Caller, Service
 
@@ -45,6 +45,6 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         app.add_middleware(Hosts, known=hosts)
     problems.install(app)
     app.include_router(health.router)
-    for router in (streams.router, runs.router, adapters.router, files.router, keys.router):
+    for router in (streams.router, runs.router, adapters.router, catalogue.router, files.router, keys.router):
         app.include_router(router, prefix="/api/v1")
     return app

@@ -36,9 +36,12 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "compare": "Show runs side by side: results, spec, data, losses.",
         "events": "Print what happened to a run, and go on doing so.",
         "logs": "Print what a run's attempts printed.",
+        "top": "Show what goes on, how far it is and how fast.",
     },
     "Results": {
         "publish": "Push a finished adapter to registries that lack it.",
+        "models": "List what was published.",
+        "datasets": "List what runs were trained on.",
         "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
     },

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.connection import connected, spoken_to
 from orchestrator.cli.output import output_option, print_data, table
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def command(form: str) -> None:
       axo machines
       axo machines -o wide
     """
-    from orchestrator.settings import Settings
-
-    machines = list(Settings.from_environment().machines.values())
+    machines = _known()
     if form == "name":
         for machine in machines:
             click.echo(machine.name)
@@ -39,6 +38,17 @@ def command(form: str) -> None:
         told = [head for head in rows[0] if form == "wide" or any(row[head] for row in rows)]
         shown = [{head: row[head] for head in told} for row in rows]
         click.echo(table(shown, width=10_000 if form == "wide" else None, keep_first=True))
+
+
+def _known() -> list[Machine]:
+    """Those of the service that commands speak to; those of this machine need no service to be opened."""
+    from orchestrator.machines import Machine
+    from orchestrator.settings import Settings
+
+    if spoken_to().url is None:
+        return list(Settings.from_environment().machines.values())
+    with connected() as client:
+        return [Machine(**machine.model_dump()) for machine in client.machines()]
 
 
 def _row(machine: Machine) -> dict[str, str]:

@@ -41,6 +41,10 @@ _ATTEMPTS = TypeAdapter(list[wire.Attempt])
 _EVENTS = TypeAdapter(list[wire.Event])
 _KEYS = TypeAdapter(list[wire.Key])
 _SERIES = TypeAdapter(list[wire.Series])
+_MACHINES = TypeAdapter(list[wire.Machine])
+_REGISTRIES = TypeAdapter(list[wire.Registry])
+_DATASETS = TypeAdapter(list[wire.Dataset])
+_MODELS = TypeAdapter(list[wire.Model])
 
 
 class Client:
@@ -177,6 +181,22 @@ class Client:
         """Have a file proven by its digest."""
         timeout = httpx.Timeout(FINISH_SECONDS, connect=CONNECT_SECONDS)
         return _read(wire.File, self._ask("POST", f"/files/{sha256}/finish", timeout=timeout))
+
+    def machines(self) -> list[wire.Machine]:
+        """The machines that a spec may name."""
+        return _MACHINES.validate_json(self._ask("GET", "/machines").content)
+
+    def registries(self) -> list[wire.Registry]:
+        """Where adapters may be published to."""
+        return _REGISTRIES.validate_json(self._ask("GET", "/registries").content)
+
+    def datasets(self, limit: int = 100) -> list[wire.Dataset]:
+        """The datasets that runs used, the last used first."""
+        return _DATASETS.validate_json(self._ask("GET", "/datasets", params={"limit": limit}).content)
+
+    def models(self, limit: int = 100) -> list[wire.Model]:
+        """The published versions, newest first."""
+        return _MODELS.validate_json(self._ask("GET", "/models", params={"limit": limit}).content)
 
     def adapter(self, name: str) -> wire.Adapter:
         """The files of a run's finished adapter."""

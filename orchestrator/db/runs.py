@@ -42,6 +42,13 @@ class Runs(Transactions):
             raise NotFoundError(f"there is no run {name!r}", hint=self._near(name, project))
         return to_run(row)
 
+    def with_dataset(self, project: str, limit: int) -> list[Run]:
+        """The newest runs of a project whose dataset is prepared."""
+        query = within(sa.select(t.runs), project).order_by(t.runs.c.created.desc(), t.runs.c.id.desc())
+        prepared = query.where(t.runs.c.facts["dataset"].as_string().is_not(None))
+        with self.reading() as connection:
+            return [to_run(row) for row in connection.execute(prepared.limit(limit))]
+
     def page(
         self,
         project: str,

@@ -16,6 +16,7 @@ from orchestrator.backends import Backend
 from orchestrator.db import Database
 from orchestrator.service.access import Access
 from orchestrator.service.caller import LOCAL, Caller, Role
+from orchestrator.service.catalogue import Catalogue
 from orchestrator.service.files import Files
 from orchestrator.service.keys import Keys
 from orchestrator.service.results import Results
@@ -50,3 +51,7 @@ class Service:
     @property
     def files(self) -> Files:
         return Files(self.settings, self.database, self.clock)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.settings, self.database)
