@@ -52,7 +52,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "This installation": {
         "serve": "Serve the API and drive runs for a team.",
         "doctor": "Look whether everything a run needs is there.",
-        "admin": "Look after a service: its database, its keys.",
+        "admin": "Look after a service: keys, audit log, database.",
         "machines": "List the machines that a spec may name.",
         "completion": "Print what your shell needs to complete axo.",
     },

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from orchestrator.db.audit import Audit, Proof
 from orchestrator.db.due import Due
 from orchestrator.db.engine import is_postgresql, make_engine, parse_url, shown
 from orchestrator.db.events import Events
@@ -25,10 +26,23 @@ from orchestrator.db.publications import Publications
 from orchestrator.db.runs import RunMoved, Runs
 from orchestrator.db.submissions import Submissions
 from orchestrator.db.transactions import LeaseLost
-from orchestrator.db.values import Attempt, Event, File, Key, Launch, Lease, Point, Publication, Run
+from orchestrator.db.values import (
+    Attempt,
+    Change,
+    Event,
+    File,
+    Key,
+    Launch,
+    Lease,
+    Point,
+    Publication,
+    Recorded,
+    Run,
+)
 
 __all__ = [
     "Attempt",
+    "Change",
     "Database",
     "Event",
     "File",
@@ -37,7 +51,9 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Point",
+    "Proof",
     "Publication",
+    "Recorded",
     "Run",
     "RunMoved",
     "connected",
@@ -50,7 +66,7 @@ __all__ = [
 CONNECTIONS = 20
 
 
-class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Files, Leases, Keys):
+class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Files, Leases, Keys, Audit):
     """Everything that is remembered, each subject's methods side by side."""
 
     def check(self) -> None:

@@ -50,8 +50,10 @@ class Keys(Transactions):
         with self.writing() as connection:
             connection.execute(t.keys.update().where(*mine, t.keys.c.revoked.is_(None)).values(revoked=now))
             row = connection.execute(sa.select(t.keys).where(*mine)).one_or_none()
-        if row is None:
-            raise NotFoundError(f"there is no key {name!r}", hint="a key goes by its id, as lists show it")
+            if row is None:
+                raise NotFoundError(
+                    f"there is no key {name!r}", hint="a key goes by its id, as lists show it"
+                )
         return Key(**row._mapping)
 
     def note_key_used(self, key: Key, now: float) -> None:

@@ -33,7 +33,7 @@ class Submissions(Transactions):
             ConflictError: the key came with another fingerprint.
             TakenError: another run has the fresh one's id.
         """
-        with self.writing() as connection:
+        with self.writing(recorded=False) as connection:
             if key:
                 serialise(connection, "key", run.project, key)
                 if there := _requested(connection, run.project, key, fingerprint):
@@ -43,6 +43,8 @@ class Submissions(Transactions):
                 _add_run(connection, run)
             if key:
                 _keep_request(connection, there or run, key, fingerprint, run.created)
+            if there is None:
+                self.record(connection)
         return there or run, there is None
 
 

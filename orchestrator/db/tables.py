@@ -186,3 +186,28 @@ files = Table(
     Column("used", Float, nullable=False),
     Column("finished", Float),
 )
+
+# What people changed; `chain` has how rows hang together.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Float, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("request", String(64), nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index("audit_of_project", "project", "id"),
+    Index("audit_of_subject", "subject", "id"),
+)
+
+# One row: the number and the digest of the audit log's last row.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+)

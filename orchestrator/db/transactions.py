@@ -11,7 +11,8 @@ from typing import Self
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
-from orchestrator.db.values import Lease
+from orchestrator.db.chain import append
+from orchestrator.db.values import Change, Lease
 from orchestrator.errors import ConflictError, DatabaseError
 
 _log = logging.getLogger(__name__)
@@ -38,14 +39,18 @@ class Transactions:
     """An engine and how its transactions begin. `engine` is only for tests and migrations."""
 
     def __init__(
-        self, engine: sa.Engine, lease: Lease | None = None, turn: threading.Lock | None = None
+        self,
+        engine: sa.Engine,
+        lease: Lease | None = None,
+        turn: threading.Lock | None = None,
+        change: Change | None = None,
     ) -> None:
         self.engine = engine
         self._writer = engine.execution_options(write=True)
         # One statement needs no transaction around it, which would be two more ways to PostgreSQL and back.
         alone = engine.dialect.name == "postgresql"
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT") if alone else engine
-        self._lease = lease
+        self._lease, self._change = lease, change
         # SQLite's writers try again and again until they get in, and one of them may never; our own threads
         # wait for their turn before it.
         self._turn = turn or threading.Lock()
@@ -53,7 +58,11 @@ class Transactions:
 
     def under(self, lease: Lease) -> Self:
         """The same database, whose every write raises LeaseLost once somebody else has held the lease."""
-        return type(self)(self.engine, lease, self._turn)
+        return type(self)(self.engine, lease, self._turn, self._change)
+
+    def by(self, change: Change) -> Self:
+        """The same database, whose every write is also written to the audit log as this change."""
+        return type(self)(self.engine, self._lease, self._turn, change)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -66,8 +75,11 @@ class Transactions:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self, *, recorded: bool = True) -> Iterator[sa.Connection]:
         """A connection whose changes are all kept at the end of the block, or none of them.
+
+        Where it is `by` somebody, their change is recorded at the end; not with `recorded` off, for a
+        block that calls `record` where it does change something.
 
         Raises:
             DatabaseError: the database cannot be used now; a block that got to its end may have been kept.
@@ -77,6 +89,13 @@ class Transactions:
             if self._lease is not None:
                 _check(connection, self._lease)
             yield connection
+            if recorded:
+                self.record(connection)
+
+    def record(self, connection: sa.Connection) -> None:
+        """Write what is done to the audit log, where somebody does it."""
+        if self._change is not None:
+            append(connection, self._change)
 
     @contextmanager
     def snapshot(self) -> Iterator[sa.Connection]:

@@ -154,3 +154,26 @@ class File:
     created: float
     used: float
     finished: float | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that somebody made: when, who, in which project, what (`run.cancel`), of which run, file or
+    key, by which request."""
+
+    time: float
+    actor: str
+    project: str
+    action: str
+    subject: str
+    request: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A row of the audit log: rows are numbered from 1, and chained by digests."""
+
+    id: int
+    previous: str
+    digest: str
+    change: Change

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from orchestrator.db import Change
 from orchestrator.errors import ForbiddenError
 
 
@@ -30,6 +31,10 @@ class Caller:
     name: str = "local"
     local: bool = False
     request: str = ""
+
+    def change(self, action: str, subject: str, now: float) -> Change:
+        """What the audit log says of something that the caller does now."""
+        return Change(now, self.name, self.project, action, subject, self.request)
 
     def need(self, role: Role) -> None:
         """Raises ForbiddenError where the caller's role does not reach `role`."""

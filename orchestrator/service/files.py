@@ -38,7 +38,8 @@ class Files:
         self._clear(caller.project)
         now = self.clock()
         fresh = db.File(caller.project, asked.sha256, asked.size, caller.name, now, now)
-        file = self.database.begin_file(fresh, self.settings.max_project_bytes)
+        database = self.database.by(caller.change("file.announce", asked.sha256, now))
+        file = database.begin_file(fresh, self.settings.max_project_bytes)
         if file.size != asked.size:
             raise ConflictError(f"{asked.sha256} was announced with {file.size} bytes, not {asked.size}")
         return self._told(file)
@@ -83,21 +84,24 @@ class Files:
                     "what came is not what was announced: its SHA-256 is another",
                     hint="did the file change while it was read? Upload it again",
                 )
-            self.database.finish_file(caller.project, sha256, self.clock())
+            now = self.clock()
+            database = self.database.by(caller.change("file.finish", sha256, now))
+            database.finish_file(caller.project, sha256, now)
         return self.get(caller, sha256)
 
     def delete(self, caller: Caller, sha256: str) -> None:
         """Delete a file; runs that have not prepared their data fail without it."""
         caller.need(Role.SUBMITTER)
-        self._remove(self.database.file(caller.project, sha256))
+        file = self.database.file(caller.project, sha256)
+        self._remove(file, self.database.by(caller.change("file.delete", sha256, self.clock())))
 
     def _clear(self, project: str) -> None:
         for file in self.database.abandoned_files(project, self.clock() - ABANDONED_SECONDS):
-            self._remove(file)
+            self._remove(file, self.database)
 
-    def _remove(self, file: db.File) -> None:
+    def _remove(self, file: db.File, database: Database) -> None:
         contract.remove_folder(uploads_of(self.settings, file.project), file.sha256)
-        self.database.forget_file(file.project, file.sha256)
+        database.forget_file(file.project, file.sha256)
 
     def _told(self, file: db.File) -> wire.File:
         store = uploads_of(self.settings, file.project)

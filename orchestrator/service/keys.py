@@ -33,7 +33,7 @@ class Keys:
             creator=caller.name,
             expires=now + asked.days * _DAY,
         )
-        self.database.add_key(key)
+        self.database.by(caller.change("key.create", key.id, now)).add_key(key)
         return wire.FreshKey(**told(key).model_dump(), key=fresh.text)
 
     def list(self, caller: Caller) -> list[wire.Key]:
@@ -44,7 +44,9 @@ class Keys:
     def revoke(self, caller: Caller, name: str) -> wire.Key:
         """Let a key be refused from the next request on. Raises NotFoundError outside the project."""
         caller.need(Role.ADMIN)
-        return told(self.database.revoke_key(name, self.clock(), caller.project))
+        now = self.clock()
+        database = self.database.by(caller.change("key.revoke", name, now))
+        return told(database.revoke_key(name, now, caller.project))
 
 
 def told(key: db.Key) -> wire.Key:

@@ -49,7 +49,8 @@ class Results:
             if contract.read_manifest(run_store(run), contract.ADAPTER) is None or not _held_back(run):
                 raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
             run = self.database.move(run, Status.PUBLISHING, None, "", self.clock())
-        self.database.look_now(run.id, self.clock())
+        now = self.clock()
+        self.database.by(caller.change("run.publish", run.id, now)).look_now(run.id, now)
         self.news.set()
         return told.run(run, self.settings)
 

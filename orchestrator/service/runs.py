@@ -28,6 +28,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
 
 MAX_PAGE = 500
+_ACTIONS = {Intent.RUN: "run.resume", Intent.PAUSE: "run.pause", Intent.CANCEL: "run.cancel"}
 _DRAWS = 20  # of an id; a million runs of one name leave one draw in thirty taken
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -64,8 +65,7 @@ class Runs:
         if made:
             return told.fresh(run, self.settings)
         if run.intent is Intent.PAUSE and asked.go_on:
-            self.database.set_intent(run.id, Intent.RUN, self.clock())
-            self.news.set()
+            self._set_intent(caller, run, Intent.RUN)
         return self.detail(caller, run.id).model_copy(update={"continued": True})
 
     def page(
@@ -101,8 +101,7 @@ class Runs:
             raise ConflictError(f"{run.id} has ended: {run.status}", hint=f"`axo get {run.id}` shows it")
         if run.intent is Intent.CANCEL and intent is not Intent.CANCEL:
             raise ConflictError(f"{run.id} is being cancelled", hint=f"`axo clone {run.id}` makes another")
-        self.database.set_intent(run.id, intent, self.clock())
-        self.news.set()
+        self._set_intent(caller, run, intent)
         return self.run(caller, run.id)
 
     def attempts(self, caller: Caller, name: str) -> list[wire.Attempt]:
@@ -140,13 +139,20 @@ class Runs:
         """Record a submission, under another id where the drawn one is taken."""
         for _ in range(_DRAWS):
             with suppress(TakenError):
-                return self.database.submit(
-                    self._fresh(caller, loaded, base, asked),
+                fresh = self._fresh(caller, loaded, base, asked)
+                return self.database.by(caller.change("run.submit", fresh.id, fresh.created)).submit(
+                    fresh,
                     key=key,
                     fingerprint=_fingerprint(asked),
                     go_on=asked.go_on,
                 )
         raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
+
+    def _set_intent(self, caller: Caller, run: Run, intent: Intent) -> None:
+        now = self.clock()
+        change = caller.change(_ACTIONS[intent], run.id, now)
+        self.database.by(change).set_intent(run.id, intent, now)
+        self.news.set()
 
     def _may_read(self, caller: Caller, run: str) -> bool:
         """Whether a run is of the caller's project; what only storage knows is for those who hold storage."""

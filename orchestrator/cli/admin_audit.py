@@ -1,0 +1,88 @@
+"""`axo admin audit`: what people changed, and the proof that this record is whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.output import note, output_option, print_data, table
+from orchestrator.cli.shown import moment
+
+if TYPE_CHECKING:
+    from orchestrator.db import Recorded
+
+
+@click.group("audit")
+def audit() -> None:
+    """Read the audit log, and prove that nobody has changed it."""
+
+
+@audit.command("list")
+@click.option("--project", help="Only changes in this project.")
+@click.option("--of", "subject", metavar="ID", help="Only changes of the run, file or key of this id.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many.")
+@output_option("table", "wide", "json", "yaml")
+def list_(project: str | None, subject: str | None, limit: int, form: str) -> None:
+    """List who changed what, newest first.
+
+    \b
+    Example:
+      axo admin audit list --of triage-x7k2m
+    """
+    from orchestrator.db import opened
+    from orchestrator.settings import Settings
+
+    with opened(Settings.from_environment().database_url, 1) as database:
+        found = database.changes(project, subject, limit)
+    if form in ("json", "yaml"):
+        print_data([_flat(each) for each in found], form)
+    else:
+        width = 10_000 if form == "wide" else None
+        rows = [_row(each, wide=form == "wide") for each in found]
+        click.echo(table(rows, width=width) if found else "no changes", err=not found)
+
+
+@audit.command("verify")
+@click.option(
+    "--noted", metavar="DIGEST", help="A digest that this command printed before: it must be there."
+)
+def verify(noted: str | None) -> None:
+    """Read the whole log and prove that no row was changed, added or taken away.
+
+    Prints the digest of the last row. Note it elsewhere, and give it as --noted the next time: whoever
+    could write the whole database could have made the whole chain anew.
+
+    \b
+    Example:
+      axo admin audit verify --noted 5f2a...
+    """
+    from orchestrator.db import opened
+    from orchestrator.errors import OrchestratorError
+    from orchestrator.settings import Settings
+
+    with opened(Settings.from_environment().database_url, 1) as database:
+        proof = database.verify_changes(noted)
+    if proof.broken:
+        raise OrchestratorError(
+            f"the audit log is not whole: {proof.broken}", hint=f"the {proof.rows:,} rows before it are true"
+        )
+    note(f"{proof.rows:,} changes, none of them touched")
+    click.echo(proof.digest)
+
+
+def _flat(each: Recorded) -> dict[str, object]:
+    return {"id": each.id, **asdict(each.change), "previous": each.previous, "digest": each.digest}
+
+
+def _row(each: Recorded, *, wide: bool) -> dict[str, str]:
+    change = each.change
+    row = {
+        "WHEN": moment(change.time),
+        "WHO": change.actor,
+        "PROJECT": change.project,
+        "WHAT": change.action,
+        "OF": change.subject,
+    }
+    return {"ID": str(each.id), **row, "REQUEST": change.request, "DIGEST": each.digest} if wide else row

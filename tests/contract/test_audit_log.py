@@ -1,0 +1,124 @@
+"""The audit log: what each database keeps of changes, and that nobody touches it unseen."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator.db import Change, Database, Key, opened
+from orchestrator.db import tables as t
+from orchestrator.errors import NotFoundError
+
+ROWS = 5
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with opened(url) as database:
+        yield database
+
+
+@pytest.fixture
+def log(database: Database) -> Database:
+    for number in range(ROWS):
+        add(database, f"key{number}")
+    assert database.verify_changes().rows == ROWS
+    return database
+
+
+def change(subject: str, action: str = "key.create") -> Change:
+    return Change(1_000.25, "ann/k7m2p9qx", "triage", action, subject, "request-1")
+
+
+def add(database: Database, name: str) -> None:
+    key = Key(name, "triage", "ci", "viewer", "0" * 64, 1_000.0, "ann")
+    database.by(change(name)).add_key(key)
+
+
+def test_a_change_and_its_row_are_kept_together_or_not_at_all(database: Database) -> None:
+    add(database, "one")
+    with pytest.raises(sa.exc.IntegrityError):
+        add(database, "one")
+    with pytest.raises(NotFoundError):
+        database.by(change("two", "key.revoke")).revoke_key("two", 2_000.0)
+    database.revoke_key("one", 2_000.0)  # by nobody: the service itself
+    assert [each.change for each in database.changes()] == [change("one")]
+    assert database.verify_changes().rows == 1
+
+
+def test_changes_are_found_by_project_and_subject_newest_first(log: Database) -> None:
+    assert [each.change.subject for each in log.changes(limit=2)] == ["key4", "key3"]
+    assert [each.id for each in log.changes(subject="key1")] == [2]
+    assert log.changes(project="theirs") == []
+
+
+def test_a_changed_row_is_the_first_broken_one(log: Database) -> None:
+    columns = [column.name for column in t.audit.columns if column.name != "id"]
+    for number, column in itertools.product(range(1, ROWS + 1), columns):
+        value = write(log, number, column, 7.0 if column == "time" else "f" * 64)
+        proof = log.verify_changes()
+        assert proof.rows == number - 1, column
+        assert str(proof.broken).startswith(f"row {number} "), column
+        write(log, number, column, value)
+    assert log.verify_changes().broken is None
+
+
+def write(log: Database, number: int, column: str, value: object) -> object:
+    """Change a row as only somebody at the database can; what stood there."""
+    with log.engine.begin() as connection:
+        before = connection.scalar(sa.select(t.audit.c[column]).where(t.audit.c.id == number))
+        connection.execute(t.audit.update().where(t.audit.c.id == number).values({column: value}))
+    return before
+
+
+@pytest.mark.parametrize("number", [1, 3, ROWS])
+def test_a_row_taken_away_is_missed(log: Database, number: int) -> None:
+    with log.engine.begin() as connection:
+        connection.execute(t.audit.delete().where(t.audit.c.id == number))
+    proof = log.verify_changes()
+    assert proof.rows == number - 1
+    last = "the head of the log tells of other rows after it"
+    assert proof.broken == (last if number == ROWS else f"row {number} is missing")
+
+
+def test_a_row_put_in_and_rows_changed_over_are_seen(log: Database) -> None:
+    last = log.changes(limit=1)[0]
+    with log.engine.begin() as connection:
+        row = connection.execute(sa.select(t.audit).where(t.audit.c.id == ROWS)).mappings().one()
+        connection.execute(t.audit.insert().values({**row, "id": ROWS + 1, "previous": last.digest}))
+    assert log.verify_changes().rows == ROWS
+    with log.engine.begin() as connection:
+        for old, new in ((1, 100), (2, 1), (100, 2)):
+            connection.execute(t.audit.update().where(t.audit.c.id == old).values(id=new))
+    assert log.verify_changes().rows == 0
+
+
+def test_a_chain_made_anew_does_not_have_the_digest_that_was_noted(log: Database) -> None:
+    noted = log.verify_changes().digest
+    add(log, "later")
+    assert log.verify_changes(noted).broken is None
+    with log.engine.begin() as connection:
+        connection.execute(t.audit.delete())
+        connection.execute(t.audit_head.update().values(number=0, digest="0" * 64))
+        connection.execute(t.keys.delete())
+    for number in range(1, ROWS):
+        add(log, f"key{number}")
+    assert log.verify_changes().broken is None
+    assert log.verify_changes(noted).broken == "no row has the digest that was noted"
+
+
+def test_many_writers_make_one_chain(database: Database) -> None:
+    def write(writer: int) -> None:
+        for number in range(10):
+            add(database, f"{writer}-{number}")
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (database.verify_changes().rows, database.verify_changes().broken) == (80, None)
