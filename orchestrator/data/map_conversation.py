@@ -79,8 +79,8 @@ class Fields:
 def from_conversation(
     conversation: Conversation, schema: pl.Schema, faults: list[Fault]
 ) -> CompiledMapping | None:
-    given = (("column", conversation.column), ("system", conversation.system))
-    for field, name in given:
+    given = {"column": conversation.column, "answer": conversation.answer, "system": conversation.system}
+    for field, name in given.items():
         if name is not None and name not in schema:
             faults.append(no_column(f"mapping.conversation.{field}", name, schema))
     if not isinstance(schema.get(conversation.system or "", pl.String()), TEXT_TYPES):
@@ -88,7 +88,11 @@ def from_conversation(
         faults.append(Fault(what, path="mapping.conversation.system", value=conversation.system))
     if faults:
         return None
-    source, dtype = _as_list(conversation, schema[conversation.column])
+    source, dtype = _as_list(conversation, conversation.column, schema)
+    if conversation.answer is not None and not faults:
+        answer, answer_dtype = _as_list(conversation, conversation.answer, schema)
+        faults += _unlike(conversation, dtype, answer_dtype)
+        source, dtype = _behind(source, dtype, answer, answer_dtype)
     fields = _fields(conversation, dtype, faults)
     return None if fields is None or faults else compiled_messages(conversation, source, fields)
 
@@ -124,7 +128,7 @@ def compiled_messages(conversation: Conversation, source: pl.Expr, fields: Field
             ),
             *(call_checks(column) if "tool_calls" in fields.carried else ()),
         ),
-        columns=frozenset({column} if system is None else {column, system}),
+        columns=frozenset(name for name in (column, conversation.answer, system) if name is not None),
         steps=tuple(steps),
         out=(MESSAGES,),
         carried=fields.carried,
@@ -203,16 +207,61 @@ def _not_carried(fields: Fields) -> list[str]:
     return [name for name in fields.types if name not in known and fields.has(name)]
 
 
-def _as_list(conversation: Conversation, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType]:
-    """The column as a list of messages; one that holds JSON text is read row by row, in Python."""
-    column = pl.col(conversation.column)
-    if dtype != pl.String:
-        return column, dtype
+def _as_list(conversation: Conversation, name: str, schema: pl.Schema) -> tuple[pl.Expr, pl.DataType]:
+    """A column as a list of messages; one that holds JSON text is read row by row, in Python."""
+    column = pl.col(name)
+    if schema[name] != pl.String:
+        return column, schema[name]
     forms = _forms(conversation)
     parsed = column.map_batches(
         lambda texts: read_messages(texts, forms), return_dtype=PARSED, is_elementwise=True
     )
     return parsed, PARSED
+
+
+def _unlike(conversation: Conversation, asked: pl.DataType, answer: pl.DataType) -> list[Fault]:
+    """What keeps the messages of two columns from being one list."""
+    path, known = "mapping.conversation.answer", _types(asked)
+    if not _types(answer):
+        fix = "name a column with a list of messages, or map single columns with `messages`"
+        return [Fault(f"the column holds {answer}, not a list of messages", fix, path=path)]
+    fix = "give both columns messages of one form"
+    return [
+        Fault(
+            f"the field `{name}` holds {dtype} here, {known[name]} in `{conversation.column}`", fix, path=path
+        )
+        for name, dtype in _types(answer).items()
+        if pl.Null not in (dtype, known.get(name, pl.Null())) and dtype != known[name]
+    ]
+
+
+def _behind(
+    asked: pl.Expr, asked_dtype: pl.DataType, answer: pl.Expr, answer_dtype: pl.DataType
+) -> tuple[pl.Expr, pl.DataType]:
+    """The messages of two columns as one list, each with the fields of both."""
+    first, second = _types(asked_dtype), _types(answer_dtype)
+    if not first or not second:
+        return asked, asked_dtype
+    types = {
+        **second,
+        **{name: dtype for name, dtype in first.items() if dtype != pl.Null or name not in second},
+    }
+
+    def whole(messages: pl.Expr, own: Mapping[str, pl.DataType]) -> pl.Expr:
+        given = pl.element().struct
+        fields = (given.field(name) if name in own else pl.lit(None) for name in types)
+        cast = (field.cast(types[name]).alias(name) for field, name in zip(fields, types, strict=True))
+        return messages.list.eval(pl.struct(cast))
+
+    return pl.concat_list(whole(asked, first), whole(answer, second)), pl.List(pl.Struct(types))
+
+
+def _types(dtype: pl.DataType) -> dict[str, pl.DataType]:
+    """The fields of messages in a column of this type; none where it is no list of them."""
+    inner = getattr(dtype, "inner", None)
+    return (
+        {field.name: instance(field.dtype) for field in inner.fields} if isinstance(inner, pl.Struct) else {}
+    )
 
 
 def _forms(conversation: Conversation) -> list[tuple[str, str]]:

@@ -112,31 +112,38 @@ def recognise(
 def _talk(columns: Columns) -> Recognition | None:
     """A column of messages."""
     talk = find_talk(columns)
-    if talk is None:
+    if talk is None or columns.plain(talk.column) == "history":
         return None
+    asked, answer = find_talk(columns, QUESTIONS), find_talk(columns, ANSWERS)
+    behind = answer.column if asked and answer else None
+    talk = asked if asked and answer else talk
     if columns.named(("rejected", "rejectedresponse")) and columns.named(("chosen",)):
-        why = f"`{talk.column}` and `rejected` are rated answers; the chosen ones are learned"
-        return Recognition("preference", _conversation(talk), "sft", "likely", why)
+        why = "`chosen` and `rejected` are rated answers; the chosen ones are learned"
+        return Recognition("preference", _conversation(talk, answer=behind), "sft", "likely", why)
     system, tools = columns.named(SYSTEMS, columns.texts), columns.named(TOOLS)
     form = _KNOWN_FIELDS.get((talk.role, talk.content), "conversation")
     why = f"`{talk.column}` holds messages with `{talk.role}` and `{talk.content}`"
     return Recognition(
         form,
-        _conversation(talk, system, tools),
+        _conversation(talk, system, tools, behind),
         "sft",
         "likely" if talk.guessed or form == "conversation" else "sure",
         why
+        + (f"; those of `{behind}` come behind them" if behind else "")
         + (f"; `{system}` opens them" if system else "")
         + (f"; `{tools}` are on offer in them" if tools else ""),
         (*talk.notes, *_rating(columns)),
     )
 
 
-def _conversation(talk: Talk, system: str | None = None, tools: str | None = None) -> Mapping:
+def _conversation(
+    talk: Talk, system: str | None = None, tools: str | None = None, answer: str | None = None
+) -> Mapping:
     known = (talk.role, talk.content) in _KNOWN_FIELDS
     return Mapping(
         conversation=Conversation(
             column=talk.column,
+            answer=answer,
             role=None if known else talk.role,
             content=None if known else talk.content,
             roles=dict(talk.roles) or None,
@@ -189,19 +196,9 @@ def _alpaca(columns: Columns) -> Recognition | None:
         return None
     more = columns.named(("input", *CONTEXTS), columns.texts)
     named = [name for name in (asked, more, answer) if name]
-    history = columns.named(("history",))
-    pairs = history if history and holds_pairs(columns.schema[history]) else None
-    return Recognition(
-        "alpaca",
-        _asked(columns, [asked], answer, optional=[more] if more else []).model_copy(
-            update={"history": pairs}
-        ),
-        "sft",
-        "sure",
-        f"the columns {listed(named)} are those of Alpaca"
-        + (f"; `{pairs}` has the turns before" if pairs else ""),
-        (f"`{history}`, the turns before, is not a list of pairs, and not used",) if history != pairs else (),
-    )
+    mapping = _asked(columns, [asked], answer, optional=[more] if more else [])
+    why = f"the columns {listed(named)} are those of Alpaca"
+    return Recognition("alpaca", mapping, "sft", "sure", why, _earlier_turns(columns))
 
 
 def _pair(columns: Columns) -> Recognition | None:
@@ -215,8 +212,8 @@ def _pair(columns: Columns) -> Recognition | None:
     context = columns.named(CONTEXTS, [name for name in texts if name not in inputs])
     both = (columns.plain(inputs[0]), columns.plain(answer)) == ("prompt", "completion")
     mapping = _asked(columns, inputs, answer, before=[context] if context else [])
-    why = f"{listed(inputs)} reads as what is asked, `{answer}` as the answer"
-    return Recognition("prompt_completion", mapping, "sft", "sure" if both else "likely", why)
+    why, notes = f"{listed(inputs)} reads as what is asked, `{answer}` as the answer", _earlier_turns(columns)
+    return Recognition("prompt_completion", mapping, "sft", "sure" if both else "likely", why, notes)
 
 
 def _labelled(columns: Columns) -> Recognition | None:
@@ -298,7 +295,8 @@ def _asked(
     before: Sequence[str] = (),
     optional: Sequence[str] = (),
 ) -> Mapping:
-    """Messages: a system column if there is one, the inputs one below the other, the answer.
+    """Messages: a system column if there is one, earlier turns if there are any, the inputs one below the
+    other, the answer.
 
     `before` and `optional` may be empty on some rows, so the template asks for them first.
     """
@@ -310,7 +308,19 @@ def _asked(
     opening = [MessageTemplate(role="system", content=_if_there(system, schema))] if system else []
     question = MessageTemplate(role="user", content="".join(parts))
     learned = MessageTemplate(role="assistant", content=printed(answer, schema[answer]))
-    return Mapping(messages=[*opening, question, learned])
+    history = columns.named(("history",))
+    earlier = history if history and holds_pairs(schema[history]) else None
+    return Mapping(messages=[*opening, question, learned], history=earlier)
+
+
+def _earlier_turns(columns: Columns) -> tuple[str, ...]:
+    """What to say of a column of earlier turns."""
+    history = columns.named(("history",))
+    if history is None:
+        return ()
+    if holds_pairs(columns.schema[history]):
+        return (f"`{history}` has the turns before, as pairs",)
+    return (f"`{history}`, the turns before, is not a list of pairs, and not used",)
 
 
 def _if_there(name: str, schema: pl.Schema, *, before: str = "", after: str = "") -> str:

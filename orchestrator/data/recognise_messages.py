@@ -41,9 +41,9 @@ class Talk:
     notes: tuple[str, ...] = ()
 
 
-def find_talk(columns: Columns) -> Talk | None:
-    """The column of messages; of several, the one with the best known name."""
-    ranked = [*columns.all_named(_COLUMNS), *columns.schema]
+def find_talk(columns: Columns, names: Sequence[str] = ()) -> Talk | None:
+    """The column of messages, among those of some names; of several, the one with the best known name."""
+    ranked = columns.all_named(names) if names else [*columns.all_named(_COLUMNS), *columns.schema]
     ranked.sort(key=lambda name: _rank(columns.plain(name)))
     return next((talk for name in ranked if (talk := _talk_in(columns, name))), None)
 

@@ -29,6 +29,9 @@ class Conversation(Closed):
     """A column that already holds a list of messages, in OpenAI's or ShareGPT's form."""
 
     column: ColumnName = Field(description="The column that holds the list of messages.")
+    answer: ColumnName | None = Field(
+        default=None, description="A column with the messages that come behind those, such as `completion`."
+    )
     role: ColumnName | None = Field(
         default=None, description="The field of a message that names its role; recognised when left out."
     )

@@ -256,6 +256,14 @@ def test_a_column_of_json_text(tmp_path: Path) -> None:
         ({"m": [{"role": "user", "content": {"text": "x"}}]}, {"column": "m"}, "column", "not text"),
         ({"m": openai(("user", "a")), "s": 1}, {"column": "m", "system": "s"}, "system", "holds no text"),
         ({"m": openai(("user", "a"))}, {"column": "m", "system": "s"}, "system", "no such column"),
+        ({"m": openai(("user", "a"))}, {"column": "m", "answer": "n"}, "answer", "no such column"),
+        ({"m": openai(("user", "a")), "n": 1}, {"column": "m", "answer": "n"}, "answer", "not a list"),
+        (
+            {"m": openai(("user", "a")), "n": [{"role": "assistant", "content": 1}]},
+            {"column": "m", "answer": "n"},
+            "answer",
+            "`content` holds Int64 here, String in `m`",
+        ),
     ],
 )
 def test_a_conversation_that_does_not_fit(
@@ -267,6 +275,24 @@ def test_a_conversation_that_does_not_fit(
     assert isinstance(fault, Fault)
     assert fault.path == f"mapping.conversation.{path}"
     assert words in str(fault)
+
+
+ASKED, ANSWERED = openai(("system", "s"), ("user", "q")), openai(("assistant", "w"))
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["lists", "JSON text"])
+def test_messages_in_two_columns(tmp_path: Path, as_text: bool) -> None:
+    """As TRL has prompts and completions; only the answers have weights, and one row has none."""
+    weighted = [{**ANSWERED[0], "weight": 1}]
+    pairs: list[tuple[Any, Any]] = [(ASKED, weighted), (ASKED, ANSWERED), (None, ANSWERED), (ASKED, None)]
+    if as_text:
+        pairs = [(json.dumps(asked), json.dumps(answered)) for asked, answered in pairs]
+    rows = [{"p": asked, "c": answered} for asked, answered in pairs]
+    judged = mapped(tmp_path, rows, {"conversation": {"column": "p", "answer": "c"}})
+    whole = [("system", "s"), ("user", "q"), ("assistant", "w")]
+    assert messages(judged)[:2] == [whole, whole]
+    assert [message["weight"] for message in judged.rows.collect()[MESSAGES][0]] == [None, None, 1]
+    assert verdicts(judged) == (2, 0, 2)
 
 
 def test_findings_name_five_rows_and_cut_values(tmp_path: Path) -> None:

@@ -53,6 +53,18 @@ SHAREGPT = talk("from", "value", ("human", "a"), ("gpt", "b"))
             {"column": "conversations", "system": "system"},
         ),
         (
+            {"completion": MESSAGES[1:], "prompt": MESSAGES[:1]},
+            "openai",
+            "sure",
+            {"column": "prompt", "answer": "completion"},
+        ),
+        (
+            {"prompt": MESSAGES[:1], "chosen": MESSAGES[1:], "rejected": MESSAGES[1:]},
+            "preference",
+            "likely",
+            {"column": "prompt", "answer": "chosen"},
+        ),
+        (
             {"turns": talk("speaker", "text", ("customer", "a"), ("agent", "b"))},
             "conversation",
             "likely",
