@@ -12,36 +12,42 @@ from orchestrator.data.lengths import REASON
 from orchestrator.data.report import MAX_EXAMPLES, Finding, cut
 from orchestrator.data.rows import ROW
 from orchestrator.data.split import in_parts
-from orchestrator.data.verdicts import PROMPT, Judged, examples
+from orchestrator.data.verdicts import ANSWER, PROMPT, Judged, examples
 
 SAMPLE_ROWS = 1_000
 MOST_CLASSES = 20
-# So many rows are compared with one another at once; each part reads all messages again.
+# So many rows are compared with one another at once.
 PART_ROWS = 4_000_000
 # A class has come so often before it is called one.
 LEAST_TIMES = 5
-_ANSWER, _TIMES = "answer", "times"
+_TEXT, _TIMES = "text", "times"
 
 
 def answer_findings(judged: Judged) -> list[Finding]:
     """Findings on the last messages of rows that are kept; none where they are of many kinds, or texts."""
     if MESSAGES not in judged.rows.collect_schema():
         return []
-    last = pl.col(MESSAGES).list.last().struct.field("content").alias(_ANSWER)
-    kept = judged.rows.filter(pl.col(REASON).is_null()).select(ROW, PROMPT, last)
-    first = kept.select(_ANSWER).head(SAMPLE_ROWS).collect(engine="streaming")
-    if not _are_classes(first[_ANSWER].n_unique(), len(first)):
+    kept = judged.rows.filter(pl.col(REASON).is_null()).select(ROW, PROMPT, ANSWER)
+    first = kept.head(SAMPLE_ROWS).collect(engine="streaming")
+    if not _are_classes(first[ANSWER].n_unique(), len(first)):
         return []
-    counts = (
-        kept.group_by(_ANSWER).agg(pl.len().alias(_TIMES)).sort(_TIMES, _ANSWER, descending=[True, False])
-    )
-    classes = counts.collect(engine="streaming")
-    rows = int(classes[_TIMES].sum())
-    if not _are_classes(len(classes), rows):
+    found = kept.group_by(ANSWER).agg(pl.col(ROW).min(), pl.len().alias(_TIMES)).collect(engine="streaming")
+    rows = int(found[_TIMES].sum())
+    if not _are_classes(len(found), rows):
         return []
+    classes = _with_texts(judged, found)
     if len(classes) == 1:
-        return [_all_the_same(classes[_ANSWER][0], rows)]
+        return [_all_the_same(classes[_TEXT][0], rows)]
     return [_classes(classes, rows), *_contradictions(judged, kept, rows)]
+
+
+def _with_texts(judged: Judged, classes: pl.DataFrame) -> pl.DataFrame:
+    """The `text` of each class, from the first row that has it, and its `times`; the largest class first."""
+    last = pl.col(MESSAGES).list.last().struct.field("content").alias(_TEXT)
+    first = judged.rows.filter(pl.col(ROW).is_in(classes[ROW].implode())).select(ROW, last)
+    texts = first.head(len(classes)).collect(engine="streaming")
+    joined = classes.join(texts, on=ROW, how="inner").select(_TEXT, _TIMES)
+    return joined.sort(_TIMES, _TEXT, descending=[True, False])
 
 
 def _are_classes(answers: int, rows: int) -> bool:
@@ -60,9 +66,8 @@ def _classes(classes: pl.DataFrame, rows: int) -> Finding:
 
 def _contradictions(judged: Judged, kept: pl.LazyFrame, rows: int) -> list[Finding]:
     """Rows whose prompt, the same word for word, has several classes for an answer."""
-    hashed = kept.drop_nulls(PROMPT).select(ROW, PROMPT, pl.col(_ANSWER).hash())
-    answers = pl.col(_ANSWER)
-    prompts = hashed.group_by(PROMPT).agg(
+    answers = pl.col(ANSWER)
+    prompts = kept.drop_nulls(PROMPT).group_by(PROMPT).agg(
         pl.col(ROW).min(), pl.len().alias("rows"), several=answers.min() != answers.max()
     )
     torn = in_parts(prompts.filter("several"), PROMPT, rows, PART_ROWS)

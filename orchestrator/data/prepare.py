@@ -346,7 +346,7 @@ def _judged(inputs: Inputs, scratch: Path, say: Say) -> list[Judged]:
     told: set[str] = set()
     for number, (entry, source) in enumerate(zip(inputs.entries, sources, strict=True)):
         mapping = _compiled(entry, source, inputs.slow_templates)
-        part = judge(source, mapping, scratch / f"mapped-{number}.parquet")
+        part = judge(source, mapping, scratch / f"mapped-{number}.arrow")
         say(f"{counted(part.report.rows, 'row')}: {_counted_verdicts(part.report)}")
         if not part.report.rows:
             fix = "change the condition, or look at the values of its columns"

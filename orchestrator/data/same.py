@@ -16,9 +16,11 @@ _FIELDS = tuple(name for name in EXTRAS if name != "weight")
 _NOTHING = pl.lit(0, pl.UInt64)
 
 
-def whole_hash(schema: pl.Schema) -> pl.Expr:
-    """The hash of an example."""
-    return _hash(pl.col(MESSAGES), schema) if MESSAGES in schema else pl.col(*TEXT.columns).hash()
+def whole_hash(schema: pl.Schema, prompt: str) -> pl.Expr:
+    """The hash of an example, from the column with that of its prompt, and its last message."""
+    if MESSAGES not in schema:
+        return pl.col(*TEXT.columns).hash()
+    return pl.struct(prompt, last=_hash(pl.col(MESSAGES).list.tail(1), schema)).hash()
 
 
 def prompt_hash(schema: pl.Schema) -> pl.Expr:
@@ -27,6 +29,13 @@ def prompt_hash(schema: pl.Schema) -> pl.Expr:
         return pl.lit(None, pl.UInt64)
     count = pl.col(MESSAGES).list.len().cast(pl.Int64)
     return pl.when(count > 1).then(_hash(pl.col(MESSAGES).list.head((count - 1).clip(0)), schema))
+
+
+def answer_hash(schema: pl.Schema) -> pl.Expr:
+    """The hash of the text of the last message; null where there is plain text."""
+    if MESSAGES not in schema:
+        return pl.lit(None, pl.UInt64)
+    return pl.col(MESSAGES).list.last().struct.field("content").hash()
 
 
 def _hash(messages: pl.Expr, schema: pl.Schema) -> pl.Expr:

@@ -12,13 +12,14 @@ from orchestrator.data.checks import MESSAGES, UNKNOWN_ROLES, RowCheck
 from orchestrator.data.compiled import CompiledMapping, check_column
 from orchestrator.data.report import MAX_EXAMPLES, Example, Finding, Report, cut
 from orchestrator.data.rows import ROW
-from orchestrator.data.same import prompt_hash, whole_hash
+from orchestrator.data.same import answer_hash, prompt_hash, whole_hash
 from orchestrator.data.sources import Source, Together
 from orchestrator.spec.secrets import LIKE_A_SECRET
 
 # Larger row groups are held in memory whole while they are written.
 ROW_GROUP_ROWS = 16_384
-RED, YELLOW, WHOLE, PROMPT, SUSPECT = "red", "yellow", "whole", "prompt", "suspect"
+RED, YELLOW, SUSPECT = "red", "yellow", "suspect"
+PROMPT, ANSWER, WHOLE = "prompt", "answer", "whole"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Judged:
     """The rows of one file, mapped and judged.
 
     `rows` has every row that `where` kept, in its order: `axo_row`, the columns of its shape, `red`,
-    `yellow`, `suspect` (a text may hold a secret), and hashes of the `whole` example and of its `prompt` (all
-    messages but the last). It is a plan over files in scratch, to which later steps add their columns: what
-    is held in memory does not grow with the rows.
+    `yellow`, `suspect` (a text may hold a secret), and hashes of its `prompt` (all messages but the last), of
+    its `answer` (the text of the last) and of the `whole` example, so that later steps compare rows without
+    reading them again. It is a plan over files in scratch, to which those steps add their columns: what is
+    held in memory does not grow with the rows.
     """
 
     source: Source | Together
@@ -37,18 +39,19 @@ class Judged:
 
 
 def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
-    """Map and judge every row, in one pass over the source, into the Parquet file `mapped`."""
+    """Map and judge every row, in one pass over the source, into the Arrow file `mapped`, which is written
+    and read in half the time of a Parquet file."""
     plan = mapping.apply(source.frame)
     schema = plan.collect_schema()
     plan = plan.with_columns(
         _any(mapping.checks, "red").alias(RED),
         _any(mapping.checks, "yellow").alias(YELLOW),
         _suspect(schema).alias(SUSPECT),
-        whole_hash(schema).alias(WHOLE),
-    )
-    plan.sink_parquet(mapped, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
-    # The hash of the prompt is worked out where it is asked for: only held-out files do.
-    rows = pl.scan_parquet(mapped, glob=False).with_columns(prompt_hash(schema).alias(PROMPT))
+        prompt_hash(schema).alias(PROMPT),
+        answer_hash(schema).alias(ANSWER),
+    ).with_columns(whole_hash(schema, PROMPT).alias(WHOLE))
+    plan.sink_ipc(mapped, compression="lz4", record_batch_size=ROW_GROUP_ROWS)
+    rows = pl.scan_ipc(mapped, glob=False)
     checks = [
         replace(check, when=pl.col(check_column(number))) for number, check in enumerate(mapping.checks)
     ]

@@ -23,7 +23,7 @@ def found(folder: Path, *pairs: tuple[str, str], mapping: object = MAPPING) -> d
     (folder / "rows.jsonl").write_text("".join(json.dumps({"q": q, "a": a}) + "\n" for q, a in pairs))
     source = read_source(open_source("rows.jsonl", folder), folder)
     compiled = compile_mapping(Mapping.model_validate(mapping), source.schema)
-    judged = without_counts(judge(source, compiled, folder / "mapped.parquet"))
+    judged = without_counts(judge(source, compiled, folder / "mapped.arrow"))
     return {finding.code: finding for finding in answer_findings(judged)}
 
 

@@ -22,7 +22,7 @@ def judged(folder: Path, rows: list[dict[str, Any]], turns: dict[str, Any], **ma
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = read_source(open_source("rows.jsonl", folder), folder)
     wanted = Mapping.model_validate({"turns": {**TURNS, **turns}, **mapping})
-    return judge(source, compile_mapping(wanted, source.schema), folder / "mapped.parquet")
+    return judge(source, compile_mapping(wanted, source.schema), folder / "mapped.arrow")
 
 
 def said(of: Judged) -> list[tuple[int, list[tuple[str | None, str]]]]:
@@ -152,7 +152,7 @@ def test_a_condition_outside_the_core_is_a_fault(tmp_path: Path) -> None:
 def test_conversations_are_in_the_file_by_their_first_rows(tmp_path: Path) -> None:
     rows = [turn(number // 2, ("user", "assistant")[number % 2], "x") for number in range(40)]
     of = judged(tmp_path, rows, {})
-    assert pl.read_parquet(tmp_path / "mapped.parquet").get_column("axo_row").to_list() == list(
+    assert pl.read_ipc(tmp_path / "mapped.arrow").get_column("axo_row").to_list() == list(
         range(1, 41, 2)
     )
     assert of.report.rows == 20
