@@ -42,8 +42,9 @@ class ChatTemplate:
     def __init__(self, source: str, variables: Mapping[str, object], clock: Clock = datetime.now) -> None:
         """Compile `source`; raises DataError where it is no Jinja or too large."""
         self.source = source
-        self._variables = dict(variables)
         self._template = _compile(source, clock)
+        # Jinja would put these together anew at each render, out of a chain of mappings.
+        self._shared = {**self._template.globals, **variables}
 
     def render(
         self,
@@ -59,7 +60,7 @@ class ChatTemplate:
         last index of a conversation of which only the first turns are rendered.
         """
         names = {
-            **self._variables,
+            **self._shared,
             **({"real_last_index": real_last_index} if real_last_index else {}),
             "messages": messages,
             "tools": tools or None,
@@ -67,7 +68,7 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
         }
         try:
-            context = self._template.new_context(names)
+            context = self._template.new_context(names, shared=True)
             return _joined(self._template.root_render_func(context))
         # A template can raise anything Python can; whatever it is, the trainer would stop on this row too.
         except Exception as error:

@@ -183,10 +183,10 @@ class _Counter:
         return Counts(min(len(mask), keep), mask.count(1, 0, keep), max(0, len(mask) - keep))
 
     def _mask(self, conversation: _Conversation, encoding: Encoding) -> bytearray:
-        offsets = encoding.offsets
-        encoded = Encoded(
-            conversation.text, encoding.ids, [start for start, _ in offsets], [end for _, end in offsets]
-        )
+        def span(place: int) -> tuple[int, int]:
+            return encoding.token_to_chars(place) or (0, 0)
+
+        encoded = Encoded(conversation.text, encoding.ids, span)
 
         def render(turned: Sequence[Turn]) -> str:
             return self.chat.render(turned, conversation.tools)

@@ -25,12 +25,14 @@ RenderStart = Callable[[Sequence[Turn], int], list[int]]
 
 @dataclass(frozen=True)
 class Encoded:
-    """A conversation's text, its token ids, and the characters each token covers."""
+    """A conversation's text, its token ids, and `span`: the characters that a token covers, by its place.
+
+    Few spans are asked for, and to list those of all tokens takes longer than all that is done with them.
+    """
 
     text: str
     ids: list[int]
-    starts: list[int]
-    ends: list[int]
+    span: Callable[[int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,10 @@ def _find_in_text(
     if behind <= first:
         return NOT_FOUND
     # A character of several tokens gives all of them its place, so ends and starts are asked, not both ends.
-    start, end = bisect_right(encoded.ends, first), bisect_left(encoded.starts, behind)
-    return None if start >= len(encoded.ends) else (start, end)
+    places = range(len(encoded.ids))
+    start = bisect_right(places, first, key=lambda place: encoded.span(place)[1])
+    end = bisect_left(places, behind, key=lambda place: encoded.span(place)[0])
+    return None if start == len(places) else (start, end)
 
 
 def _find_in_tokens(turns: Sequence[Turn], index: int, render_start: RenderStart) -> tuple[int, int]:

@@ -61,7 +61,7 @@ JSON: tuple[Writer, ...] = (as_lines, as_spaced_lines, as_array, as_json_text)
 def judged(folder: Path, name: str) -> Judged:
     source = read_source(open_source(name, folder), folder / "scratch")
     mapping = Mapping.model_validate({"conversation": {"column": "m"}})
-    return judge(source, compile_mapping(mapping, source.schema), folder / "mapped.parquet")
+    return judge(source, compile_mapping(mapping, source.schema), folder / "mapped.arrow")
 
 
 def said(found: Judged) -> list[list[str]]:

@@ -32,7 +32,7 @@ def judged(folder: Path, rows: list[dict[str, Any]], **mapping: Any) -> Judged:
     (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     source = read_source(open_source("rows.jsonl", folder), folder / "scratch")
     given = Mapping.model_validate({"messages": ASKED, "history": "history", **mapping})
-    return judge(source, compile_mapping(given, source.schema), folder / "mapped.parquet")
+    return judge(source, compile_mapping(given, source.schema), folder / "mapped.arrow")
 
 
 def said(found: Judged) -> list[list[tuple[str, str]]]:

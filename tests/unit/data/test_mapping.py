@@ -25,7 +25,7 @@ def mapped(folder: Path, rows: list[dict[str, Any]], mapping: dict[str, Any]) ->
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = read_source(open_source("rows.jsonl", folder), folder / "scratch")
     compiled = compile_mapping(Mapping.model_validate(mapping), source.schema)
-    return judge(source, compiled, folder / "mapped.parquet")
+    return judge(source, compiled, folder / "mapped.arrow")
 
 
 def messages(judged: Judged) -> list[Messages | None]:

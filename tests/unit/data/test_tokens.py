@@ -283,7 +283,7 @@ def letter_mask(contents: list[str], rules: TrainingRules, *, drift: bool = Fals
 
     text = text_of(turns)
     ids = [ord(letter) for letter in text]
-    encoded = Encoded("" if drift else text, ids, list(range(len(ids))), list(range(1, len(ids) + 1)))
+    encoded = Encoded("" if drift else text, ids, lambda place: (place, place + 1))
     ends = frozenset({ord("$")})
     mask = trained_mask(
         turns, encoded, rules, Ends(ends, ends), text_of, lambda turned, _: [ord(c) for c in text_of(turned)]

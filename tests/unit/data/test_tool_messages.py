@@ -32,7 +32,7 @@ def compiled(
 
 def judged(folder: Path, rows: list[dict[str, Any]], **mapping: Any) -> Judged:
     source, compiled_mapping = compiled(folder, rows, {**MAPPING, **mapping})
-    return judge(source, compiled_mapping, folder / "mapped.parquet")
+    return judge(source, compiled_mapping, folder / "mapped.arrow")
 
 
 def examples(of: Judged) -> list[dict[str, Any]]:
@@ -211,7 +211,7 @@ def test_weights_of_templates(tmp_path: Path) -> None:
         ]
     }
     source, compiled_mapping = compiled(tmp_path, [{"q": "a", "a": "b", "s": None}], mapping)
-    of = judge(source, compiled_mapping, tmp_path / "mapped.parquet")
+    of = judge(source, compiled_mapping, tmp_path / "mapped.arrow")
     assert examples(of)[0]["messages"] == [ASK, say("assistant", "an example", weight=0), ASK, DONE]
 
 
