@@ -67,8 +67,10 @@ def _classes(classes: pl.DataFrame, rows: int) -> Finding:
 def _contradictions(judged: Judged, kept: pl.LazyFrame, rows: int) -> list[Finding]:
     """Rows whose prompt, the same word for word, has several classes for an answer."""
     answers = pl.col(ANSWER)
-    prompts = kept.drop_nulls(PROMPT).group_by(PROMPT).agg(
-        pl.col(ROW).min(), pl.len().alias("rows"), several=answers.min() != answers.max()
+    prompts = (
+        kept.drop_nulls(PROMPT)
+        .group_by(PROMPT)
+        .agg(pl.col(ROW).min(), pl.len().alias("rows"), several=answers.min() != answers.max())
     )
     torn = in_parts(prompts.filter("several"), PROMPT, rows, PART_ROWS)
     if torn.is_empty():

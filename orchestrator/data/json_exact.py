@@ -52,6 +52,13 @@ class ExactReader:
         """Enough was found; a file of another kind would have a fault in each line."""
         return len(self.faults) >= MAX_FAULTS
 
+    def read(self, lines: Iterable[tuple[int, int, str]]) -> None:
+        """Read (line, row, text) triples, until there are 20 faults."""
+        for line, row, text in lines:
+            self.line(text, line, row)
+            if self.full:
+                break
+
     def line(self, text: str, line: int, row: int) -> None:
         """Read a line that must be one object."""
         try:
@@ -161,18 +168,6 @@ _FIXES = {
     _INTEGER: "write it as text, in quotes",
     _SURROGATE: "write the character whole; an emoji was cut in two",
 }
-
-
-def read_exactly(
-    lines: Iterable[tuple[int, int, str]], file: str, text_fields: frozenset[str] = frozenset()
-) -> ExactReader:
-    """A reader that has read (line, row, text) triples, until it had 20 faults."""
-    reader = ExactReader(file, text_fields)
-    for line, row, text in lines:
-        reader.line(text, line, row)
-        if reader.full:
-            break
-    return reader
 
 
 def _kind(value: Any) -> str | None:

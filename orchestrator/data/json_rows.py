@@ -17,14 +17,14 @@ from polars._typing import PolarsDataType
 from polars.datatypes import DataTypeClass
 from polars.exceptions import PolarsError
 
-from orchestrator.data.json_exact import read_exactly
+from orchestrator.data.json_exact import ExactReader
 from orchestrator.data.json_items import write_items
 from orchestrator.data.json_parts import write_parts
 from orchestrator.data.rows import ROW, Rows, fresh, refuse_own_column
 from orchestrator.errors import DataError, Fault
 
 BATCH = 4096
-_LINE, _TEXT = "line", "text"
+_LINE, _TEXT, _LIKELY = "line", "text", "likely"
 
 # Every key matches, and so may a quote in a text: too many only cost an exact look. The first counts
 # escaped quotes as well, and is three times as fast.
@@ -95,19 +95,28 @@ def _read_lines(path: Path, name: str) -> Rows:
 def _check(content: str, name: str, schema: pl.Schema) -> tuple[int, bool]:
     """The number of rows, and whether blank lines lie between them; raises DataError for what Polars
     reads without a word although it has no one meaning."""
-    present = pl.scan_ndjson(content, schema=schema).select(present=_present_in_row(schema))
     texts = frozenset(_text_fields(schema))
-    value = "|".join([_SURROGATE, _LONG_INTEGER, *([_not_text(texts)] if texts else [])])
-    likely, odd = (
-        pl.col(_TEXT).str.contains(value) | (pl.col(_TEXT).str.count_matches(key) > pl.col("present"))
-        for key in (_LIKELY_KEY, _KEY)
-    )
-    lines = _lines(content)
-    suspects = pl.concat([lines, present], how="horizontal").filter(likely)
-    if faults := read_exactly(_triples(suspects, odd), name, texts).found():
+    likely, odd = (_odd(key, texts) for key in (_LIKELY_KEY, _KEY))
+    present = pl.scan_ndjson(content, schema=schema).select(present=_present_in_row(schema))
+    rows = pl.concat([_lines(content), present], how="horizontal").with_columns(likely.alias(_LIKELY))
+    reader, last = ExactReader(name, texts), (0, 0)
+    for batch in rows.collect_batches(chunk_size=BATCH, maintain_order=True):
+        last = batch.select(_LINE, ROW).row(-1) if len(batch) else last
+        # The slower pattern is asked here, not in the plan, of the few that the faster one finds.
+        reader.read(_triples(batch.filter(_LIKELY).filter(odd)))
+        if reader.full:
+            break
+    if faults := reader.found():
         _refuse(content, name, faults)
-    last_line, rows = lines.select(pl.col(_LINE).max(), rows=pl.len()).collect(engine="streaming").row(0)
-    return rows, last_line != rows
+    line, count = last
+    return count, line != count
+
+
+def _odd(key: str, texts: frozenset[str]) -> pl.Expr:
+    """Whether a line needs an exact look; `key` is a key's pattern, `texts` are fields that hold text."""
+    value = "|".join([_SURROGATE, _LONG_INTEGER, *([_not_text(texts)] if texts else [])])
+    line = pl.col(_TEXT).str
+    return line.contains(value) | (line.count_matches(key) > pl.col("present"))
 
 
 def _lines(content: str) -> pl.LazyFrame:
@@ -117,16 +126,15 @@ def _lines(content: str) -> pl.LazyFrame:
     return lines.filter(filled).with_row_index(ROW, offset=1)
 
 
-def _triples(lines: pl.LazyFrame, which: pl.Expr | None = None) -> Iterator[tuple[int, int, str]]:
-    """Line, row and text of lines; of those alone that `which` is true of, asked here and not in the plan."""
-    for batch in lines.collect_batches(chunk_size=BATCH, maintain_order=True):
-        found = batch if which is None else batch.filter(which)
-        yield from found.select(_LINE, ROW, _TEXT).iter_rows()
+def _triples(lines: pl.DataFrame) -> Iterator[tuple[int, int, str]]:
+    return lines.select(_LINE, ROW, _TEXT).iter_rows()
 
 
 def _refuse(content: str, name: str, faults: list[Fault], cause: Exception | None = None) -> NoReturn:
     """Raise with what reading every line exactly finds; with `faults` where it finds nothing."""
-    reader = read_exactly(_triples(_lines(content)), name)
+    reader = ExactReader(name)
+    batches = _lines(content).collect_batches(chunk_size=BATCH, maintain_order=True)
+    reader.read(triple for batch in batches for triple in _triples(batch))
     kind = _PartedError if reader.parted else DataError
     raise kind(reader.found() or faults) from cause
 

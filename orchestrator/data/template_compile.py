@@ -51,6 +51,8 @@ class Body:
         """The parts as one text, never null."""
         if not self.parts:
             return pl.lit("")
+        if len(self.parts) == 1:
+            return self.parts[0].fill_null("")
         # Nulls count as empty text: cheaper than filling each part.
         return pl.concat_str(self.parts, ignore_nulls=True)
 

@@ -152,7 +152,5 @@ def test_a_condition_outside_the_core_is_a_fault(tmp_path: Path) -> None:
 def test_conversations_are_in_the_file_by_their_first_rows(tmp_path: Path) -> None:
     rows = [turn(number // 2, ("user", "assistant")[number % 2], "x") for number in range(40)]
     of = judged(tmp_path, rows, {})
-    assert pl.read_ipc(tmp_path / "mapped.arrow").get_column("axo_row").to_list() == list(
-        range(1, 41, 2)
-    )
+    assert pl.read_ipc(tmp_path / "mapped.arrow").get_column("axo_row").to_list() == list(range(1, 41, 2))
     assert of.report.rows == 20
