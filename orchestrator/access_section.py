@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from orchestrator.spec.base import Closed
+from orchestrator.spec.base import Closed, Label, Name, broken_rule
 
+# Signatures that only the provider can make: no `none`, and nothing with a shared secret.
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _secure(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise broken_rule("who listens in could forge every token", "use https")
+    return url
+
+
+_Url = Annotated[
+    str, StringConstraints(max_length=1000, pattern=r"^https?://[^\s/?#@]+[^\s?#]*$"), AfterValidator(_secure)
+]
 _Host = Annotated[str, StringConstraints(max_length=253, pattern=r"^[a-z0-9.-]+$|^\[[0-9a-f:.]+\]$")]
 
 
+class Grant(Closed):
+    """What the holders of a claim's value may do."""
+
+    group: Label = Field(description="A value of the token's claim `groups_claim`.")
+    project: Name = Field(description="The project it opens.")
+    role: Literal["viewer", "submitter", "admin"] = Field(description="The role there.")
+
+
+class OidcSection(Closed):
+    """An identity provider whose signed tokens are credentials (OpenID Connect)."""
+
+    issuer: _Url = Field(
+        description="What tokens must name as `iss`, exactly; its discovery document lies there."
+    )
+    audience: Label = Field(description="What tokens must name as `aud`: this service.")
+    algorithms: list[Algorithm] = Field(
+        default=["RS256"], min_length=1, max_length=10, description="Signatures that are taken."
+    )
+    keys_url: _Url | None = Field(
+        default=None, description="Where the provider's keys are; its discovery document says so otherwise."
+    )
+    groups_claim: Label = Field(
+        default="groups", description="The claim, a text or a list of texts, that grants are by."
+    )
+    name_claim: Label = Field(default="sub", description="The claim that people go by in what is recorded.")
+    leeway_seconds: float = Field(
+        default=30.0, ge=0, le=300, description="By how much the clocks of provider and service may differ."
+    )
+    grants: list[Grant] = Field(
+        min_length=1, max_length=1000, description="Who may do what; of several the highest role counts."
+    )
+
+
 class AccessSection(Closed):
-    """Who may ask the service. Without a key it listens on its own machine alone."""
+    """Who may ask the service. Without a key and without `oidc` it listens on its own machine alone."""
 
     required: bool = Field(
         default=False, description="Want a credential even on this machine, and before the first key is made."
@@ -22,3 +71,4 @@ class AccessSection(Closed):
         max_length=50,
         description="Names that clients reach it by, besides those of this machine.",
     )
+    oidc: OidcSection | None = Field(default=None, description="An identity provider whose tokens count.")

@@ -13,6 +13,7 @@
     ├── ForbiddenError         who asks may not do this
     ├── TooLargeError          more than the service takes in one piece
     ├── QuotaError             more than the operator allows now
+    ├── ThrottledError         too many bad credentials came from one address
     ├── UnreachableError       the service cannot be reached
     ├── DatabaseError          the database is away, full or too busy
     ├── StorageError           storage cannot be read or written
@@ -145,6 +146,12 @@ class TooLargeError(OrchestratorError):
 
 class QuotaError(OrchestratorError):
     """That is more than the operator allows."""
+
+    exit_code = 3
+
+
+class ThrottledError(OrchestratorError):
+    """Too many credentials that are none came from this address."""
 
     exit_code = 3
 

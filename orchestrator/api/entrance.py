@@ -16,6 +16,7 @@ from orchestrator.api import problems
 from orchestrator.errors import OrchestratorError
 from orchestrator.service import Access, Caller
 
+PROJECT = "Axo-Project"  # says which project is meant, to those who have several
 OPEN = frozenset({"/healthz", "/readyz"})
 
 
@@ -38,7 +39,9 @@ class Entrance:
     async def _caller(self, request: Request) -> Caller:
         if isinstance(self._who, Caller):
             return self._who
-        return await run_in_threadpool(self._who.caller, _credential(request))
+        project = request.headers.get(PROJECT)
+        address = request.client.host if request.client else ""
+        return await run_in_threadpool(self._who.caller, _credential(request), project, address)
 
 
 def _credential(request: Request) -> str | None:

@@ -39,7 +39,9 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.ConflictError: 409,
     errors.TooLargeError: 413,
     errors.QuotaError: 429,
+    errors.ThrottledError: 429,
     errors.SettingsError: 503,
+    errors.UnreachableError: 503,
     errors.DatabaseError: 503,
     errors.StorageError: 503,
     errors.BackendError: 503,
@@ -157,7 +159,9 @@ def _answer(
         request_id=_id(request),
         faults=[wire.FaultTold(**fault) for fault in faults],
     )
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if code == "throttled":
+        headers = {"Retry-After": "60"}
     return JSONResponse(wire.ProblemBody(error=problem).model_dump(mode="json"), status, headers)
 
 

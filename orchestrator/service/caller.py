@@ -16,6 +16,11 @@ class Role(IntEnum):
     SUBMITTER = 2
     ADMIN = 3
 
+    @classmethod
+    def of(cls, label: str) -> Role:
+        """The role of that label."""
+        return cls[label.upper()]
+
     @property
     def label(self) -> str:
         return self.name.lower()

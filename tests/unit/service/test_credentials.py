@@ -85,6 +85,10 @@ DOORS = {
     "POST /api/v1/runs/{run}/pause": WANT,
     "POST /api/v1/runs/{run}/resume": WANT,
     "POST /api/v1/runs/{run}/publish": replace(WANT, status=Status.SUCCEEDED),
+    "GET /api/v1/machines": replace(VIEW, theirs=200),
+    "GET /api/v1/registries": replace(VIEW, theirs=200),
+    "GET /api/v1/datasets": replace(VIEW, theirs=200),
+    "GET /api/v1/models": replace(VIEW, theirs=200),
     "GET /api/v1/files": replace(VIEW, theirs=200),
     "POST /api/v1/files": Door(
         Role.SUBMITTER, good=202, theirs=202, body={"sha256": SHA256, "size": len(DATA)}, records=True
