@@ -37,11 +37,16 @@ class Server:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Server]:
+def serving(home: Path, **variables: str) -> Iterator[Server]:
     """A server of a home, warm: what it imports and keeps for its first requests is there."""
     (home / "python").touch()
     command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", "0"]
-    environment = {**os.environ, "AXO_HOME": str(home), "AXO_TRAINER_PYTHON": str(home / "python")}
+    environment = {
+        **os.environ,
+        "AXO_HOME": str(home),
+        "AXO_TRAINER_PYTHON": str(home / "python"),
+        **variables,
+    }
     words = home / "serve.log"
     with words.open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
         try:

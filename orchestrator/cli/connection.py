@@ -22,7 +22,7 @@ def connected(*, driving: bool = False) -> Iterator[Client]:
     if context.url is not None:
         from orchestrator.client import Client
 
-        with Client(context.url, context.key) as client:
+        with Client(context.url, context.key, project=context.project) as client:
             yield client
         return
     from orchestrator.host import open_host

@@ -14,12 +14,14 @@ from orchestrator.cli.output import note
 @click.command("login")
 @click.argument("url", metavar="URL")
 @click.option("--name", help="Name of the context; that of the host if left out.")
+@click.option("--project", help="The project that is meant, for a token that opens several.")
 @click.option("--key-stdin", is_flag=True, help="Read the key from stdin.")
-def command(url: str, name: str | None, key_stdin: bool) -> None:
+def command(url: str, name: str | None, project: str | None, key_stdin: bool) -> None:
     """Speak to the service at URL from now on.
 
-    It asks for a key, which an admin of the service makes; Enter for a service without keys. The key is
-    tried, then kept in $AXO_HOME/config.yaml, which nobody but you can read.
+    It asks for a key, which an admin of the service makes, or a token of its identity provider; Enter for
+    a service without keys. What you give is tried, then kept in $AXO_HOME/config.yaml, which nobody but you
+    can read.
 
     \b
     Examples:
@@ -30,8 +32,8 @@ def command(url: str, name: str | None, key_stdin: bool) -> None:
     from orchestrator.client.contexts import Context, checked_url, read_contexts
 
     contexts = read_contexts()
-    context = Context(name or _name_of(url), checked_url(url), _key(key_stdin))
-    with Client(str(context.url), context.key) as client:
+    context = Context(name or _name_of(url), checked_url(url), _key(key_stdin), project)
+    with Client(str(context.url), context.key, project=context.project) as client:
         list(client.runs(limit=1))
     contexts.with_context(context).with_current(context.name).write()
     note(f"commands speak to {context.url} now, as the context {context.name}")

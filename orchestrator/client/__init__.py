@@ -48,7 +48,8 @@ _MODELS = TypeAdapter(list[wire.Model])
 
 
 class Client:
-    """The service at a URL, for the holder of a key; `transport` is another way there.
+    """The service at a URL, for the holder of a key, or of a token that may open several projects, of which
+    `project` is meant; `transport` is another way there.
 
     `embedded` says that the service is part of this very process: it drives runs only while this lives.
     """
@@ -59,12 +60,15 @@ class Client:
         key: str | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
+        project: str | None = None,
         embedded: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
         self.embedded = embedded
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if project:
+            headers["Axo-Project"] = project
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, transport=transport)
         self._sleep = sleep

@@ -2,10 +2,11 @@
 
     current: team
     contexts:
-      team: {url: "https://axo.example", key: axo_...}
+      team: {url: "https://axo.example", key: axo_..., project: triage}
 
 It lies at `$AXO_HOME/config.yaml`, readable by its owner alone. The context `local`, always there, is
-the service embedded in the command itself. `AXO_URL` and `AXO_KEY` stand for a context of their own.
+the service embedded in the command itself. `AXO_URL`, `AXO_KEY` and `AXO_PROJECT` stand for a
+context of their own.
 """
 
 from __future__ import annotations
@@ -30,20 +31,23 @@ _ENVIRONMENT = "(AXO_URL)"
 
 @dataclass(frozen=True)
 class Context:
-    """A service: its name here, its URL (None for the embedded one), and the key to it."""
+    """A service: its name here, its URL (None for the embedded one), the key or token to it, and the
+    project that is meant where it opens several."""
 
     name: str
     url: str | None = None
     key: str | None = field(default=None, repr=False)
+    project: str | None = None
 
 
 class ContextEntry(Closed):
     """A context as the file has it."""
 
     url: Annotated[str, StringConstraints(max_length=2000)] = Field(description="Where the service is.")
-    key: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
-        default=None, description="The key to it."
+    key: Annotated[str, StringConstraints(max_length=20_000)] | None = Field(
+        default=None, description="The key to it, or a token of its identity provider."
     )
+    project: Name | None = Field(default=None, description="The project, where the token opens several.")
 
 
 class ContextsFile(Closed):
@@ -89,7 +93,9 @@ class Contexts:
         import yaml
 
         entries = {
-            context.name: {"url": context.url} | ({"key": context.key} if context.key else {})
+            context.name: {"url": context.url}
+            | ({"key": context.key} if context.key else {})
+            | ({"project": context.project} if context.project else {})
             for context in self.known.values()
             if context.url is not None
         }
@@ -115,7 +121,9 @@ def read_contexts(environment: Mapping[str, str] | None = None) -> Contexts:
     if file.stat().st_mode & 0o077:
         raise SettingsError(f"{file} holds keys, and others than you can read it", hint=f"`chmod 600 {file}`")
     read = _read(file)
-    known = {name: Context(name, entry.url, entry.key) for name, entry in read.contexts.items()}
+    known = {
+        name: Context(name, entry.url, entry.key, entry.project) for name, entry in read.contexts.items()
+    }
     return Contexts(file, read.current, {LOCAL: Context(LOCAL), **known})
 
 
@@ -128,7 +136,8 @@ def chosen(name: str | None, environment: Mapping[str, str] | None = None) -> Co
     """
     values = os.environ if environment is None else environment
     if name is None and (url := values.get("AXO_URL")):
-        return Context(_ENVIRONMENT, checked_url(url), values.get("AXO_KEY") or None)
+        key, project = (values.get(variable) or None for variable in ("AXO_KEY", "AXO_PROJECT"))
+        return Context(_ENVIRONMENT, checked_url(url), key, project)
     contexts = read_contexts(values)
     return contexts.named(name or contexts.current)
 

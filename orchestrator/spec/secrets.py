@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,20}"
 _KINDS: tuple[tuple[str, str], ...] = (
+    ("a key of this service", r"axo_[a-z0-9]{8}_[A-Za-z0-9]{43,}"),
     ("a Hugging Face token", r"hf_[A-Za-z0-9]{20,}"),
     ("an AWS access key", r"(?:AKIA|ASIA)[0-9A-Z]{16}"),
     ("a GitHub token", r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
