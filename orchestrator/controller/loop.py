@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.reconcile import Controller
@@ -22,6 +23,7 @@ LEASE = "controller"
 LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
 CANDIDATE_SECONDS = 0.25
+CHAIN_SECONDS = 1.0
 FAULT_SECONDS = 1.0
 LEAVE_SECONDS = 1.0  # what is in hand may take so long to end when we are told to stop
 
@@ -62,6 +64,7 @@ class Loop:
         if self.controller.settings.mlflow_uri:
             tracking = replace(self.tracking, database=self.database.under(lease))
             turning("shipping", Shipping(tracking, self.clock, over).turn, over)
+        turning("audit", partial(_chain_changes, self.database.under(lease)), over)
         _log.info("leads by fence %d", lease.fence)
         self._beat(lease, stop, over)
         over.set()
@@ -86,6 +89,12 @@ class Loop:
             self.database.release_lease(lease)
         except Exception:
             _log.exception("the lease cannot be given back; it runs out by itself")
+
+
+def _chain_changes(database: Database) -> float:
+    """A turn that puts what people changed into the audit log's chain."""
+    database.chain_changes()
+    return CHAIN_SECONDS
 
 
 def _holder() -> str:

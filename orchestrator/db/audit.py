@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
-from orchestrator.db.chain import START, digest_of
+from orchestrator.db.chain import BATCH, START, chain_up, digest_of
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Change, Recorded
 
@@ -27,12 +27,23 @@ class Proof:
 
 
 class Audit(Transactions):
-    """The audit log; `Transactions.by` writes it."""
+    """The audit log; `Transactions.by` writes it. Who reads it first puts what waits into the chain."""
+
+    def chain_changes(self) -> None:
+        """Put the changes that wait into the chain."""
+        with self.reading() as connection:
+            if connection.scalar(sa.select(t.audit_waiting.c.id).limit(1)) is None:
+                return
+        done = BATCH
+        while done == BATCH:
+            with self.writing(recorded=False) as connection:
+                done = chain_up(connection)
 
     def changes(
         self, project: str | None = None, subject: str | None = None, limit: int = 100
     ) -> list[Recorded]:
         """The newest changes first, of a project and about a run or key, where these are given."""
+        self.chain_changes()
         query = sa.select(t.audit).order_by(t.audit.c.id.desc()).limit(limit)
         for column, value in ((t.audit.c.project, project), (t.audit.c.subject, subject)):
             query = query if value is None else query.where(column == value)
@@ -41,6 +52,7 @@ class Audit(Transactions):
 
     def verify_changes(self, noted: str | None = None) -> Proof:
         """Read the whole log; `noted` is a digest that was its last one at some time, so must be in it."""
+        self.chain_changes()
         with self.snapshot() as connection:
             head = connection.execute(sa.select(t.audit_head)).one_or_none()
             query = sa.select(t.audit).order_by(t.audit.c.id)

@@ -17,17 +17,38 @@ import sqlalchemy as sa
 from orchestrator.db import tables as t
 from orchestrator.db.values import Change
 
+BATCH = 1000
+_WAIT = t.audit_waiting.insert()
 START = "0" * 64  # what stands before the first row
 
 
 def append(connection: sa.Connection, change: Change) -> None:
-    """Add a row to the log. The head stays locked until the transaction ends, so this is its last step."""
+    """Have a change put into the log, with the transaction that makes it.
+
+    It waits there for `chain_up`: writers that took their place in the chain themselves would each wait
+    until the one before them is on the disk.
+    """
+    connection.execute(_WAIT, vars(change))
+
+
+def chain_up(connection: sa.Connection) -> int:
+    """Put the changes that wait into the chain; how many. The head lets one writer at a time do so."""
     head = connection.execute(sa.select(t.audit_head.c.number, t.audit_head.c.digest).with_for_update()).one()
-    number = head.number + 1
-    digest = digest_of(head.digest, number, change)
-    values = {"id": number, **dataclasses.asdict(change), "previous": head.digest, "digest": digest}
-    connection.execute(t.audit.insert().values(values))
-    connection.execute(t.audit_head.update().values(number=number, digest=digest))
+    wait = t.audit_waiting
+    waiting = connection.execute(sa.select(wait).order_by(wait.c.id).limit(BATCH)).all()
+    if not waiting:
+        return 0
+    rows, number, previous = [], head.number, head.digest
+    for row in waiting:
+        number += 1
+        values = {name: value for name, value in row._mapping.items() if name != "id"}
+        digest = digest_of(previous, number, Change(**values))
+        rows.append({"id": number, **values, "previous": previous, "digest": digest})
+        previous = digest
+    connection.execute(t.audit.insert(), rows)
+    connection.execute(wait.delete().where(wait.c.id.in_([row.id for row in waiting])))
+    connection.execute(t.audit_head.update().values(number=number, digest=previous))
+    return len(rows)
 
 
 def digest_of(previous: str, number: int, change: Change) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,13 @@ _POSTGRESQL = {
 RECYCLE_SECONDS = 1800  # age at which a connection is made anew, so that none outlives a failover for long
 REST_SECONDS = 1  # after which a connection is asked whether it lives; before, that costs more than it saves
 POOL_SECONDS = 10  # that a thread waits for a connection while all are in use
+
+
+INSERTS: Mapping[str, Callable[[sa.Table], postgresql.Insert | sqlite.Insert]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+_HOLD = sa.text("SELECT pg_advisory_xact_lock(:number)")
 
 
 def make_engine(url: str, connections: int) -> sa.Engine:
@@ -77,7 +85,7 @@ def is_postgresql(url: sa.URL) -> bool:
 
 def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An insert that can say what is to be done where the row is there already."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return INSERTS[connection.dialect.name](table)
 
 
 def serialise(connection: sa.Connection, *words: str) -> None:
@@ -88,7 +96,7 @@ def serialise(connection: sa.Connection, *words: str) -> None:
     if connection.dialect.name == "postgresql":
         digest = hashlib.blake2b("\0".join(words).encode(), digest_size=8).digest()
         number = int.from_bytes(digest, signed=True)
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+        connection.execute(_HOLD, {"number": number})
 
 
 def _postgresql(url: sa.URL, connections: int) -> sa.Engine:

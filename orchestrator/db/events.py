@@ -11,6 +11,7 @@ from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Event
 from orchestrator.runs import Reason, Status
 
+_ADD = t.events.insert()
 _CHANGING = ("id", "updated", "intent", "step", "total_steps", "loss", "lost_steps", "mlflow_url", "tracked")
 
 
@@ -42,4 +43,4 @@ def add_event(
     So the next event of this run waits for this one to be there, and no reader goes past one that is to come.
     """
     values = {"run": run, "time": now, "status": status, "reason": reason, "message": message}
-    connection.execute(t.events.insert().values(values))
+    connection.execute(_ADD, values)

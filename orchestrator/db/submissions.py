@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
-from orchestrator.db.engine import insert, serialise
+from orchestrator.db.engine import INSERTS, serialise
 from orchestrator.db.events import add_event
 from orchestrator.db.rows import run_of, to_run, within
 from orchestrator.db.transactions import Transactions
@@ -16,6 +14,15 @@ from orchestrator.errors import ConflictError, TakenError
 from orchestrator.runs import Status
 
 _FINAL = [status.value for status in Status if status.final]
+
+# Made once: making a statement takes longer than PostgreSQL does to follow it.
+_ADD = {kind: make(t.runs).on_conflict_do_nothing().returning(t.runs.c.id) for kind, make in INSERTS.items()}
+_KEEP = t.requests.insert()
+_REQUESTED = (
+    sa.select(t.runs, t.requests.c.fingerprint.label("fingerprint"))
+    .join(t.requests, t.requests.c.run == t.runs.c.id)
+    .where(t.requests.c.project == sa.bindparam("of"), t.requests.c.key == sa.bindparam("by"))
+)
 
 
 class Submissions(Transactions):
@@ -50,20 +57,14 @@ class Submissions(Transactions):
 
 def _add_run(connection: sa.Connection, run: Run) -> None:
     """Add a run and its first event."""
-    add = insert(connection, t.runs).values(dataclasses.asdict(run)).on_conflict_do_nothing()
-    if connection.scalar(add.returning(t.runs.c.id)) is None:
+    if connection.scalar(_ADD[connection.dialect.name], vars(run)) is None:
         raise TakenError(f"there is a run {run.id} already")
     add_event(connection, run.id, run.created, run.status, run.reason, run.message)
 
 
 def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run | None:
     """The run that a key got before."""
-    query = (
-        sa.select(t.runs, t.requests.c.fingerprint.label("fingerprint"))
-        .join(t.requests, t.requests.c.run == t.runs.c.id)
-        .where(t.requests.c.project == project, t.requests.c.key == key)
-    )
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_REQUESTED, {"of": project, "by": key}).mappings().one_or_none()
     if row is None:
         return None
     if row["fingerprint"] != fingerprint:
@@ -76,7 +77,7 @@ def _requested(connection: sa.Connection, project: str, key: str, fingerprint: s
 
 def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> None:
     values = {"project": run.project, "key": key, "fingerprint": fingerprint, "run": run.id, "created": now}
-    connection.execute(t.requests.insert().values(values))
+    connection.execute(_KEEP, values)
 
 
 def _go_on(connection: sa.Connection, run: Run) -> Run | None:

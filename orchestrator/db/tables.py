@@ -204,6 +204,19 @@ audit = Table(
     Index("audit_of_subject", "subject", "id"),
 )
 
+# What is yet to be put into the chain that `audit` is, in the order in which it came to be seen.
+audit_waiting = Table(
+    "audit_waiting",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("time", Float, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("request", String(64), nullable=False),
+)
+
 # One row: the number and the digest of the audit log's last row.
 audit_head = Table(
     "audit_head",

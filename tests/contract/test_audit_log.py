@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -48,6 +49,18 @@ def test_a_change_and_its_row_are_kept_together_or_not_at_all(database: Database
     database.revoke_key("one", 2_000.0)  # by nobody: the service itself
     assert [each.change for each in database.changes()] == [change("one")]
     assert database.verify_changes().rows == 1
+
+
+def test_what_waits_is_put_into_the_chain_once_however_many_do_so(database: Database) -> None:
+    for number in range(30):
+        add(database, f"key{number}")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: database.chain_changes(), range(6)))
+    with database.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(t.audit_waiting)) == 0
+        subjects = list(connection.scalars(sa.select(t.audit.c.subject).order_by(t.audit.c.id)))
+    assert subjects == [f"key{number}" for number in range(30)]
+    assert database.verify_changes().rows == 30
 
 
 def test_changes_are_found_by_project_and_subject_newest_first(log: Database) -> None:
