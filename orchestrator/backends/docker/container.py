@@ -20,7 +20,7 @@ from orchestrator.contract import run_key
 from orchestrator.errors import BackendError
 
 HOME, RUN, LAUNCH, STEP = "axo.home", "axo.run", "axo.launch", "axo.step"
-FILLED = ("models", "datasets", "adapters")  # the folders of storage that preparing fills
+FILLED = ("models", "datasets", "adapters", "inputs")  # the folders of storage that preparing fills
 
 _STORAGE, _SCRATCH, _SECRETS, _INPUTS = "/storage", "/scratch", "/secrets", "/inputs"
 _GIB = 1024**3
@@ -106,7 +106,11 @@ def written_keys(launch: LaunchRequest) -> Sequence[str]:
 
 def _environment(launch: LaunchRequest) -> Mapping[str, str]:
     """Where programs may write what they insist on writing; the root file system is read-only."""
+    cpus = launch.machine.cpus
     common = {
+        **(
+            {} if cpus is None else {"OMP_NUM_THREADS": str(max(1, int(cpus)))}
+        ),  # else one for each of the host
         "AXO_SCRATCH": _SCRATCH,
         "TMPDIR": _SCRATCH,
         "HOME": _SCRATCH,
