@@ -196,13 +196,14 @@ def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machi
 
 
 def _request(run: Run, plan: Plan, machine: Machine) -> LaunchRequest:
-    """Preparing alone fetches anything, so it alone gets the named secrets and the spec's folder."""
+    """Preparing alone fetches anything, so it alone gets the named secrets, uploads and the spec's folder."""
     launch = plan.launch
     reads = tuple(key for key in (launch.model, launch.dataset, launch.adapter) if key)
     whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads)
     if launch.step != "prepare":
         return whole
-    return replace(whole, secrets=spec_of(run).secrets, inputs=run.base or None)
+    uploads = (uploads_key(run.project),)
+    return replace(whole, reads=uploads, secrets=spec_of(run).secrets, inputs=run.base or None)
 
 
 def make_plan(

@@ -16,6 +16,7 @@ NOT_RUN = {
     "how-to/results.md": 3,
     "how-to/dead-runs.md": 2,
     "how-to/test-cluster.md": 2,
+    "how-to/docker.md": 2,
     "how-to/kubernetes.md": 1,
 }
 

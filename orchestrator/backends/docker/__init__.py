@@ -133,6 +133,8 @@ def _lay_out(place: Place, launch: LaunchRequest, secrets: Path) -> None:
     """Make the folders that are mounted, each to be written by the container's user."""
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     top = storage_folder(launch.storage)
+    for key in launch.reads:
+        (top / key).mkdir(parents=True, exist_ok=True)
     for folder in (place.scratch, *(top / key for key in written_keys(launch))):
         folder.mkdir(parents=True, exist_ok=True)
         _give(folder, place)
