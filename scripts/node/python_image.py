@@ -20,14 +20,18 @@ _LEFT_OUT = {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinte
 _USUAL = ("libstdc++.so.6", "libgcc_s.so.1")  # what compiled packages expect of any system
 
 
-def make() -> tuple[str, bytes]:
-    """The image's name, which tells its content, and its archive."""
+def make(environment: Path | None = None) -> tuple[str, bytes]:
+    """The image's name, which tells its content, and its archive.
+
+    Its `python` is that of the environment at this folder, which must be mounted at the same place.
+    """
     layers = [oci.layer(python()), oci.layer(_package())]
-    content = oci.digest("".join(map(oci.digest, layers)).encode())
+    path = f"{environment}/bin:" if environment else ""
+    content = oci.digest("".join([path, *map(oci.digest, layers)]).encode())
     name = f"axo.test/python:{content[7:19]}"
     config = {
         "Entrypoint": ["python"],
-        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", f"PYTHONPATH={_PACKAGE}", "PYTHONUNBUFFERED=1"],
+        "Env": [f"PATH={path}/usr/local/bin:/usr/bin:/bin", f"PYTHONPATH={_PACKAGE}", "PYTHONUNBUFFERED=1"],
         "User": "65532:65532",
         "WorkingDir": "/tmp",
     }

@@ -103,22 +103,27 @@ def shipped(file: str, namespace: str) -> list[Object]:
     return list(yaml.safe_load_all(text.replace("axo-training", namespace)))
 
 
-def volume(namespace: str, folder: Path) -> list[Object]:
+def volume(namespace: str, claim: str, folder: Path) -> list[Object]:
     """A volume over a folder that every node has, and the claim of it."""
+    name = volume_name(namespace, claim)
     terms = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
     capacity = {"storage": "1Gi"}
-    claimed_by = {"namespace": namespace, "name": "axo-storage"}
+    claimed_by = {"namespace": namespace, "name": claim}
     made_of = {"hostPath": {"path": str(folder)}, "capacity": capacity, "claimRef": claimed_by}
-    claim = {**terms, "resources": {"requests": capacity}, "volumeName": namespace}
+    wanted = {**terms, "resources": {"requests": capacity}, "volumeName": name}
     return [
         {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
-            "metadata": {"name": namespace},
+            "metadata": {"name": name},
             "spec": {**terms, **made_of},
         },
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claimed_by, "spec": claim},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claimed_by, "spec": wanted},
     ]
+
+
+def volume_name(namespace: str, claim: str) -> str:
+    return f"{namespace}-{claim}"
 
 
 def restricted_pod(image: str, command: Sequence[str], limits: Mapping[str, str]) -> Object:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_parts import Cluster, shipped, volume
+from cluster_parts import Cluster, shipped, volume, volume_name
 from cluster_world import KubernetesLab, with_context_away
 
 ROOT = Path(__file__).parents[2]
@@ -85,11 +85,11 @@ def storage(cluster: Cluster, namespace: str) -> Iterator[Path]:
     before = os.umask(0)  # in production the service runs as the same user as its launches
     folder = top / namespace
     folder.mkdir(parents=True)
-    for thing in volume(namespace, folder):
+    for thing in volume(namespace, "axo-storage", folder):
         cluster.apply(thing)
     yield folder
     os.umask(before)
-    cluster.delete("v1", "PersistentVolume", namespace)
+    cluster.delete("v1", "PersistentVolume", volume_name(namespace, "axo-storage"))
     shutil.rmtree(folder)
 
 

@@ -34,13 +34,13 @@ class Recording(Api):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: set[tuple[str, str]] = set()
+        self.asked: list[tuple[str, str]] = []
 
-    def _send(self, method: str, path: str, query: Any, body: Any = None) -> bytes:
+    def _answer(self, method: str, path: str, query: Any, *more: Any, **options: Any) -> Any:
         parts = path.split("/namespaces/")[1].split("/")[1:]  # such as pods, NAME, log
-        verb = {"post": "create", "get": "get" if len(parts) > 1 else "list"}.get(method, method)
-        self.asked.add(("/".join(parts[::2]), verb))
-        return super()._send(method, path, query, body)
+        reading = "get" if len(parts) > 1 else "watch" if "watch" in query else "list"
+        self.asked.append(("/".join(parts[::2]), {"post": "create", "get": reading}.get(method, method)))
+        return super()._answer(method, path, query, *more, **options)
 
 
 @pytest.mark.usefixtures("as_the_service")
@@ -57,7 +57,28 @@ def test_a_launch_uses_all_that_its_role_grants_and_nothing_else(lab: Kubernetes
     wait(lambda: backend.logs(launch.name))
     backend.stop(launch.name, 0.0)
     sees(backend, launch, Phase.MISSING, None)
-    assert api.asked == granted
+    backend.close()
+    assert set(api.asked) == granted
+
+
+def test_looking_at_many_launches_asks_nothing(lab: KubernetesLab) -> None:
+    """Two connections follow them all, so what waits costs the API server nothing."""
+    api = Recording()
+    backend = KubernetesBackend(lab.settings(lambda job: job["spec"].update(suspend=True)), api)
+    launches = [lab.request(f"run-{number}") for number in range(20)]
+    for launch in launches:
+        backend.launch(launch)
+    for launch in launches:
+        sees(backend, launch, Phase.PENDING, Reason.QUEUED)
+    wait(lambda: {("jobs", "watch"), ("pods", "watch")} <= set(api.asked))
+    before = len(api.asked)
+    for launch in launches * 50:
+        assert backend.observe(launch.name).reason is Reason.QUEUED
+    assert len(api.asked) == before
+    for launch in launches:
+        backend.stop(launch.name, 0.0)
+        sees(backend, launch, Phase.MISSING, None)
+    backend.close()
 
 
 @pytest.mark.usefixtures("as_the_service")

@@ -17,6 +17,7 @@ from orchestrator.backends import BackendAway, LaunchRequest
 from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
 from orchestrator.backends.kubernetes.manifest import COMPONENT, job_manifest, launch_of, read_template
 from orchestrator.backends.kubernetes.observe import CONTAINER, has_ended, needs_events, observation
+from orchestrator.backends.kubernetes.sight import Sight
 from orchestrator.errors import BackendError
 from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
@@ -36,6 +37,7 @@ class KubernetesBackend:
         self._storage = settings.storage
         self._section = settings.kubernetes
         self._api = api or Api(self._section.context)
+        self._sight = Sight(self._api, self._section.namespace)
         self._clock = clock
         self._core = f"/api/v1/namespaces/{self._section.namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{self._section.namespace}/jobs"
@@ -65,11 +67,11 @@ class KubernetesBackend:
 
     def observe(self, name: str) -> Observation:
         try:
-            job = self._job(name)
+            job = self._ours(name, self._sight.job(name))
             if job is None:
                 return Observation(Phase.MISSING)
-            pods = self._pods(name)
-            events = self._events(name) if needs_events(job, pods) else []
+            pods = self._sight.ask_pods(name) if has_ended(job) else self._sight.pods(name)
+            events = self._sight.events(name) if needs_events(job, pods) else []
         except BackendError as error:
             return Observation(Phase.UNKNOWN, detail=str(error))
         return observation(job, pods, events, self._clock())
@@ -88,13 +90,17 @@ class KubernetesBackend:
         job = self._job(name)
         if job is not None and has_ended(job):
             self._delete(job, "Background")
+            self._sight.forget(name)
 
     def close(self) -> None:
+        self._sight.close()
         self._api.close()
 
     def logs(self, name: str) -> str:
         try:
-            pods = sorted(self._pods(name), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+            pods = sorted(
+                self._sight.ask_pods(name), key=lambda pod: str(pod["metadata"]["creationTimestamp"])
+            )
             return "".join(self._log(pod["metadata"]["name"]) for pod in pods)
         except BackendError:
             return ""
@@ -104,28 +110,17 @@ class KubernetesBackend:
         return read_template(self._section.job)
 
     def _job(self, name: str) -> Object | None:
+        return self._ours(name, self._sight.ask_job(name))
+
+    def _ours(self, name: str, job: Object | None) -> Object | None:
         """The Job of a launch; another's of the same name is none."""
-        try:
-            job = self._api.get(f"{self._jobs}/{name}")
-        except NotThere:
-            return None
-        return job if launch_of(job, self._storage) == name else None
+        return job if job and launch_of(job, self._storage) == name else None
 
     def _delete(self, job: Object, propagation: Literal["Foreground", "Background"]) -> None:
         """Remove this very Job; one of its name that came later is not meant."""
         metadata = job["metadata"]
         with contextlib.suppress(NotThere, AlreadyThere):
             self._api.delete(f"{self._jobs}/{metadata['name']}", metadata["uid"], propagation)
-
-    def _pods(self, name: str) -> Sequence[Object]:
-        found = self._api.get(f"{self._core}/pods", labelSelector=f"batch.kubernetes.io/job-name={name}")
-        return list(found["items"])
-
-    def _events(self, name: str) -> Sequence[Object]:
-        """Those about the Job and its pods, whose names begin with the Job's."""
-        found = self._api.get(f"{self._core}/events", fieldSelector="type=Warning", limit="500")
-        about = (event["involvedObject"].get("name", "") for event in found["items"])
-        return [event for event, who in zip(found["items"], about, strict=True) if _belongs(who, name)]
 
     def _log(self, pod: str) -> str:
         try:
@@ -135,7 +130,3 @@ class KubernetesBackend:
             raise
         except BackendError:
             return ""  # its container has not begun
-
-
-def _belongs(who: str, job: str) -> bool:
-    return who == job or who.rpartition("-")[0] == job

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -51,6 +51,25 @@ class Api:
     def text(self, path: str, **query: str) -> str:
         return self._send("get", path, query).decode(errors="replace")
 
+    def stream(self, path: str, silence: float, **query: str) -> Iterator[bytes]:
+        """An empty line once it is connected, then the lines of a watch, until the server ends it.
+
+        Raises:
+            BackendAway: there is no connection any more, or nothing was said for `silence` seconds.
+        """
+        from urllib3.exceptions import HTTPError
+
+        answer = self._answer("get", path, query, seconds=(_SECONDS[0], silence))
+        try:
+            yield (rest := b"")
+            for part in answer.stream(None, decode_content=True):
+                *lines, rest = (rest + part).split(b"\n")
+                yield from filter(None, lines)
+        except (HTTPError, OSError) as error:
+            raise BackendAway(f"the watch broke: {error}") from error
+        finally:
+            answer.close()
+
     def close(self) -> None:
         """Let go of connections."""
         if "_client" in self.__dict__:
@@ -60,19 +79,28 @@ class Api:
         return dict(json.loads(self._send(method, path, query, body)))
 
     def _send(self, method: str, path: str, query: Mapping[str, str], body: Object | None = None) -> bytes:
+        return bytes(self._answer(method, path, query, body).data)
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None = None,
+        seconds: tuple[float, float] = _SECONDS,
+    ) -> Any:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
-            answer = self._client.request(
+            return self._client.request(
                 method,
                 path,
                 body=body,
                 query_params=list(query.items()),
                 serialize=False,
-                _request_timeout=_SECONDS,
+                _request_timeout=seconds,
             )
-            return bytes(answer.data)
         except ApiException as error:
             raise _translated(error.status, _message(error.body)) from error
         except (HTTPError, OSError) as error:

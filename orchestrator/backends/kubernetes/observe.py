@@ -39,6 +39,8 @@ _DISRUPTIONS: Mapping[str, Reason] = {
     "DeletionByTaintManager": Reason.NODE_LOST,
     "DeletionByPodGC": Reason.NODE_LOST,
 }
+_METADATA = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
+_POD_STATUS = ("phase", "message", "conditions", "containerStatuses")
 _VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedBinding")
 
 
@@ -56,13 +58,41 @@ def observation(job: Object, pods: Sequence[Object], events: Sequence[Object], n
     return _of_pod(pod, events)
 
 
+def kept_of_job(job: Object) -> Object:
+    """What of a Job is read here, and whose it is."""
+    status = job.get("status") or {}
+    return {
+        "metadata": _kept_metadata(job),
+        "spec": {"suspend": job["spec"].get("suspend")},
+        "status": {"conditions": status.get("conditions") or []},
+    }
+
+
+def kept_of_pod(pod: Object) -> Object:
+    """What of a pod is read here."""
+    status = pod.get("status") or {}
+    containers = (
+        {"name": each["name"], "resources": each.get("resources")} for each in pod["spec"]["containers"]
+    )
+    return {
+        "metadata": _kept_metadata(pod),
+        "spec": {"containers": list(containers)},
+        "status": {key: status[key] for key in _POD_STATUS if key in status},
+    }
+
+
+def _kept_metadata(thing: Object) -> Object:
+    metadata = thing["metadata"]
+    return {key: metadata[key] for key in _METADATA if key in metadata}
+
+
 def has_ended(job: Object) -> bool:
     return (_condition(job, "Complete") or _condition(job, "Failed")) is not None
 
 
 def needs_events(job: Object, pods: Sequence[Object]) -> bool:
     """Whether events could say more than the objects do."""
-    if has_ended(job):
+    if has_ended(job) or _met(job, "spec", "suspend") is True:
         return False
     pod = _newest(pods)
     return pod is None or _met(pod, "status", "phase") == "Pending"

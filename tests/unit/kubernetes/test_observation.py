@@ -132,8 +132,8 @@ def test_a_job_without_a_pod_yet_is_starting() -> None:
 
 def test_events_are_asked_for_only_where_they_could_say_more() -> None:
     asked = {name for name, parts in RECORDED.items() if needs_events(parts["job"], parts["pods"])}
-    ended = {"deadline", "out of memory", "crashed"}
-    assert asked == set(RECORDED) - ended
+    nothing_to_say = {"deadline", "out of memory", "crashed", "suspended"}
+    assert asked == set(RECORDED) - nothing_to_say
     assert not needs_events({}, [pod()])
 
 

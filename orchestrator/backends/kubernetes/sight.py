@@ -1,0 +1,88 @@
+"""A launch's Job, pods and events: from what is watched where that is certain, else by asking.
+
+Following costs one connection for each kind, so looking at a thousand launches asks nothing. That there is no
+Job is always asked for: news that lag behind would otherwise make a second launch beside the first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from orchestrator.backends.kubernetes.api import Api, NotThere
+from orchestrator.backends.kubernetes.manifest import RUN
+from orchestrator.backends.kubernetes.observe import kept_of_job, kept_of_pod
+from orchestrator.backends.kubernetes.watch import Watched
+
+EVENT_SECONDS = 2.0  # for so long, one list of events serves every launch that waits
+
+Object = Mapping[str, Any]
+
+
+class Sight:
+    """What can be seen of launches in one namespace."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api = api
+        self._core = f"/api/v1/namespaces/{namespace}"
+        self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self._lock = threading.Lock()
+        self._events: tuple[float, Sequence[Object]] = (-EVENT_SECONDS, ())
+
+    def job(self, name: str) -> Object | None:
+        """Raises BackendError where the cluster cannot be asked."""
+        seen = self._watched_jobs.of(name)
+        return seen[0] if seen else self.ask_job(name)
+
+    def pods(self, name: str) -> Sequence[Object]:
+        """Raises BackendError where the cluster cannot be asked."""
+        seen = self._watched_pods.of(name)
+        return self.ask_pods(name) if seen is None else seen
+
+    def events(self, name: str) -> Sequence[Object]:
+        """Warnings about a Job and its pods. Raises BackendError where the cluster cannot be asked."""
+        with self._lock:
+            then, found = self._events
+            if time.monotonic() - then >= EVENT_SECONDS:
+                query = {"fieldSelector": "type=Warning", "limit": "500"}
+                found = self._api.get(f"{self._core}/events", **query)["items"]
+                self._events = (time.monotonic(), found)
+        about = ((event, event["involvedObject"].get("name", "")) for event in found)
+        return [event for event, who in about if name in (who, launch_of_pod(who))]
+
+    def ask_job(self, name: str) -> Object | None:
+        """Raises BackendError where the cluster cannot be asked."""
+        try:
+            return self._api.get(f"{self._jobs}/{name}")
+        except NotThere:
+            return None
+
+    def ask_pods(self, name: str) -> Sequence[Object]:
+        """Raises BackendError where the cluster cannot be asked."""
+        found = self._api.get(f"{self._core}/pods", labelSelector=f"batch.kubernetes.io/job-name={name}")
+        return list(found["items"])
+
+    def forget(self, name: str) -> None:
+        """A Job that was just removed."""
+        self._watched_jobs.drop(name)
+
+    def close(self) -> None:
+        for kind in ("_watched_jobs", "_watched_pods"):
+            if kind in self.__dict__:
+                self.__dict__[kind].close()
+
+    @cached_property
+    def _watched_jobs(self) -> Watched:
+        return Watched(self._api, self._jobs, RUN, kept_of_job, lambda name: name)
+
+    @cached_property
+    def _watched_pods(self) -> Watched:
+        return Watched(self._api, f"{self._core}/pods", RUN, kept_of_pod, launch_of_pod)
+
+
+def launch_of_pod(name: str) -> str:
+    """The Job controller puts a dash and five letters behind its own name."""
+    return name.rpartition("-")[0]
