@@ -24,10 +24,10 @@ from orchestrator.locks import try_lock
 from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
 
-# The shell writes its own number and becomes the program, so the number is never missing.
-_SHIM = 'cd "$(dirname "$0")" && echo $$ > "$0" && exec "$@"'
+# The shell marks the lock file and writes its own number, then becomes the program: whatever happens to us,
+# a launch is marked as soon as there is a process of it, and not before.
+_SHIM = 'echo launched >&3 && cd "$(dirname "$0")" && echo $$ > "$0" && exec "$@"'
 _LOCK_HANDLE = 3
-_LAUNCHED = b"launched\n"
 _LOG_BYTES = 1024 * 1024
 
 
@@ -55,8 +55,6 @@ class LocalBackend:
         with try_lock(self._path(launch.name, "lock")) as lock:
             if lock is None or os.pread(lock, 1, 0):
                 return  # running, or has been
-            os.write(lock, _LAUNCHED)
-            os.fsync(lock)
             self._ours[launch.name] = self._start(launch, lock)
 
     def observe(self, name: str) -> Observation:

@@ -21,6 +21,7 @@ from orchestrator.spec.models import Spec
 from orchestrator.uploads import uploads_key
 
 PUBLISH_AGAIN_SECONDS = 5.0
+_FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,16 @@ class Controller:
         """What the backend and storage say of the launches; what outcomes found out is kept."""
         if run.status.final:
             return run, []
-        claims = contract.attempts(store)
+        launches = self.database.launches(run.id)
+        newest = self.backend.observe(f"{run.id}-{launches[-1].number}") if launches else _FOLLOWED
+        claims = contract.attempts(
+            store
+        )  # after the backend was asked: what is seen to have ended has said all
         attempts = {attempt.number: attempt for attempt in self.database.attempts(run.id)}
-        launches, views = self.database.launches(run.id), []
+        views = []
         for launch in launches:
             own = [claim.attempt for claim in claims if claim.launch == launch.number]
-            seen = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
-            if launch is launches[-1]:
-                seen = self.backend.observe(f"{run.id}-{launch.number}")
+            seen = newest if launch is launches[-1] else _FOLLOWED
             views.append(self._view(launch, seen, own, attempts, store))
         facts = _facts_of(views)
         return (self.database.add_facts(run, facts) if _news(run, facts) else run), views
