@@ -47,6 +47,14 @@ _PATTERNS: Mapping[str, str] = {
     NAME_PATTERN: "must be lower case letters, digits and inner hyphens, 48 characters or fewer",
     ALIAS_PATTERN: "must start with a letter and hold letters, digits, hyphens and underscores, 100 or fewer",
 }
+# What people mean by other names of roles and methods.
+_MEANT: Mapping[str, str] = {
+    **dict.fromkeys(("human", "customer", "prompt", "instruction"), "user"),
+    **dict.fromkeys(("gpt", "bot", "ai", "model", "agent", "chatbot", "completion"), "assistant"),
+    **dict.fromkeys(("instructions", "developer"), "system"),
+    **dict.fromkeys(("supervised", "instruct", "finetune", "fine-tune", "chat"), "sft"),
+    **dict.fromkeys(("cpt", "continued", "completions", "clm", "text"), "pretrain"),
+}
 # What people mean who give a section one value.
 _MAIN_FIELDS: Mapping[str, str] = {
     "adapter": "kind",
@@ -174,7 +182,8 @@ def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
         return _type_fix(kind, value) or _section_fix(kind, path, value)
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        near = suggestion(str(value).lower(), choices)
+        word = str(value).lower()
+        near = _MEANT.get(word) if _MEANT.get(word) in choices else suggestion(word, choices)
         return f"did you mean `{near}`?" if near else None
     if kind == "string_pattern_mismatch" and detail["ctx"]["pattern"] == NAME_PATTERN:
         slug = (

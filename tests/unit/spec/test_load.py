@@ -127,6 +127,8 @@ def test_a_fault_says_what_why_and_how() -> None:
         ("epochs: 3", "shceduler: linear", "training.shceduler", "unknown", "did you mean `scheduler`?"),
         ("epochs: 3", "scheduler: liner", "training.scheduler", "`linear`", "did you mean `linear`?"),
         ("role: user", "role: usr", "mapping.messages[0].role", "`user`", "did you mean `user`?"),
+        ("role: user", "role: human", "mapping.messages[0].role", "`user`", "did you mean `user`?"),
+        ("training:", "method: cpt\ntraining:", "method", "`pretrain`", "did you mean `pretrain`?"),
         ("0.05", "2", "dataset.validation", "must be less than 0.9", None),
         ("0.05", "[1]", "dataset.validation", "must be a number, text or a section with `source`", None),
         ("base_model: org/model@abc", "license: mit", "base_model", "is missing", "add `base_model:`"),
