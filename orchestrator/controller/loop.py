@@ -15,6 +15,7 @@ from functools import partial
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.ship import Shipping
+from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking
 from orchestrator.controller.workers import turning
 from orchestrator.db import Database, Lease
@@ -64,6 +65,8 @@ class Loop:
         if self.controller.settings.mlflow_uri:
             tracking = replace(self.tracking, database=self.database.under(lease))
             turning("shipping", Shipping(tracking, self.clock, over).turn, over)
+        sweep = Sweep(self.controller.database, self.controller.backend, self.clock)
+        turning("sweep", sweep.turn, over)
         turning("audit", partial(_chain_changes, self.database.under(lease)), over)
         _log.info("leads by fence %d", lease.fence)
         self._beat(lease, stop, over)

@@ -1,0 +1,50 @@
+"""Launches that outlive their runs: a day after a run has ended, what its backend still holds is let go."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.backends import Backend
+from orchestrator.db import Database
+from orchestrator.errors import BackendError, NotFoundError
+
+KEEP_SECONDS = 24 * 3600.0  # for those who look at a container or a Job themselves
+SWEEP_SECONDS = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Goes through the launches that the backend holds; `clock` gives seconds since 1970."""
+
+    database: Database
+    backend: Backend
+    clock: Callable[[], float]
+
+    def turn(self) -> float:
+        """One sweep; seconds until the next."""
+        with contextlib.suppress(BackendError):  # it is away, and asked again at the next one
+            for name in self.backend.launches():
+                self._let_go(name)
+        return SWEEP_SECONDS
+
+    def _let_go(self, name: str) -> None:
+        """Remove the launch if its run ended long ago; one that is still alive is stopped before.
+
+        A launch of a run that this database does not know is left alone: it may be another service's.
+        """
+        now = self.clock()
+        try:
+            run = self.database.run(name.rpartition("-")[0])
+        except NotFoundError:
+            return
+        if not run.status.final or now - (run.ended or run.updated) < KEEP_SECONDS:
+            return
+        if self.backend.observe(name).alive:
+            _log.warning("%s still runs, and its run ended long ago; it is told to leave", name)
+            self.backend.stop(name, now)
+        self.backend.remove(name)
