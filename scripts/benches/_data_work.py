@@ -95,9 +95,9 @@ def _sink(rows: Any, target: Path) -> None:
     import polars as pl
 
     if target.suffix == ".csv":
-        message = pl.element().struct.json_encode()
-        written = pl.col("^messages$").list.eval(message).list.join(",")
-        rows.with_columns(written).sink_csv(target)
+        # A cell holds no list, so messages are written as the JSON text of an object that holds them.
+        there = "messages" in rows.collect_schema()
+        (rows.select(pl.struct("messages").struct.json_encode()) if there else rows).sink_csv(target)
     elif target.suffix == ".parquet":
         rows.sink_parquet(target, compression="zstd", compression_level=1)
     else:

@@ -77,6 +77,11 @@ def middle(costs: Sequence[Cost]) -> Cost:
     return Cost(*(statistics.median(figures) for figures in zip(*map(astuple, costs), strict=True)))
 
 
+def most(costs: Sequence[Cost]) -> Cost:
+    """The highest of each figure."""
+    return Cost(*map(max, zip(*map(astuple, costs), strict=True)))
+
+
 def _megabytes(status: str, name: str) -> float:
     """A figure of `/proc/<pid>/status`; 0 once the process is gone."""
     found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
