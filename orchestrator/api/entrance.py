@@ -7,12 +7,14 @@ body, so that somebody unknown cannot make us read one.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.api import problems
+from orchestrator.api.welcome import Welcome
 from orchestrator.errors import OrchestratorError
 from orchestrator.service import Access, Caller
 
@@ -27,14 +29,15 @@ class Entrance:
         self._app, self._who = app, who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
-            request = Request(scope)
-            try:
-                caller = await self._caller(request)
-                request.state.caller = replace(caller, request=request.state.request_id)
-            except OrchestratorError as error:
-                return await problems.answer(request, error)(scope, receive, send)
-        return await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            return await self._app(scope, receive, send)
+        request = Request(scope)
+        try:
+            caller = await self._caller(request)
+        except OrchestratorError as error:
+            return await problems.answer(request, error)(scope, receive, send)
+        request.state.caller = replace(caller, request=request.state.request_id)
+        return await Welcome(partial(self._caller, request)).answer(self._app, scope, receive, send)
 
     async def _caller(self, request: Request) -> Caller:
         if isinstance(self._who, Caller):

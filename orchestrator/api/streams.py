@@ -1,7 +1,7 @@
 """Streams that stay open: what happens to a run as server-sent events, and its logs as they are written.
 
-A stream ends by itself after `STREAM_SECONDS`, so that a revoked key does not read on: who follows
-connects again, from where it stands.
+A stream ends by itself after `STREAM_SECONDS`, and sooner where its key is revoked (`welcome`): who
+follows connects again, from where it stands.
 """
 
 from __future__ import annotations

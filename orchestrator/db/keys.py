@@ -11,6 +11,7 @@ from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Key
 from orchestrator.errors import NotFoundError
 
+_KEY = sa.select(t.keys).where(t.keys.c.id == sa.bindparam("name"))  # made once: every request asks
 USED_SECONDS = 300.0  # how exactly it is known when a key was used: a request seldom writes
 
 
@@ -24,7 +25,7 @@ class Keys(Transactions):
     def key(self, name: str) -> Key | None:
         """The key of that id."""
         with self.reading() as connection:
-            row = connection.execute(sa.select(t.keys).where(t.keys.c.id == name)).one_or_none()
+            row = connection.execute(_KEY, {"name": name}).one_or_none()
         return Key(**row._mapping) if row else None
 
     def keys(self, project: str | None = None) -> list[Key]:

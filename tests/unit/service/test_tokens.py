@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -20,9 +21,14 @@ from jwt.algorithms import RSAAlgorithm
 from orchestrator.access.provider import AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS
 from orchestrator.access.throttle import FAILURES, SECONDS, Throttle
 from orchestrator.access_section import OidcSection
+from orchestrator.api.app import make_app
+from orchestrator.client import Client
+from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.db import Database, opened
 from orchestrator.errors import AuthError, ForbiddenError, ThrottledError, UnreachableError
+from orchestrator.host import open_host
 from orchestrator.service import Access, Caller, Role
+from orchestrator.settings import Settings
 
 STRANGER = rsa.generate_private_key(65537, 2048)
 GRANTS = [
@@ -331,6 +337,28 @@ def test_an_address_that_fails_too_often_waits_and_good_credentials_do_not(
     clock.now += SECONDS
     with pytest.raises(AuthError):
         access.caller("nothing", address="10.0.0.1")
+
+
+def test_the_interface_takes_the_project_and_tells_who_waits(
+    access: Access, provider: Provider, tmp_path: Path
+) -> None:
+    with open_host(Settings.from_environment({"AXO_HOME": str(tmp_path)})) as host:
+        transport = EmbeddedTransport(make_app(host.service, access))
+        leads = provider.token(groups=["ml-leads"])
+        with (
+            Client("http://axo", leads, transport=transport, project="routing") as client,
+            pytest.raises(ForbiddenError, match="needs the role admin"),
+        ):
+            client.keys()
+        transport = EmbeddedTransport(make_app(host.service, access))
+        with Client("http://axo", leads, transport=transport, project="triage") as client:
+            assert client.create_key("ci", "viewer").creator == "oidc/ann"
+        transport = EmbeddedTransport(make_app(host.service, access))
+        bad = {"Authorization": "Bearer nothing"}
+        with httpx.Client(base_url="http://axo", transport=transport, headers=bad) as http:
+            statuses = [http.get("/api/v1/runs").status_code for _ in range(FAILURES + 1)]
+            assert statuses == [401] * FAILURES + [429]
+            assert http.get("/api/v1/runs").headers["retry-after"] == "60"
 
 
 def test_one_network_of_ipv6_is_one_address_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
