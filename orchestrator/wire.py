@@ -290,6 +290,27 @@ def parse_seen(texts: Sequence[str]) -> dict[str, int]:
     return {name: int(size) for name, _, size in (text.partition(":") for text in texts)}
 
 
+class Plan(Told):
+    """What a run of a submission would be; `estimate` is None for a base model of an unknown kind."""
+
+    name: str
+    spec_digest: str
+    splits: dict[str, dict[str, Any]] = Field(description="Rows, tokens and lengths of each split.")
+    forecast: dict[str, Any] | None = None
+    steps: int
+    steps_exact: bool
+    micro_batch_size: int
+    accumulation: int
+    save_steps: int | None = None
+    eval_steps: int | None = None
+    estimate: dict[str, Any] | None = Field(default=None, description="Memory, time and price.")
+    remedies: list[dict[str, Any]] = Field(default=[], description="What to change where it does not fit.")
+    publish: list[str] = []
+    config: dict[str, Any] = Field(description="The Axolotl config.")
+    config_text: str = Field(description="The same, as the YAML that a launch reads.")
+    request: dict[str, Any] = Field(default={}, description="What the backend would send to start training.")
+
+
 class Machine(Told):
     """A machine that `compute.machine` of a spec may name; None is not known."""
 

@@ -9,10 +9,11 @@ from fastapi import FastAPI
 from orchestrator import __version__
 from orchestrator.api import problems
 from orchestrator.api.bounds import Bounds
+from orchestrator.api.document import document, operation_id
 from orchestrator.api.entrance import Entrance
 from orchestrator.api.feed import Feed
 from orchestrator.api.hosts import Hosts
-from orchestrator.api.routes import adapters, catalogue, files, health, keys, runs, streams
+from orchestrator.api.routes import adapters, catalogue, files, health, keys, plans, runs, streams
 from orchestrator.api.streams import Streams
 from orchestrator.service import Access, Caller, Service
 
@@ -36,6 +37,7 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         docs_url=None,
         redoc_url=None,
         responses=problems.RESPONSES,
+        generate_unique_id_function=operation_id,
     )
     app.state.service = service
     app.state.streams = Streams(service, Feed(service.database.marks))
@@ -45,6 +47,15 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         app.add_middleware(Hosts, known=hosts)
     problems.install(app)
     app.include_router(health.router)
-    for router in (streams.router, runs.router, adapters.router, catalogue.router, files.router, keys.router):
+    for router in (
+        streams.router,
+        runs.router,
+        adapters.router,
+        catalogue.router,
+        plans.router,
+        files.router,
+        keys.router,
+    ):
         app.include_router(router, prefix="/api/v1")
+    app.openapi = document(app)  # type: ignore[method-assign]
     return app

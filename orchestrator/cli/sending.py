@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.client.pack import Package
     from orchestrator.spec.load import Loaded
-    from orchestrator.wire import RunDetail, Submission
+    from orchestrator.wire import Plan, RunDetail, Submission
 
 
 def submitted(client: Client, loaded: Loaded, *, go_on: bool = False) -> RunDetail:
@@ -28,6 +28,20 @@ def submitted(client: Client, loaded: Loaded, *, go_on: bool = False) -> RunDeta
     with packed(loaded, go_on=go_on) as package:
         send(client, package)
         return client.submit(package.submission)
+
+
+def planned(client: Client, loaded: Loaded) -> Plan:
+    """What a run of the spec would be, as the service foresees it; its files are uploaded for that.
+
+    Raises as `submitted` does.
+    """
+    if client.embedded:
+        return client.plan(of_this_machine(loaded, go_on=False))
+    from orchestrator.client.pack import packed
+
+    with packed(loaded) as package:
+        send(client, package)
+        return client.plan(package.submission)
 
 
 def of_this_machine(loaded: Loaded, *, go_on: bool) -> Submission:

@@ -90,6 +90,14 @@ class Client:
         answer = self._ask("POST", "/runs", headers=headers, content=asked.model_dump_json())
         return _read(wire.RunDetail, answer)
 
+    def plan(self, asked: wire.Submission) -> wire.Plan:
+        """What a run of the submission would be; nothing of it is made."""
+        headers, timeout = {"Content-Type": "application/json"}, httpx.Timeout(600, connect=CONNECT_SECONDS)
+        answer = self._ask(
+            "POST", "/plans", headers=headers, content=asked.model_dump_json(), timeout=timeout
+        )
+        return _read(wire.Plan, answer)
+
     def runs(
         self, *, status: Iterable[Status] = (), name: str | None = None, limit: int = 50
     ) -> Iterator[wire.Run]:

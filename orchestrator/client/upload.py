@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator import wire
 from orchestrator.client import Client
 from orchestrator.errors import ConflictError, UnreachableError
 
@@ -37,19 +38,22 @@ def upload(
     """See to it that the service has a file; the bytes that were sent.
 
     `told` hears of bytes that are there. Where the network is cut, it goes on with the missing parts;
-    after `PATIENCE` without a single part more it gives up, and another call goes on from there.
+    after `PATIENCE` without a single part more it gives up, and another call goes on from there. A service
+    that has not answered at all is not waited for.
 
     Raises:
         UnreachableError: the service stays away.
         ConflictError: the file changed meanwhile.
         OrchestratorError: as the service refuses it.
     """
-    sent, pauses, known = 0, list(PATIENCE), 0
+    state: wire.File | None = client.begin_file(sha256, size)
+    sent, known, pauses = 0, 0, list(PATIENCE)
     while True:
         try:
-            state = client.begin_file(sha256, size)
-            told(size - _bytes(state.missing, size, state.part_size) - known)
-            known = size - _bytes(state.missing, size, state.part_size)
+            state = state or client.begin_file(sha256, size)
+            there = size - _bytes(state.missing, size, state.part_size)
+            told(there - known)
+            known = there
             for part in state.missing:
                 data = _read_part(path, part, state.part_size, size)
                 client.put_part(sha256, part, data)
@@ -62,6 +66,7 @@ def upload(
             if not pauses:
                 error.hint = f"what has arrived of {path} is kept: the same command goes on from there"
                 raise
+            state = None
             sleep(pauses.pop(0))
 
 

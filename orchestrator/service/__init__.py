@@ -19,6 +19,7 @@ from orchestrator.service.caller import LOCAL, Caller, Role
 from orchestrator.service.catalogue import Catalogue
 from orchestrator.service.files import Files
 from orchestrator.service.keys import Keys
+from orchestrator.service.plans import Plans
 from orchestrator.service.results import Results
 from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings
@@ -55,3 +56,7 @@ class Service:
     @property
     def catalogue(self) -> Catalogue:
         return Catalogue(self.settings, self.database)
+
+    @property
+    def plans(self) -> Plans:
+        return Plans(self.settings, self.backend, self.runs)

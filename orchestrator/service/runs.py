@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator import wire
@@ -52,14 +53,7 @@ class Runs:
             SpecError: with every fault of the spec, at its place.
             ConflictError: the key was used for another submission.
         """
-        caller.need(Role.SUBMITTER)
-        loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
-        base = _base(caller, asked)
-        loaded = with_uploads(loaded, asked.uploads)
-        check_places(loaded, uploads_of(self.settings, caller.project), here=bool(base))
-        loaded = check_submission(
-            loaded, Path(base) if base else None, self.settings, lambda run: self._may_read(caller, run)
-        )
+        loaded, base = self.taken(caller, asked)
         run, made = self._record(caller, loaded, base, asked, key)
         self.news.set()
         if made:
@@ -67,6 +61,20 @@ class Runs:
         if run.intent is Intent.PAUSE and asked.go_on:
             self._set_intent(caller, run, Intent.RUN)
         return self.detail(caller, run.id).model_copy(update={"continued": True})
+
+    def taken(self, caller: Caller, asked: wire.Submission) -> tuple[Loaded, str]:
+        """The spec of a submission as it would run, and the folder of its relative paths, if it has one.
+
+        Raises:
+            SpecError: with every fault of the spec, at its place.
+        """
+        caller.need(Role.SUBMITTER)
+        loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
+        base = _base(caller, asked)
+        loaded = with_uploads(loaded, asked.uploads)
+        check_places(loaded, uploads_of(self.settings, caller.project), here=bool(base))
+        may_read = partial(self._may_read, caller)
+        return check_submission(loaded, Path(base) if base else None, self.settings, may_read), base
 
     def page(
         self,

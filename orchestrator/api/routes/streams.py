@@ -15,13 +15,20 @@ from orchestrator.api.who import CallerOf, ServiceOf
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
-_EXAMPLE = (
-    'id: 7\nevent: event\ndata: {"id": 7, "run": "triage-x7k2p", "status": "training", "time": 1.0}\n\n'
-)
+_MESSAGE = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string", "enum": ["event", "run", "end"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "description": "Of an `event`: its id."},
+    },
+    "examples": [{"event": "event", "id": "7", "data": '{"id": 7, "status": "training"}'}],
+}
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Events, the run itself whenever it changed, and `end` when no more will come.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "description": "`event` has an `Event`, `run` a `Run` whenever it changed; `end` is the last.",
+        "content": {"text/event-stream": {"schema": _MESSAGE}},
     },
     **RESPONSES_BESIDE_TEXT,
 }
@@ -43,7 +50,7 @@ _LAST = "The id of the last event that the reader has; goes before `after`."
 
 
 @router.get("/{run}/events/stream", response_class=ServerSentEvents, responses=_EVENTS)
-def events(
+def follow_events(
     run: RunName,
     service: ServiceOf,
     caller: CallerOf,
@@ -60,7 +67,7 @@ def events(
 
 
 @router.get("/{run}/logs/stream", response_class=Lines, responses=RESPONSES_BESIDE_TEXT)
-def logs(
+def follow_logs(
     run: RunName,
     service: ServiceOf,
     caller: CallerOf,

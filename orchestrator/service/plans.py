@@ -1,0 +1,93 @@
+"""The verb that foresees a run: its config, its steps, what it needs, what would be launched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator import contract, errors, wire
+from orchestrator.backends import Backend, LaunchRequest
+from orchestrator.service.caller import Caller
+from orchestrator.service.runs import Runs
+from orchestrator.settings import Settings
+from orchestrator.spec.load import Loaded
+
+AT_ONCE = 2
+SECONDS = 300.0
+WAIT_SECONDS = 30.0
+_room = threading.BoundedSemaphore(AT_ONCE)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Plans of submissions that are not made."""
+
+    settings: Settings
+    backend: Backend
+    runs: Runs
+
+    def make(self, caller: Caller, asked: wire.Submission) -> wire.Plan:
+        """What a run of the submission would be; nothing of it is kept.
+
+        Raises:
+            SpecError, DataError: with every fault of spec, base model, data and config.
+            QuotaError: as many plans as there may be are being made.
+            TooLargeError: it takes longer than a request may.
+        """
+        loaded, _ = self.runs.taken(caller, asked)
+        if not _room.acquire(timeout=WAIT_SECONDS):
+            raise errors.QuotaError("too many plans are being made now", hint="try again in a minute")
+        try:
+            found = _planned(self.settings, caller.project, asked)
+        finally:
+            _room.release()
+        return wire.Plan(**found, request=dict(self.backend.request(self._launch(loaded))))
+
+    def _launch(self, loaded: Loaded) -> LaunchRequest:
+        """The training launch of such a run, under an id that none has."""
+        machine = self.settings.machines[loaded.spec.compute.machine]
+        return LaunchRequest(f"{loaded.spec.name}-xxxxx", 2, "train", self.settings.storage, machine)
+
+
+def _planned(settings: Settings, project: str, asked: wire.Submission) -> dict[str, Any]:
+    """What the planner answers, in a process of its own: data is foreign, and may be large."""
+    question = {"submission": asked.model_dump(mode="json"), "project": project}
+    environment = {
+        **os.environ,
+        "AXO_HOME": str(settings.home),
+        "AXO_STORAGE": settings.storage,
+        "AXO_SECRETS": str(settings.secrets),
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator.planner"],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        what = f"planning it takes longer than {SECONDS / 60:g} minutes"
+        raise errors.TooLargeError(what, hint="submit it: preparing has the time") from error
+    if done.returncode:
+        raise contract.ContractError(f"the planner died ({done.returncode}): {done.stderr[-1000:]}")
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        raise _raised(answer["error"])
+    plan: dict[str, Any] = answer["plan"]
+    return plan
+
+
+def _raised(told: Mapping[str, Any]) -> errors.OrchestratorError:
+    kinds = {errors.code_of(kind): kind for kind in errors.every_error()}
+    kind = kinds[told["code"]]
+    if issubclass(kind, errors.FaultsError):
+        return kind([errors.Fault(**fault) for fault in told["faults"]], hint=told["hint"])
+    return kind(told["message"], hint=told["hint"])

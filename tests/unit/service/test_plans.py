@@ -1,0 +1,75 @@
+"""Plans of submissions: foreseen in a process of their own, with the faults a run would end with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from triage import lay_out
+
+from orchestrator.api.app import make_app
+from orchestrator.client import Client
+from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.client.pack import packed
+from orchestrator.errors import ForbiddenError, SpecError
+from orchestrator.host import Host, open_host
+from orchestrator.service import Caller, Role
+from orchestrator.settings import Settings
+from orchestrator.spec.load import load_spec
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Path:
+    folder = tmp_path / "laptop"
+    folder.mkdir()
+    return lay_out(folder)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    (tmp_path / "python").touch()
+    values = {"AXO_HOME": str(tmp_path / "server"), "AXO_TRAINER_PYTHON": str(tmp_path / "python")}
+    with open_host(Settings.from_environment(values)) as opened:
+        yield opened
+
+
+def asking(host: Host, caller: Caller | None = None) -> Client:
+    return Client("http://embedded", transport=EmbeddedTransport(make_app(host.service, caller or Caller())))
+
+
+def test_a_packed_spec_is_foreseen_and_leaves_no_run(host: Host, laptop: Path) -> None:
+    with asking(host) as client, packed(load_spec(laptop / "spec.yaml")) as package:
+        package.send(client)
+        plan = client.plan(package.submission)
+        assert (plan.name, plan.splits["train"]["rows"], plan.splits["validation"]["rows"]) == (
+            "triage",
+            32,
+            8,
+        )
+        assert plan.steps > 0
+        assert yaml.safe_load(plan.config_text) == plan.config
+        assert "orchestrator.trainer" in plan.request["command"]
+        assert list(client.runs()) == []
+        assert client.submit(package.submission).spec_digest == plan.spec_digest
+
+
+def test_faults_of_the_data_come_back_at_their_place(host: Host, laptop: Path) -> None:
+    text = (laptop / "spec.yaml").read_text().replace("{{ queue }}", "{{ cue }}")
+    (laptop / "spec.yaml").write_text(text)
+    with asking(host) as client, packed(load_spec(laptop / "spec.yaml")) as package:
+        package.send(client)
+        with pytest.raises(SpecError) as caught:
+            client.plan(package.submission)
+    fault = next(fault for fault in caught.value.faults if "cue" in str(fault))
+    assert fault.line == text[: text.index("{{ cue }}")].count("\n") + 1
+
+
+def test_a_viewer_has_nothing_foreseen(host: Host, laptop: Path) -> None:
+    with (
+        asking(host, Caller(role=Role.VIEWER)) as viewer,
+        packed(load_spec(laptop / "spec.yaml")) as package,
+        pytest.raises(ForbiddenError),
+    ):
+        viewer.plan(package.submission)
