@@ -59,6 +59,8 @@ def first_spec(draft: Draft, seen: Look, path: Path, settings: Settings) -> Firs
             left_out = f"{trial.rows - again.rows:,} of {trial.rows:,} rows"
             notes.append(f"`where` leaves out {left_out}: they have no answer")
             draft, trial = replace(draft, mapping=mapping, notes=(*draft.notes, *notes)), again
+    if draft.mapping.turns:  # many rows are one example
+        draft = replace(draft, rows=trial.rows)
     length = length_for(draft.method, trial.lengths, base.positions) if trial.lengths else None
     if length and length.leaves_out:
         notes.append(f"sequence_len: {length.tokens} {length.why}")

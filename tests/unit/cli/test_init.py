@@ -293,6 +293,13 @@ def test_one_conversation_is_a_row() -> None:
     assert init("data.json", "--base-model", "base").exit_code == 0
 
 
+def test_conversations_are_counted_not_their_turns() -> None:
+    rows = [{"chat_id": n // 2, "role": ("user", "assistant")[n % 2], "text": f"t{n}"} for n in range(60)]
+    assert init(lay("data.jsonl", rows), "--base-model", "base").exit_code == 0
+    spec = load_spec(Path("spec.yaml")).spec
+    assert (spec.mapping.turns is not None, spec.dataset.validation) == (True, None)
+
+
 def test_an_answer_that_is_named_is_the_answer() -> None:
     done = init(lay("data.jsonl", VERDICTS), "--base-model", "base", "--answer", "finding")
     assert done.exit_code == 0, done.output
