@@ -45,6 +45,7 @@ class Settings:
     database_connections: int = 20
     max_file_bytes: int = 20 * GIB
     max_project_bytes: int = 200 * GIB
+    launches_per_second: float = 10.0
 
     @property
     def database_url(self) -> str:
@@ -106,6 +107,7 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             docker=found.docker,
             max_file_bytes=int(found.uploads.file_gib * GIB),
             max_project_bytes=int(found.uploads.project_gib * GIB),
+            launches_per_second=found.launches_per_second,
             access=found.access,
             kubernetes=found.kubernetes,
         )

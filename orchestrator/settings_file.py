@@ -112,6 +112,9 @@ class SettingsFile(Closed):
     slow_templates: SlowTemplates = Field(
         default="allow", description="Whether templates that run row by row may be used."
     )
+    launches_per_second: float = Field(
+        default=10.0, gt=0, le=1000, description="How many queued runs are launched in a second, at most."
+    )
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
 
     access: AccessSection = Field(default=AccessSection(), description="Who may ask the service.")

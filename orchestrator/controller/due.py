@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+from orchestrator.controller.gauges import ERRORS, RECONCILE, STUCK, THROTTLED
+from orchestrator.controller.pace import Pace
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.workers import Hands
 from orchestrator.db import LeaseLost, Run, RunMoved
@@ -31,12 +33,19 @@ class DueRuns:
         self._clock = clock
         self._over = over
         self._failures: dict[str, int] = {}
+        self._pace = Pace(controller.settings.launches_per_second)
         self.hands = Hands("reconcile", HANDS, over)
 
     def turn(self) -> float:
         """Begin with what is due; the seconds to rest after it."""
-        due = self._controller.database.due(self._clock(), BATCH)
-        begun = sum(self._begin(run) for run in due)
+        now, database = self._clock(), self._controller.database
+        begun = sum(self._begin(run) for run in database.due_beside_the_queue(now, BATCH))
+        if free := self._pace.free(now):
+            for run in database.next_of_the_queue(now, free):
+                if self._begin(run):
+                    self._pace.spend()
+                    THROTTLED.inc(max(0.0, now - (run.look or now)))
+        STUCK.set(self.hands.stuck)
         return 0.0 if begun == BATCH else REST_SECONDS
 
     def _begin(self, run: Run) -> bool:
@@ -50,7 +59,8 @@ class DueRuns:
 
     def _reconcile(self, run: Run) -> float | None:
         try:
-            after = self._controller.reconcile(run.id)
+            with RECONCILE.time():
+                after = self._controller.reconcile(run.id)
         except LeaseLost:
             raise
         except RunMoved:
@@ -63,6 +73,7 @@ class DueRuns:
     def _trouble(self, run: Run, error: Exception) -> float:
         """Show what went wrong, and try again, each time a little later."""
         _log.exception("%s could not be reconciled; it is tried again", run.id)
+        ERRORS.inc()
         failures = self._failures.get(run.id, 0)
         self._failures[run.id] = failures + 1
         self._controller.explain(run.id, error)

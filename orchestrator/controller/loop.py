@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from orchestrator.controller.due import DueRuns
+from orchestrator.controller.gauges import LEADS
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.ship import Shipping
 from orchestrator.controller.sweep import Sweep
@@ -69,7 +70,8 @@ class Loop:
         turning("sweep", sweep.turn, over)
         turning("audit", partial(_chain_changes, self.database.under(lease)), over)
         _log.info("leads by fence %d", lease.fence)
-        self._beat(lease, stop, over)
+        with LEADS.track_inprogress():
+            self._beat(lease, stop, over)
         over.set()
         self.news.set()
         work.hands.wait_done(LEAVE_SECONDS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from orchestrator import contract, runs
 from orchestrator.backends import Backend, BackendAway, LaunchRequest
 from orchestrator.controller.estimates import estimate_launch
+from orchestrator.controller.gauges import LAUNCHES
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved
@@ -142,6 +143,7 @@ class Controller:
             run = self._with_estimate(run, plan, machine)
             self.database.check_lease()
             self.backend.launch(_request(run, plan, machine))
+            LAUNCHES.labels(action.step).inc()
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
         except BackendAway:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from orchestrator.controller.gauges import TELL_ERRORS, TOLD
 from orchestrator.controller.track import Tracking
 from orchestrator.db import LeaseLost
 from orchestrator.tracking import TrackingAway
@@ -49,14 +50,17 @@ class Shipping:
         except (TrackingAway, LeaseLost):
             raise
         except Exception:
+            TELL_ERRORS.inc()
             _log.exception("MLflow cannot be told of %s; it is tried again", name)
             database.tell_again(name, self._clock() + REFUSED_SECONDS)
         else:
             self._away = 0
+            TOLD.inc()
             database.told(name, claim)
 
     def _wait_for_it(self, run: str, error: TrackingAway) -> float:
         """Seconds to wait for a server that is away."""
+        TELL_ERRORS.inc()
         _log.warning("%s", error)
         self._tracking.database.tell_again(run, self._clock())
         self._away += 1

@@ -8,6 +8,9 @@ from orchestrator.db import tables as t
 from orchestrator.db.rows import to_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
+from orchestrator.runs import Intent, Status
+
+_QUEUED = sa.and_(t.runs.c.status == Status.QUEUED.value, t.runs.c.intent == Intent.RUN.value)
 
 
 class Due(Transactions):
@@ -18,6 +21,28 @@ class Due(Transactions):
         query = sa.select(t.runs).where(t.runs.c.look <= now).order_by(t.runs.c.look).limit(limit)
         with self.reading() as connection:
             return [to_run(row) for row in connection.execute(query)]
+
+    def due_beside_the_queue(self, now: float, limit: int) -> list[Run]:
+        """The same, but for those that only wait for their first launch."""
+        query = sa.select(t.runs).where(t.runs.c.look <= now, sa.not_(_QUEUED))
+        with self.reading() as connection:
+            return [to_run(row) for row in connection.execute(query.order_by(t.runs.c.look).limit(limit))]
+
+    def next_of_the_queue(self, now: float, limit: int) -> list[Run]:
+        """Those that wait for their first launch, oldest first, one of each project in turn."""
+        place = sa.func.row_number().over(
+            partition_by=t.runs.c.project, order_by=(t.runs.c.look, t.runs.c.id)
+        )
+        query = sa.select(t.runs).where(t.runs.c.look <= now, _QUEUED).order_by(place, t.runs.c.look)
+        with self.reading() as connection:
+            return [to_run(row) for row in connection.execute(query.limit(limit))]
+
+    def lag(self, now: float) -> tuple[float, float]:
+        """Seconds since the first of the due runs was to be looked at, and since MLflow was to be told."""
+        query = sa.select(sa.func.min(t.runs.c.look), sa.func.min(sa.func.nullif(t.runs.c.tell, 0.0)))
+        with self.reading() as connection:
+            look, tell = connection.execute(query).one()
+        return max(0.0, now - (look or now)), max(0.0, now - (tell or now))
 
     def look_again(self, run: str, seen: float | None, look: float | None) -> None:
         """Say when to look at a run again, unless somebody has wanted something of it since `seen`."""

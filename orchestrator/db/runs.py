@@ -86,6 +86,12 @@ class Runs(Transactions):
         with self.reading() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(t.runs)) or 0
 
+    def count(self) -> dict[Status, int]:
+        """How many runs there are of each status."""
+        query = sa.select(t.runs.c.status, sa.func.count()).group_by(t.runs.c.status)
+        with self.reading() as connection:
+            return {Status(status): number for status, number in connection.execute(query)}
+
     def names(self, project: str | None = None) -> list[str]:
         """The ids of the newest thousand runs, newest first."""
         query = within(sa.select(t.runs.c.id), project).order_by(t.runs.c.created.desc()).limit(1000)

@@ -126,6 +126,18 @@ def test_a_run_is_due_from_its_look_until_somebody_puts_it_off(database: Databas
     assert database.due(1e9, 9) == []
 
 
+def test_the_queue_gives_each_project_its_turn(database: Database) -> None:
+    for number in range(1, 5):
+        database.submit(replace(a_run(number=number), look=float(number)))
+    database.submit(replace(a_run("other", 1), look=9.0, project="other"))
+    database.submit(replace(a_run("gone", 1), look=0.5, intent=Intent.CANCEL))
+    queue = [run.id for run in database.next_of_the_queue(10.0, 3)]
+    assert queue == ["triage-1", "other-1", "triage-2"]
+    assert [run.id for run in database.due_beside_the_queue(10.0, 9)] == ["gone-1"]
+    assert database.count() == {Status.QUEUED: 6}
+    assert database.lag(10.0) == (9.5, 0.0)
+
+
 def test_one_holder_has_a_lease_at_a_time_and_each_new_one_a_higher_fence(database: Database) -> None:
     first = database.hold_lease("l", "a", 60.0)
     assert first == Lease("l", "a", 1)

@@ -1,4 +1,4 @@
-"""Hands do one piece of work for each key, side by side, and what hangs does not hold up the others."""
+"""Hands do one piece of work for each key, side by side; what hangs holds up no other; launches are paced."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from orchestrator.controller import workers
+from orchestrator.controller.pace import Pace
 from orchestrator.controller.workers import Hands, turning
 from orchestrator.db import LeaseLost
 
@@ -42,3 +43,17 @@ def test_a_lost_lease_is_the_end_for_all_and_a_fault_is_not(monkeypatch: pytest.
     turning("test", turn, over)
     assert over.wait(5)
     assert next(turns, None) is None
+
+
+def test_launches_are_paced_and_a_clock_that_is_set_back_gives_none() -> None:
+    pace, begun = Pace(5.0), 0
+    for tick in range(100):  # ten seconds
+        for _ in range(pace.free(1_000.0 + tick / 10)):
+            pace.spend()
+            begun += 1
+    assert 49 <= begun <= 51
+    for _ in range(pace.free(1_010.0)):
+        pace.spend()
+    assert pace.free(0.0) == 0
+    assert pace.free(0.3) == 1
+    assert pace.free(100.0) == 5, "no more at once than in a second"

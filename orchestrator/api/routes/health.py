@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
 
-from orchestrator.api.who import ServiceOf
+from orchestrator.api.who import CallerOf, ServiceOf
+from orchestrator.service import Role
+from orchestrator.service.figures import figures
 
 router = APIRouter(tags=["health"])
 
@@ -20,3 +23,11 @@ def readyz(service: ServiceOf) -> dict[str, str]:
     """The database answers, so requests can be served."""
     service.database.check()
     return {"status": "ok"}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(service: ServiceOf, caller: CallerOf) -> PlainTextResponse:
+    """Figures of the service for Prometheus: runs by status, launches, lags, errors."""
+    caller.need(Role.VIEWER)
+    text = figures(service.database, service.clock()).decode()
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")

@@ -65,6 +65,7 @@ WANT = Door(Role.SUBMITTER, good=202, records=True, status=Status.TRAINING)
 DOORS = {
     "GET /healthz": Door(None, theirs=200),
     "GET /readyz": Door(None, theirs=200),
+    "GET /metrics": replace(VIEW, theirs=200),
     "GET /api/v1/openapi.json": replace(VIEW, theirs=200),
     "GET /api/v1/runs": replace(VIEW, theirs=200),
     "POST /api/v1/runs": Door(

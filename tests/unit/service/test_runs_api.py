@@ -166,3 +166,14 @@ def test_a_service_that_is_away_is_said_after_several_tries() -> None:
     with away as client, pytest.raises(UnreachableError, match="does not answer"):
         client.run("triage")
     assert len(pauses) == 3
+
+
+def test_prometheus_reads_how_the_service_stands(home: Path, host: Host, client: Client) -> None:
+    client.submit(submission(home))
+    transport = EmbeddedTransport(make_app(host.service, LOCAL))
+    with httpx.Client(base_url="http://embedded", transport=transport) as http:
+        text = http.get("/metrics").text
+    assert 'axo_runs{status="queued"} 1.0' in text
+    for name in ("axo_due_lag_seconds", "axo_mlflow_lag_seconds", "axo_launch_throttle_seconds_total"):
+        assert f"\n{name} " in text
+    assert "axo_controller_leads 0.0" in text

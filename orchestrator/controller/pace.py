@@ -1,0 +1,26 @@
+"""How many launches may begin now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Pace:
+    """So many launches a second, and as many at once after a rest of a second or more."""
+
+    per_second: float
+    _left: float = 1.0
+    _at: float | None = None
+
+    def free(self, now: float) -> int:
+        """How many may begin at `now`, in seconds of a clock that may be set back."""
+        if self._at is not None:
+            passed = max(0.0, now - self._at)
+            self._left = min(max(1.0, self.per_second), self._left + passed * self.per_second)
+        self._at = now
+        return int(self._left)
+
+    def spend(self) -> None:
+        """One has begun."""
+        self._left -= 1.0
