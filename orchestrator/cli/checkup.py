@@ -18,7 +18,7 @@ from uuid import uuid4
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
 from orchestrator.cli.hardware import gpus
-from orchestrator.errors import DatabaseError, OrchestratorError, SettingsError
+from orchestrator.errors import BackendError, DatabaseError, OrchestratorError, SettingsError
 from orchestrator.settings import Settings
 
 State = Literal["ok", "warn", "fail"]
@@ -60,7 +60,10 @@ def checkup() -> Iterator[Finding]:
     yield _storage(settings)
     yield _database(settings)
     yield _secrets(settings.secrets)
-    yield _trainer(settings.trainer_python)
+    if settings.backend == "local":
+        yield _trainer(settings.trainer_python)
+    if settings.backend == "docker":
+        yield _engine(settings)
     yield _gpus()
     yield _mlflow(settings)
 
@@ -180,6 +183,23 @@ def _trainer(python: Path) -> Finding:
     if versions["axolotl"] != AXOLOTL_VERSION:
         return Finding("trainer", "fail", f"{told}; Axolotl {AXOLOTL_VERSION} is needed", fix)
     return Finding("trainer", "ok", told)
+
+
+def _engine(settings: Settings) -> Finding:
+    """Whether the Docker engine answers, and has the images that launches are made from."""
+    from orchestrator.backends.docker import DockerBackend
+
+    backend = DockerBackend(settings)
+    try:
+        missing = backend.missing_images()
+    except BackendError as error:
+        return Finding("engine", "fail", str(error), error.hint, away=True)
+    finally:
+        backend.close()
+    if missing:
+        fix = f"build them with `scripts/images`, or fetch them: docker pull {missing[0]}"
+        return Finding("engine", "fail", f"it answers, and has no image {', '.join(missing)}", fix)
+    return Finding("engine", "ok", "it answers, and has the images of service and trainer")
 
 
 def _gpus() -> Finding:

@@ -16,7 +16,8 @@ import pytest
 from backend_promises import EngineLab, EnginePromises, ended, wait
 
 from orchestrator.backend_sections import DockerSection
-from orchestrator.backends import Backend, LaunchRequest, open_backend
+from orchestrator.backends import Backend, BackendAway, LaunchRequest, open_backend
+from orchestrator.backends.docker import DockerBackend
 from orchestrator.backends.docker.engine import Engine
 from orchestrator.errors import BackendError
 from orchestrator.machines import Machine
@@ -179,6 +180,15 @@ class TestDocker(EnginePromises):
         ended(backend, launch)
         backend.remove(launch.name)
         assert not list((lab.home / "docker").iterdir())
+
+    def test_images_that_are_missing_are_named_before_anything_runs(self, lab: DockerLab) -> None:
+        backend = lab.backend(trainer_image="axo.test/no-such-image:1")
+        assert isinstance(backend, DockerBackend)
+        assert backend.missing_images() == ["axo.test/no-such-image:1"]
+        away = lab.away()
+        assert isinstance(away, DockerBackend)
+        with pytest.raises(BackendAway):
+            away.missing_images()
 
     def test_a_container_of_somebody_else_is_left_alone(self, lab: DockerLab) -> None:
         launch = lab.started(lab.backend())

@@ -97,6 +97,15 @@ class DockerBackend:
             self._engine.remove(name)
         shutil.rmtree(self._place(name).folder, ignore_errors=True)
 
+    def missing_images(self) -> Sequence[str]:
+        """Those of the section's images that the engine does not have; launching would be refused.
+
+        Raises:
+            BackendAway: it does not answer.
+        """
+        images = (self._section.service_image, self._section.trainer_image)
+        return [image for image in images if not self._engine.has_image(image)]
+
     def close(self) -> None:
         self._engine.close()
 

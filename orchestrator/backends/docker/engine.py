@@ -58,6 +58,14 @@ class Engine:
             text: bytes = self._client().logs(container, tail=lines)
             return text.decode(errors="replace")
 
+    def has_image(self, name: str) -> bool:
+        try:
+            with _told_apart():
+                self._client().inspect_image(name)
+        except NotThere:
+            return False
+        return True
+
     def labelled(self, label: str) -> Sequence[Object]:
         """Every container with a label, in whatever state."""
         with _told_apart():
