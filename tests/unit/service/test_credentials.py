@@ -86,6 +86,7 @@ DOORS = {
     "POST /api/v1/runs/{run}/pause": WANT,
     "POST /api/v1/runs/{run}/resume": WANT,
     "POST /api/v1/runs/{run}/publish": replace(WANT, status=Status.SUCCEEDED),
+    "POST /api/v1/plans": Door(Role.SUBMITTER, good=422, theirs=422, body={"spec": "name: x"}),  # a poor spec
     "GET /api/v1/machines": replace(VIEW, theirs=200),
     "GET /api/v1/registries": replace(VIEW, theirs=200),
     "GET /api/v1/datasets": replace(VIEW, theirs=200),
