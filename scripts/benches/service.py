@@ -154,13 +154,14 @@ def _pages(service: _Service, database: Database, runs: int) -> None:
 def _fill(database: Database, runs: int) -> None:
     """As many runs as are asked for, made from one that was submitted: a twentieth failed, the rest done."""
     query = """
-        INSERT INTO runs SELECT (jsonb_populate_record(NULL::runs, to_jsonb(r) || jsonb_build_object(
+        INSERT INTO runs SELECT made.* FROM (SELECT * FROM runs LIMIT 1) r, generate_series(1, :runs) n,
+        LATERAL jsonb_populate_record(NULL::runs, to_jsonb(r) || jsonb_build_object(
             'id', 'triage-' || n % 50 || '-' || lpad(n::text, 8, '0'), 'name', 'triage-' || n % 50,
             'status', CASE n % 20 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 'look', NULL,
             'created', r.created - n, 'ended', r.created,
             'facts', (SELECT jsonb_build_object('d', jsonb_agg(md5(n || '-' || m)))
-                      FROM generate_series(1, 60) m)
-        ))).* FROM (SELECT * FROM runs LIMIT 1) r, generate_series(1, :runs) n
+                      FROM generate_series(1, 20) m)
+        )) made
     """
     with database.writing() as connection:
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
