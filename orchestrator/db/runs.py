@@ -17,6 +17,8 @@ from orchestrator.db.values import Run
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
 
+_FINAL = [status.value for status in Status if status.final]
+
 
 class RunMoved(ConflictError):
     """Somebody else has changed the run's status meanwhile."""
@@ -105,8 +107,17 @@ class Runs(Transactions):
         return found
 
     def set_intent(self, run: str, intent: Intent, now: float) -> None:
+        """Write what a user wants of a run.
+
+        Raises:
+            RunMoved: the run has ended, or somebody has had it cancelled.
+        """
+        wanted = update_run(run, intent=intent, updated=now, look=now).where(t.runs.c.status.not_in(_FINAL))
+        if intent is not Intent.CANCEL:
+            wanted = wanted.where(t.runs.c.intent != Intent.CANCEL.value)
         with self.writing() as connection:
-            connection.execute(update_run(run, intent=intent, updated=now, look=now))
+            if connection.execute(wanted).rowcount == 0:
+                raise RunMoved(f"{run} has ended, or is being cancelled")
 
     def move(self, run: Run, status: Status, reason: Reason | None, message: str, now: float) -> Run:
         """Write a new status; an event too where it, or its reason, differs.

@@ -126,6 +126,18 @@ def test_a_run_is_due_from_its_look_until_somebody_puts_it_off(database: Databas
     assert database.due(1e9, 9) == []
 
 
+def test_a_cancelled_run_is_not_taken_back_and_an_ended_one_is_past_wishing(database: Database) -> None:
+    run = database.submit(a_run())[0]
+    database.set_intent(run.id, Intent.CANCEL, 1.0)
+    with pytest.raises(RunMoved):
+        database.set_intent(run.id, Intent.RUN, 2.0)
+    database.set_intent(run.id, Intent.CANCEL, 3.0)
+    database.move(run, Status.CANCELLED, Reason.BY_USER, "", 4.0)
+    with pytest.raises(RunMoved):
+        database.set_intent(run.id, Intent.CANCEL, 5.0)
+    assert database.run(run.id).intent is Intent.CANCEL
+
+
 def test_the_queue_gives_each_project_its_turn(database: Database) -> None:
     for number in range(1, 5):
         database.submit(replace(a_run(number=number), look=float(number)))

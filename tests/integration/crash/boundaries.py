@@ -79,11 +79,11 @@ class Boundaries:
 
         return around
 
-    def _committing(self, writing: Callable[[Transactions], Any]) -> Callable[[Transactions], Any]:
+    def _committing(self, writing: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
-        def committing(database: Transactions) -> Iterator[sa.Connection]:
+        def committing(database: Transactions, **named: Any) -> Iterator[sa.Connection]:
             name = getattr(self._within, "act", None) or "database"
-            with writing(database) as connection:
+            with writing(database, **named) as connection:
                 yield connection
                 self.reach(f"before the commit of {name}")
             self.reach(f"after the commit of {name}")

@@ -37,9 +37,9 @@ def _watched() -> None:
     writing, lead = Transactions.writing, Loop._lead
 
     @contextmanager
-    def watched(self: Transactions) -> Iterator[sa.Connection]:
+    def watched(self: Transactions, **named: bool) -> Iterator[sa.Connection]:
         try:
-            with writing(self) as connection:
+            with writing(self, **named) as connection:
                 if self._lease is not None:
                     values = {"fence": self._lease.fence, "pid": os.getpid()}
                     connection.execute(
