@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from orchestrator import wire
 from orchestrator.client import Client
 from orchestrator.client.upload import Told, digest_of, upload
-from orchestrator.contract import local_files
 from orchestrator.data.sources.find import find_files
 from orchestrator.errors import Fault, FaultsError, SpecError
 from orchestrator.spec.load import Loaded, with_places
@@ -99,6 +98,7 @@ def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, 
 
     Raises:
         DataError: there is no such file.
+        SpecError: it is an adapter's folder.
     """
     if "://" in place:
         return None
@@ -106,14 +106,20 @@ def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, 
         folder = base / place
         if not folder.is_dir():
             return None
-        names = staged_files(folder) if field == BASE_MODEL else local_files(folder)
-        return f"{folder.absolute().name}/", [(name, folder / name) for name in names]
+        if field == ADAPTER:
+            raise SpecError([_adapter_stays(place)])
+        return f"{folder.absolute().name}/", [(name, folder / name) for name in staged_files(folder)]
     names = find_files(place, base, field)
     if names == [place]:
         return Path(place).name, [(Path(place).name, base / place)]
     top = os.path.commonpath([str((base / name).parent.absolute()) for name in names])
     within = [(Path(base / name).absolute().relative_to(top).as_posix(), base / name) for name in names]
     return f"{Path(top).name or 'data'}/", within
+
+
+def _adapter_stays(place: str) -> Fault:
+    what = "an adapter in a folder of this machine is not sent to a service elsewhere"
+    return Fault(what, "give the id of a run there, which `axo get` lists", path=ADAPTER, value=place)
 
 
 def _packed(name: str, path: Path, hashed: Callable[[Path], None]) -> Packed:

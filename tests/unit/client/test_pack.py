@@ -122,6 +122,18 @@ def test_a_missing_file_is_told_before_anything_is_sent(laptop: Path) -> None:
     assert caught.value.faults[0].line == 3
 
 
+def test_an_adapter_of_the_laptop_is_not_sent(laptop: Path) -> None:
+    (laptop / "earlier").mkdir()
+    with (laptop / "spec.yaml").open("a") as file:
+        file.write("adapter: {kind: lora, continue_from: earlier}\n")
+    with (
+        pytest.raises(SpecError, match="give the id of a run there") as caught,
+        packed(load_spec(laptop / "spec.yaml")),
+    ):
+        pass
+    assert caught.value.faults[0].path == "adapter.continue_from"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "path"),
     [
