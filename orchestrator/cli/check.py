@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.connection import proving_settings
 from orchestrator.cli.output import fields, output_option, print_data
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ def command(spec: Path, strict: bool, samples: int, form: str) -> None:
       axo check spec.yaml --strict -o json
     """
     from orchestrator.service.checks import check_config, check_machine, inspect, with_earlier_adapter
-    from orchestrator.settings import Settings
     from orchestrator.spec.load import with_places
 
-    loaded, settings = _loaded(spec), Settings.from_environment()
+    loaded, settings = _loaded(spec), proving_settings()
     check_machine(loaded, settings)
     check_config(loaded, settings)
     loaded = with_earlier_adapter(loaded, settings, loaded.path.parent)

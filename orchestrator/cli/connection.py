@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.frame import Frame
+from orchestrator.cli.output import note
+from orchestrator.errors import UnreachableError
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.client.contexts import Context
+    from orchestrator.settings import Settings
 
 
 @contextmanager
@@ -42,3 +46,21 @@ def spoken_to() -> Context:
     current = click.get_current_context(silent=True)
     frame = current.find_root().obj if current else None
     return chosen(frame.context if isinstance(frame, Frame) else None)
+
+
+def proving_settings() -> Settings:
+    """The settings that a spec is proven with here: those of this machine, but with the machines of the
+    service that commands speak to, where it is elsewhere and answers."""
+    from orchestrator.machines import Machine
+    from orchestrator.settings import Settings
+
+    settings = Settings.from_environment()
+    if spoken_to().url is None:
+        return settings
+    try:
+        with connected() as client:
+            machines = {machine.name: Machine(**machine.model_dump()) for machine in client.machines()}
+    except UnreachableError as error:
+        note(f"{error}; its machines are not known, so those of this machine count")
+        return settings
+    return replace(settings, machines=machines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from orchestrator.cli.connection import proving_settings
 from orchestrator.cli.output import fields, output_option, print_data, table, wrapped
 from orchestrator.errors import NotFoundError
 
@@ -70,10 +71,9 @@ def _here(explanation: Explanation, file: Path) -> dict[str, Any]:
     """The value in a spec: where it stands in it, or where its config's comes from."""
     from orchestrator.axolotl.origin import origin_of, plain_names, value_at
     from orchestrator.service.checks import check_machine
-    from orchestrator.settings import Settings
     from orchestrator.spec.load import load_spec
 
-    loaded, settings = load_spec(file), Settings.from_environment()
+    loaded, settings = load_spec(file), proving_settings()
     if explanation.of == "spec":
         names = plain_names(explanation.name)
         place = loaded.written(names)

@@ -1,0 +1,38 @@
+"""Commands whose context is a service elsewhere: what they prove here counts with its machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from serving import serving
+from triage import SPEC, axo, lay_out
+
+MACHINES = "machines:\n  tower: {device: cpu, memory_gib: 64}\n"
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Path:
+    folder = tmp_path / "laptop"
+    folder.mkdir()
+    lay_out(folder)
+    (folder / "spec.yaml").write_text(SPEC + "compute: {machine: tower}\n")
+    return folder
+
+
+def test_a_spec_is_proven_with_the_machines_of_the_service(laptop: Path, tmp_path: Path) -> None:
+    assert "there is no machine of that name" in axo(laptop, "check", "spec.yaml").stderr
+    home = tmp_path / "service"
+    home.mkdir()
+    (home / "settings.yaml").write_text(MACHINES)
+    with serving(home) as server:
+        assert axo(laptop, "login", server.url, "--name", "team").returncode == 0
+        assert "tower" in axo(laptop, "machines", "-o", "name").stdout.split()
+        checked = axo(laptop, "check", "spec.yaml")
+        assert checked.returncode == 0, checked.stderr
+        foreseen = axo(laptop, "submit", "spec.yaml", "--dry-run")
+        assert "rows:      32, 8 held out" in foreseen.stdout, foreseen.stderr
+        assert axo(laptop, "check", "spec.yaml", "--context", "local").returncode == 3
+    gone = axo(laptop, "check", "spec.yaml")
+    assert (gone.returncode, "its machines are not known" in gone.stderr) == (3, True)
+    assert axo(laptop, "get").returncode == 4
