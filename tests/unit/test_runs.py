@@ -231,3 +231,48 @@ def _lived(view: LaunchView, draw: random.Random) -> LaunchView:
     if fate < 0.65:
         return replace(view, observation=ENDED, outcome=outcome(Result.FAILED, draw.choice(list(Cause))))
     return view
+
+
+def test_a_launch_that_waits_shows_why_in_the_clusters_words() -> None:
+    full = Observation(Phase.PENDING, None, "1 Insufficient nvidia.com/gpu", Reason.UNSCHEDULABLE)
+    assert decide(RUN, [launch("train", full, claimed=False)]) == [
+        Move(Status.WAITING, Reason.UNSCHEDULABLE, "1 Insufficient nvidia.com/gpu")
+    ]
+    assert decide(RUN, [launch("evaluate", full)])[0] == Move(
+        Status.EVALUATING, Reason.UNSCHEDULABLE, full.detail
+    )
+
+
+def test_a_place_that_was_taken_away_is_waited_for_and_starts_nothing_new() -> None:
+    """The launch is alive: another pod of it will come, whatever its first attempt said."""
+    training = replace(RUN, status=Status.TRAINING)
+    evicted = Observation(Phase.PENDING, None, "words", Reason.EVICTED)
+    for said in (None, INTERRUPTED):
+        view = launch("train", evicted, said, started=True)
+        assert decide(training, [view]) == [Move(Status.WAITING, Reason.EVICTED, "words")]
+    lost = launch("train", Observation(Phase.RUNNING, None, "", Reason.NODE_LOST), started=True)
+    assert decide(training, [lost]) == [Move(Status.TRAINING, Reason.NODE_LOST)]
+
+
+def test_memory_that_only_the_backend_saw_run_out_counts_as_if_the_trainer_had_said_so() -> None:
+    killed = Observation(Phase.ENDED, 137, "its limit of 4Gi", Reason.OUT_OF_MEMORY)
+    assert decide(RUN, [launch("train", killed, micro_batch_size=8)])[0] == Launch("train", 4)
+    halved = [
+        launch("train", MISSING, micro_batch_size=8),
+        launch("train", killed, micro_batch_size=4, number=2),
+    ]
+    assert decide(RUN, halved) == [Move(Status.FAILED, Reason.OUT_OF_MEMORY, "its limit of 4Gi")]
+
+
+def test_a_deadline_of_the_cluster_ends_it_without_another_try() -> None:
+    late = Observation(Phase.ENDED, None, "active longer than its deadline", Reason.DEADLINE)
+    assert decide(RUN, [launch("train", late)]) == [Move(Status.FAILED, Reason.DEADLINE, late.detail)]
+
+
+def test_one_that_does_not_go_though_told_to_comes_with_the_command_that_releases_it() -> None:
+    stuck = Observation(Phase.RUNNING, None, "kubectl delete pod ..", Reason.STUCK)
+    pausing = replace(RUN, intent=Intent.PAUSE, status=Status.TRAINING)
+    assert decide(pausing, [launch("train", stuck)]) == [
+        Stop(1),
+        Move(Status.TRAINING, Reason.STUCK, "kubectl delete pod .."),
+    ]
