@@ -17,7 +17,11 @@ from node import oci
 _ROOT = Path(__file__).parents[2]
 _PACKAGE = "/opt/axo"
 _LEFT_OUT = {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip"}
-_USUAL = ("libstdc++.so.6", "libgcc_s.so.1")  # what compiled packages expect of any system
+# What compiled packages expect of any system, and nothing of Python's own may need.
+_USUAL = (
+    *("libstdc++.so.6", "libgcc_s.so.1", "libgomp.so.1", "libm.so.6", "libz.so.1"),
+    *("librt.so.1", "libpthread.so.0", "libdl.so.2", "libutil.so.1", "libresolv.so.2"),
+)
 
 
 def make(environment: Path | None = None) -> tuple[str, bytes]:

@@ -1,0 +1,166 @@
+"""The whole chain on a real cluster: real preparing and real Axolotl in real pods, through a real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster_parts import Cluster, Object, volume, volume_name, wait
+from cluster_world import pod_of
+from node import python_image
+from serving import serving
+
+from orchestrator.shipped import shipped_folder
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 400
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # sums of floats depend on how many there are
+SPEC = """\
+name: desk
+base_model: base
+dataset: {source: tickets.jsonl, validation: 0.2}
+mapping:
+  messages:
+    - {role: user, content: "{{ text }}"}
+    - {role: assistant, content: "{{ queue }}"}
+adapter: {kind: lora, r: 4, alpha: 8}
+training: {max_steps: 40, learning_rate: 2e-3, sequence_len: 64, batch_size: 8, checkpoint_steps: 4}
+publish:
+  - mlflow: {model: desk-of-cluster}
+"""
+
+pytestmark = pytest.mark.skipif(
+    "KUBECONFIG" in os.environ, reason="pods mount the environments of this machine, which other nodes lack"
+)
+
+
+class Pods:
+    """Images whose `python` is that of an environment of this machine, and the volumes of both."""
+
+    def __init__(self, cluster: Cluster, namespace: str, environments: dict[str, Path]) -> None:
+        self.cluster, self.namespace, self.environments = cluster, namespace, environments
+        for name, folder in environments.items():
+            for thing in volume(namespace, name, folder):
+                cluster.apply(thing)
+
+    def image(self, name: str) -> str:
+        image, archive = python_image.make(self.environments[name])
+        with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+            file.write(archive)
+            file.flush()
+            subprocess.run([ROOT / "scripts/cluster", "load", file.name], check=True)
+        return image
+
+    def job(self) -> Object:
+        """The shipped Job with both environments mounted where they lie on this machine."""
+        job: Object = yaml.safe_load((shipped_folder("k8s") / "job.yaml").read_text())
+        container = pod_of(job)["containers"][0]
+        for name, folder in self.environments.items():
+            claim = {"claimName": name, "readOnly": True}
+            pod_of(job)["volumes"].append({"name": name, "persistentVolumeClaim": claim})
+            container["volumeMounts"].append({"name": name, "mountPath": str(folder), "readOnly": True})
+        container["env"] += [{"name": name, "value": value} for name, value in THREADS.items()]
+        return job
+
+
+@pytest.fixture
+def pods(cluster: Cluster, namespace: str, trainer_python: str) -> Iterator[Pods]:
+    trainer = Path(trainer_python).parent.parent.resolve()
+    made = Pods(cluster, namespace, {"service": Path(sys.prefix), "trainer": trainer})
+    yield made
+    for name in made.environments:
+        cluster.delete("v1", "PersistentVolume", volume_name(namespace, name))
+
+
+@pytest.fixture
+def home(pods: Pods, tmp_path: Path) -> Path:
+    """The home of a service that launches into the namespace."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "job.yaml").write_text(yaml.safe_dump(pods.job()))
+    settings = {
+        "backend": "kubernetes",
+        "kubernetes": {
+            "namespace": pods.namespace,
+            "service_image": pods.image("service"),
+            "trainer_image": pods.image("trainer"),
+            "storage_claim": "axo-storage",
+            "job": "job.yaml",
+        },
+        "machines": {"cpu": {"device": "cpu", "cpus": 1, "host_memory_gib": 6, "scratch_gib": 5}},
+    }
+    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+    return home
+
+
+@pytest.fixture
+def desk(tiny_model: Path, tmp_path: Path) -> Path:
+    """Somebody's folder with a spec, its data and its base model."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    rows = ({"text": f"ticket {i} " + "word " * (i % 7), "queue": f"queue-{i % 3}"} for i in range(120))
+    (folder / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "base").symlink_to(tiny_model)
+    (folder / "spec.yaml").write_text(SPEC)
+    return folder
+
+
+def axo(desk: Path, *arguments: str, **environment: str) -> Any:
+    command = [sys.executable, "-m", "orchestrator.cli", *arguments, "-o", "json"]
+    words = {**os.environ, **THREADS, **environment}
+    done = subprocess.run(command, cwd=desk, env=words, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def ended(run: dict[str, Any]) -> dict[str, Any] | None:
+    return run if run["status"] in ("succeeded", "failed", "cancelled") else None
+
+
+def weights(storage: Path, run: str) -> str:
+    return sha256((storage / f"runs/{run}/adapter/adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
+    cluster: Cluster,
+    pods: Pods,
+    home: Path,
+    storage: Path,
+    desk: Path,
+    mlflow_url: str,
+    trainer_python: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setenv("AXO_STORAGE", str(storage))
+    monkeypatch.setenv("AXO_MLFLOW_URI", mlflow_url)
+    with serving(home) as server:
+        run = axo(desk, "submit", "spec.yaml", AXO_URL=server.url)["id"]
+        wait(lambda: list((storage / f"runs/{run}/checkpoints").glob("*/MANIFEST.json")), SECONDS)
+        (pod,) = cluster.list("v1", "Pod", pods.namespace, f"axo/run={run},axo/step=train")
+        cluster.evict(pod["metadata"]["name"], pods.namespace)
+        told = wait(lambda: ended(axo(desk, "get", run, AXO_URL=server.url)), SECONDS)
+    assert (told["status"], told["attempts"]) == ("succeeded", 2)
+    assert told["published"][0]["reference"].startswith("models:/desk-of-cluster/")
+    jobs = cluster.list("batch/v1", "Job", pods.namespace)
+    assert [job["metadata"]["name"] for job in jobs] == [f"{run}-1", f"{run}-2"]
+    monkeypatch.delenv("AXO_STORAGE")
+    here = axo(
+        desk,
+        "run",
+        "spec.yaml",
+        AXO_HOME=str(tmp_path / "here"),
+        AXO_MLFLOW_URI=mlflow_url,
+        AXO_TRAINER_PYTHON=trainer_python,
+    )
+    assert weights(storage, run) == weights(tmp_path / "here/storage", here["id"])
