@@ -81,6 +81,18 @@ class Submission(Asked):
     )
 
 
+class CloneAsked(Asked):
+    """A run to be submitted once more, with some fields of its spec changed."""
+
+    name: Name = Field(description="Name of the new run.", examples=["triage-2"])
+    changes: dict[str, Annotated[str, StringConstraints(max_length=10_000)]] = Field(
+        default={},
+        max_length=100,
+        description="New values by their fields, as YAML.",
+        examples=[{"training.learning_rate": "1e-4"}],
+    )
+
+
 class KeyAsked(Asked):
     """An API key to be made for the asker's project."""
 

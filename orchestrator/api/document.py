@@ -63,6 +63,7 @@ def examples() -> Iterator[BaseModel]:
         registry="mlflow", reference="models:/triage/3", version="3", url="", digest=_OTHER, time=_TIME
     )
     yield wire.Submission(spec=_SPEC, uploads={"dataset.source": _ADDRESS})
+    yield wire.CloneAsked(name="triage-2", changes={"training.learning_rate": "1e-4"})
     yield run
     yield wire.RunDetail(
         **run.model_dump(), spec={"name": "triage"}, spec_text=_SPEC, spec_digest=_DIGEST, attempts=1

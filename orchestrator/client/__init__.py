@@ -90,6 +90,14 @@ class Client:
         answer = self._ask("POST", "/runs", headers=headers, content=asked.model_dump_json())
         return _read(wire.RunDetail, answer)
 
+    def clone(self, name: str, asked: wire.CloneAsked, key: str | None = None) -> wire.RunDetail:
+        """Submit a run's spec and files once more, with some fields changed."""
+        headers = {"Idempotency-Key": key or secrets.token_hex(16), "Content-Type": "application/json"}
+        path = f"/runs/{_part(name)}/clone"
+        return _read(
+            wire.RunDetail, self._ask("POST", path, headers=headers, content=asked.model_dump_json())
+        )
+
     def plan(self, asked: wire.Submission) -> wire.Plan:
         """What a run of the submission would be; nothing of it is made."""
         headers, timeout = {"Content-Type": "application/json"}, httpx.Timeout(600, connect=CONNECT_SECONDS)

@@ -22,6 +22,7 @@ from orchestrator.runs import Intent, Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
 from orchestrator.service.checks import check_submission
+from orchestrator.service.clone import cloned, mappings_beside
 from orchestrator.service.files import uploads_of
 from orchestrator.service.logs import read_logs
 from orchestrator.service.packed import check_places, with_uploads
@@ -61,6 +62,13 @@ class Runs:
         if run.intent is Intent.PAUSE and asked.go_on:
             self._set_intent(caller, run, Intent.RUN)
         return self.detail(caller, run.id).model_copy(update={"continued": True})
+
+    def clone(
+        self, caller: Caller, name: str, asked: wire.CloneAsked, key: str | None = None
+    ) -> wire.RunDetail:
+        """Submit a run's spec once more, with some fields changed. Raises as `submit` does."""
+        caller.need(Role.SUBMITTER)
+        return self.submit(caller, cloned(self.database.run(name, caller.project), asked), key)
 
     def taken(self, caller: Caller, asked: wire.Submission) -> tuple[Loaded, str]:
         """The spec of a submission as it would run, and the folder of its relative paths, if it has one.
@@ -178,7 +186,7 @@ class Runs:
             spec=loaded.spec.model_dump(mode="json"),
             spec_text=loaded.text,
             base=base,
-            mappings=asked.mappings,
+            mappings=mappings_beside(asked),
             uploads=asked.uploads,
             storage=self.settings.storage,
             status=Status.QUEUED,

@@ -82,6 +82,21 @@ def resume(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
     return service.runs.want(caller, run, Intent.RUN)
 
 
+@router.post("/{run}/clone", status_code=202)
+def clone(
+    run: RunName,
+    asked: wire.CloneAsked,
+    service: ServiceOf,
+    caller: CallerOf,
+    answer: Response,
+    idempotency_key: Annotated[wire.IdempotencyKey | None, Header()] = None,
+) -> wire.RunDetail:
+    """Submit a run's spec and files once more, with some fields changed."""
+    made = service.runs.clone(caller, run, asked, idempotency_key)
+    answer.headers["Location"] = f"/api/v1/runs/{made.id}"
+    return made
+
+
 @router.post("/{run}/publish", status_code=202)
 def publish(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
     """Push a finished adapter to the registries that lack it, now."""

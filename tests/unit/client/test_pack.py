@@ -103,6 +103,27 @@ def test_a_mapping_file_goes_along(laptop: Path, client: Client) -> None:
     assert "mapping: map.yaml" in run.spec_text
 
 
+def test_a_clone_has_the_files_of_its_run_and_other_values(laptop: Path, client: Client) -> None:
+    (laptop / "maps").mkdir()
+    text = (laptop / "spec.yaml").read_text()
+    head, mapping = text.split("mapping:\n")
+    messages, training = mapping.split("training:")
+    (laptop / "maps" / "m.yaml").write_text("".join(line[2:] + "\n" for line in messages.splitlines()))
+    (laptop / "spec.yaml").write_text(f"# mine\n{head}mapping: maps/m.yaml\ntraining:{training}")
+    run = sent(client, laptop / "spec.yaml")
+    asked = wire.CloneAsked(name="bold", changes={"training.batch_size": "8"})
+    made = client.clone(run.id, asked, key="k")
+    assert (made.name, made.spec["training"]["batch_size"]) == ("bold", 8)
+    assert made.spec["dataset"] == run.spec["dataset"]
+    assert made.spec["mapping"] == run.spec["mapping"]
+    assert made.spec_text.startswith("# mine\nname: bold\n")
+    assert client.clone(run.id, asked, key="k").id == made.id
+    with pytest.raises(SpecError, match="this is a path"):
+        client.clone(run.id, wire.CloneAsked(name="bold", changes={"dataset.source": "other.jsonl"}))
+    with pytest.raises(SpecError):
+        client.clone(run.id, wire.CloneAsked(name="bold", changes={"": "1"}))
+
+
 def test_other_data_is_another_spec(laptop: Path, client: Client) -> None:
     first = sent(client, laptop / "spec.yaml")
     assert sent(client, laptop / "spec.yaml").spec_digest == first.spec_digest

@@ -85,6 +85,7 @@ DOORS = {
     "POST /api/v1/runs/{run}/cancel": WANT,
     "POST /api/v1/runs/{run}/pause": WANT,
     "POST /api/v1/runs/{run}/resume": WANT,
+    "POST /api/v1/runs/{run}/clone": Door(Role.SUBMITTER, good=422, body={"name": "x-2"}),  # a local path
     "POST /api/v1/runs/{run}/publish": replace(WANT, status=Status.SUCCEEDED),
     "POST /api/v1/plans": Door(Role.SUBMITTER, good=422, theirs=422, body={"spec": "name: x"}),  # a poor spec
     "GET /api/v1/machines": replace(VIEW, theirs=200),

@@ -13,6 +13,8 @@ from orchestrator.host import open_host
 from orchestrator.service import LOCAL
 from orchestrator.settings import Settings
 
+PLAIN = {"application/octet-stream", "application/yaml", "application/x-ndjson", "text/plain"}
+
 
 @pytest.fixture
 def document(tmp_path: Path) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def named(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 def told(document: dict[str, Any], content: dict[str, Any]) -> bool:
     """Whether a body is described: with an example where it is JSON of ours."""
-    if set(content) <= {"application/octet-stream", "application/yaml", "application/x-ndjson"}:
+    if set(content) <= PLAIN:
         return True
     [body] = content.values()
     schema = named(document, body["schema"])
