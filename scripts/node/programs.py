@@ -72,7 +72,8 @@ def _runtime_is_there() -> bool:
 
 
 def _apt(*arguments: str) -> None:
-    subprocess.run(["apt-get", "-qq", *arguments], check=True, stdout=subprocess.DEVNULL)
+    patient = "DPkg::Lock::Timeout=300"  # another test may be installing something
+    subprocess.run(["apt-get", "-qq", "-o", patient, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def _kubernetes() -> str:
