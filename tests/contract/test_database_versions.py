@@ -188,7 +188,7 @@ def fill(database: Database) -> None:
     points = [Point("loss", step, 1 / (step + 1), 120.0 + step) for step in range(2500)]
     database.take_in("triage-abcde", Attempt(1, 1), Attempt(1, 1, 1 << 40, 110.0, checkpoint=7), points)
     database.add_publication("triage-abcde", Publication(0, "mlflow", "models:/x/1", "1", "u", "d", 5.0))
-    database.hold_lease("controller", "me", 1.0, 5.0)
+    database.hold_lease("controller", "me", 5.0)
 
 
 def everything(database: Database) -> object:
