@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from orchestrator.api.app import make_app
-from orchestrator.api.server import http_config
+from orchestrator.api.server import http_config, send_at_once
 from orchestrator.host import Host, open_host
 from orchestrator.service import Caller
 from orchestrator.settings import Settings
@@ -23,6 +23,7 @@ def serving(host: Host) -> Iterator[str]:
     app = make_app(host.service, Caller())
     server = uvicorn.Server(http_config(app))
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        send_at_once(listener)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="serving")
         thread.start()
         try:
