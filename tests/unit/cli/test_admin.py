@@ -32,13 +32,13 @@ def test_a_backup_goes_into_another_database(
     file = tmp_path / "all.axo"
     done = admin("backup", str(file))
     assert (done.exit_code, done.stdout) == (0, "")
-    assert f"{file} holds 1 runs" in done.stderr
+    assert " 1 runs," in done.stderr
     again = admin("backup", str(file))
     assert isinstance(again.exception, ConflictError)
     assert isinstance(admin("restore", str(file)).exception, ConflictError), "this home has something in it"
     other = f"sqlite:///{tmp_path / 'other.db'}"
     monkeypatch.setenv("AXO_DATABASE", other)
-    assert "the database holds 1 runs" in admin("restore", str(file)).stderr
+    assert " 1 runs," in admin("restore", str(file)).stderr
     with opened(f"sqlite:///{home / 'axo.db'}") as first, opened(other) as second:
         assert second.runs() == first.runs()
 
