@@ -33,6 +33,12 @@ class EndlessBackend(LocalBackend):
         return Observation(Phase.RUNNING)
 
 
+def say(line: str) -> None:
+    """In one write, since several threads speak."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def _watched() -> None:
     writing, lead = Transactions.writing, Loop._lead
 
@@ -47,13 +53,13 @@ def _watched() -> None:
                     )
                 yield connection
         except LeaseLost:
-            print("refused", flush=True)
+            say("refused")
             raise
 
     def leads(self: Loop, lease: Lease, stop: threading.Event) -> None:
-        print(f"leads {lease.fence}", flush=True)
+        say(f"leads {lease.fence}")
         lead(self, lease, stop)
-        print("stands by", flush=True)
+        say("stands by")
         if not stop.is_set():
             with suppress(LeaseLost):  # one write surely comes too late, whatever else was under way
                 self.database.under(lease).look_now("triage-0", 0.0)
@@ -68,7 +74,7 @@ def main(home: str) -> None:
     settings = Settings.from_environment({"AXO_HOME": home})
     with open_host(settings) as host:
         host.loop.controller = replace(host.loop.controller, backend=EndlessBackend(settings))
-        print("ready", flush=True)
+        say("ready")
         with host.driving():
             stop.wait()
 
