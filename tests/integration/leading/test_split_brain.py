@@ -100,6 +100,7 @@ def stopped_between_writes(process: Process, database: Database) -> None:
                 return
         except sa.exc.OperationalError:
             process.send(signal.SIGCONT)
+            time.sleep(0.05)  # or it would be stopped again before it has done a thing
 
 
 def writes(database: Database) -> list[tuple[int, int]]:
