@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.output import age, note, output_option, print_data, table
-from orchestrator.spec.base import NAME_PATTERN
 
 if TYPE_CHECKING:
     from orchestrator import wire
@@ -23,6 +22,8 @@ _ROLES = ("viewer", "submitter", "admin")
 
 
 def _named(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    from orchestrator.spec.base import NAME_PATTERN
+
     if value is not None and not re.fullmatch(NAME_PATTERN, value):
         raise click.BadParameter("use lower-case letters, digits and - inside, 48 characters at most")
     return value
