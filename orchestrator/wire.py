@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from orchestrator.contract import StepKind
+from orchestrator.errors import Fault
 from orchestrator.runs import Intent, Reason, Status
 from orchestrator.spec.base import Name
 
@@ -363,20 +364,6 @@ class Model(Publication):
     base_model: str
 
 
-class FaultTold(Told):
-    """One thing wrong in what was sent; see `orchestrator.errors.Fault`."""
-
-    what: str
-    fix: str | None = None
-    why: str | None = None
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-    path: str | None = None
-    row: int | None = None
-    value: str | None = None
-
-
 class Problem(Told):
     """Why a request was not done."""
 
@@ -385,7 +372,7 @@ class Problem(Told):
     hint: str | None = Field(default=None, description="What to try next.")
     path: str | None = Field(default=None, description="The field or parameter it is about.")
     request_id: str = Field(description="Stands in the service's log too.")
-    faults: list[FaultTold] = []
+    faults: list[Fault] = []
 
 
 class ProblemBody(Told):

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from orchestrator import wire
+from orchestrator.errors import Fault
 from orchestrator.runs import Intent, Reason, Status
 
 _SPEC = """\
@@ -139,5 +140,5 @@ def _key() -> dict[str, Any]:
 
 
 def _problem() -> wire.Problem:
-    fault = wire.FaultTold(what="there is no such key", fix="did you mean epochs?", file="spec.yaml", line=9)
+    fault = Fault("there is no such key", "did you mean epochs?", file="spec.yaml", line=9)
     return wire.Problem(code="spec", message="1 fault", request_id="4f1c2a9be07d5e13", faults=[fault])

@@ -6,7 +6,6 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -99,8 +98,8 @@ def status_of(error: errors.OrchestratorError) -> int:
 
 def answer(request: Request, error: errors.OrchestratorError) -> JSONResponse:
     """What a request gets that raised an error of ours."""
-    faults = [asdict(fault) for fault in error.faults] if isinstance(error, errors.FaultsError) else []
-    path = next((fault["path"] for fault in faults), None)
+    faults = list(error.faults) if isinstance(error, errors.FaultsError) else []
+    path = next((fault.path for fault in faults), None)
     status = status_of(error)
     if status >= 500:
         _log.warning("%s: %s", _id(request), error)
@@ -113,12 +112,12 @@ def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     faults = [_fault(each) for each in found[:MAX_FAULTS]]
     count = len(found)
     message = f"{count} fault{'s' if count != 1 else ''} in the request"
-    return _answer(request, 422, "usage", message, None, faults[0]["path"] if faults else None, faults)
+    return _answer(request, 422, "usage", message, None, faults[0].path if faults else None, faults)
 
 
-def _fault(found: Mapping[str, Any]) -> dict[str, Any]:
+def _fault(found: Mapping[str, Any]) -> errors.Fault:
     where, *path = (str(part) for part in found["loc"])
-    return {"what": found["msg"], "path": ".".join([where, *path]) if path else where}
+    return errors.Fault(found["msg"], path=".".join([where, *path]))
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -149,7 +148,7 @@ def _answer(
     message: str,
     hint: str | None = None,
     path: str | None = None,
-    faults: Sequence[Mapping[str, Any]] = (),
+    faults: Sequence[errors.Fault] = (),
 ) -> JSONResponse:
     problem = wire.Problem(
         code=code,
@@ -157,7 +156,7 @@ def _answer(
         hint=hint,
         path=path,
         request_id=_id(request),
-        faults=[wire.FaultTold(**fault) for fault in faults],
+        faults=list(faults),
     )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if code == "throttled":

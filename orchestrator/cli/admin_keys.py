@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import age, note, output_option, print_data, table
+from orchestrator.cli.output import age, note, output_option, print_data, print_list
 
 if TYPE_CHECKING:
     from orchestrator import wire
@@ -79,12 +79,15 @@ def list_(project: str | None, form: str) -> None:
 
     with _database() as database:
         found = [told(key) for key in database.keys(project)]
-    if form in ("json", "yaml"):
-        print_data([key.model_dump(mode="json") for key in found], form)
-    elif form == "name":
-        click.echo("\n".join(key.id for key in found), nl=bool(found))
-    else:
-        click.echo(table([_row(key, time.time()) for key in found]) if found else "no keys", err=not found)
+    now = time.time()
+    print_list(
+        found,
+        form,
+        name=lambda key: key.id,
+        data=lambda key: key.model_dump(mode="json"),
+        row=lambda key: _row(key, now),
+        nothing="no keys",
+    )
 
 
 @keys.command("revoke")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.connection import spoken_to
-from orchestrator.cli.output import fields, note, output_option, print_data, table
+from orchestrator.cli.output import fields, note, output_option, print_data, print_list
 
 if TYPE_CHECKING:
     from orchestrator.client.contexts import Context
@@ -48,14 +48,13 @@ def list_contexts(form: str) -> None:
     from orchestrator.client.contexts import read_contexts
 
     contexts = read_contexts()
-    known = list(contexts.known.values())
-    if form == "name":
-        for each in known:
-            click.echo(each.name)
-    elif form in ("json", "yaml"):
-        print_data([_plain(each, current=each.name == contexts.current) for each in known], form)
-    else:
-        click.echo(table([_row(each, each.name == contexts.current) for each in known]))
+    print_list(
+        list(contexts.known.values()),
+        form,
+        name=lambda each: each.name,
+        data=lambda each: _plain(each, current=each.name == contexts.current),
+        row=lambda each: _row(each, each.name == contexts.current),
+    )
 
 
 @command.command("use")

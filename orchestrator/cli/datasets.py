@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import age, note, output_option, print_data, table
+from orchestrator.cli.output import age, output_option, print_list
+
+if TYPE_CHECKING:
+    from orchestrator.wire import Dataset
 
 
 @click.command("datasets")
@@ -23,25 +27,24 @@ def command(limit: int, form: str) -> None:
     """
     with connected() as client:
         datasets = client.datasets(limit)
-    if form == "name":
-        for dataset in datasets:
-            click.echo(dataset.digest)
-    elif form in ("json", "yaml"):
-        print_data([dataset.model_dump(mode="json") for dataset in datasets], form)
-    elif not datasets:
-        note("no dataset is prepared yet")
-    else:
-        wide = form == "wide"
-        rows = [
-            {
-                "DIGEST": dataset.digest if wide else dataset.digest[:12],
-                "ROWS": f"{dataset.rows:,}",
-                "HELD-OUT": f"{dataset.validation_rows:,}",
-                "TOKENS": "" if dataset.tokens is None else f"{dataset.tokens:,}",
-                "RUNS": ",".join(dataset.runs) if wide else str(len(dataset.runs)),
-                "NEWEST": dataset.runs[0],
-                "AGE": age(time.time() - dataset.used),
-            }
-            for dataset in datasets
-        ]
-        click.echo(table(rows, width=10_000 if wide else None))
+    wide = form == "wide"
+    print_list(
+        datasets,
+        form,
+        name=lambda dataset: dataset.digest,
+        data=lambda dataset: dataset.model_dump(mode="json"),
+        row=lambda dataset: _row(dataset, wide=wide),
+        nothing="no dataset is prepared yet",
+    )
+
+
+def _row(dataset: Dataset, *, wide: bool) -> dict[str, str]:
+    return {
+        "DIGEST": dataset.digest if wide else dataset.digest[:12],
+        "ROWS": f"{dataset.rows:,}",
+        "HELD-OUT": f"{dataset.validation_rows:,}",
+        "TOKENS": "" if dataset.tokens is None else f"{dataset.tokens:,}",
+        "RUNS": ",".join(dataset.runs) if wide else str(len(dataset.runs)),
+        "NEWEST": dataset.runs[0],
+        "AGE": age(time.time() - dataset.used),
+    }

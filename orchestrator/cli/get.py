@@ -12,12 +12,13 @@ import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import age, fields, note, output_option, print_data, table
+from orchestrator.cli.output import age, fields, note, output_option, print_data, print_list, table
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.wire import Run, RunDetail
 
+SPARE = ("REASON", "LOSS", "STEP")
 WATCH_SECONDS = 2.0
 TICK_SECONDS = 1.0
 
@@ -70,16 +71,15 @@ def _draw(client: Client, name: str | None, file: Path) -> None:
 def _list(client: Client, limit: int, form: str) -> None:
     from orchestrator.cli.shown import summary
 
-    runs = list(client.runs(limit=limit))
-    if form == "name":
-        for run in runs:
-            click.echo(run.id)
-    elif form in ("json", "yaml"):
-        print_data([summary(run) for run in runs], form)
-    elif not runs:
-        note("no runs yet; `axo run spec.yaml` starts one")
-    else:
-        click.echo(_table(runs, form))
+    print_list(
+        list(client.runs(limit=limit)),
+        form,
+        name=lambda run: run.id,
+        data=summary,
+        row=lambda run: _row(run, form),
+        nothing="no runs yet; `axo run spec.yaml` starts one",
+        spare=SPARE,
+    )
 
 
 def _watch(client: Client, limit: int, form: str) -> None:
@@ -102,7 +102,7 @@ def _watch(client: Client, limit: int, form: str) -> None:
 
 def _table(runs: list[Run], form: str) -> str:
     rows = [_row(run, form) for run in runs]
-    return table(rows, width=10_000 if form == "wide" else None, spare=("REASON", "LOSS", "STEP"))
+    return table(rows, width=10_000 if form == "wide" else None, spare=SPARE)
 
 
 def _row(run: Run, form: str) -> dict[str, str]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import age, note, output_option, print_data, table
+from orchestrator.cli.output import age, output_option, print_list
 
 if TYPE_CHECKING:
-    pass
+    from orchestrator.wire import Model
 
 
 @click.command("models")
@@ -27,24 +27,22 @@ def command(limit: int, form: str) -> None:
     """
     with connected() as client:
         models = client.models(limit)
-    if form == "name":
-        for model in models:
-            click.echo(model.reference)
-    elif form in ("json", "yaml"):
-        print_data([model.model_dump(mode="json") for model in models], form)
-    elif not models:
-        note("nothing is published yet")
-    else:
-        wide = form == "wide"
-        rows = [
-            {
-                "NAME": model.reference,
-                "RUN": model.run,
-                **(
-                    {"BASE-MODEL": model.base_model, "DIGEST": model.digest, "URL": model.url} if wide else {}
-                ),
-                "AGE": age(time.time() - model.time),
-            }
-            for model in models
-        ]
-        click.echo(table(rows, width=10_000 if wide else None))
+    wide = form == "wide"
+    print_list(
+        models,
+        form,
+        name=lambda model: model.reference,
+        data=lambda model: model.model_dump(mode="json"),
+        row=lambda model: _row(model, wide=wide),
+        nothing="nothing is published yet",
+    )
+
+
+def _row(model: Model, *, wide: bool) -> dict[str, str]:
+    more = {"BASE-MODEL": model.base_model, "DIGEST": model.digest, "URL": model.url}
+    return {
+        "NAME": model.reference,
+        "RUN": model.run,
+        **(more if wide else {}),
+        "AGE": age(time.time() - model.time),
+    }

@@ -16,6 +16,7 @@ from orchestrator.cli.frame import Frame
 
 Format = Literal["table", "wide", "json", "yaml", "name"]
 Command = TypeVar("Command", bound=Callable[..., Any])
+Item = TypeVar("Item")
 
 VARIABLE = "AXO_OUTPUT"
 _FORMATS = get_args(Format)
@@ -63,6 +64,29 @@ def print_data(value: Any, form: str) -> None:
         import yaml
 
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+def print_list(
+    items: Sequence[Item],
+    form: str,
+    *,
+    name: Callable[[Item], str],
+    data: Callable[[Item], Any],
+    row: Callable[[Item], Mapping[str, str]],
+    nothing: str = "",
+    spare: Sequence[str] = (),
+) -> None:
+    """Print a list in the form that was asked for; for people `nothing`, on stderr, where it is empty."""
+    if form == "name":
+        for item in items:
+            click.echo(name(item))
+    elif form in ("json", "yaml"):
+        print_data([data(item) for item in items], form)
+    elif not items:
+        note(nothing)
+    else:
+        width = 10_000 if form == "wide" else None
+        click.echo(table([row(item) for item in items], width, spare=spare))
 
 
 def _finite(value: Any) -> Any:

@@ -314,10 +314,9 @@ def _raised(problem: wire.Problem) -> errors.OrchestratorError:
     """The error that the service raised, as this process raises it."""
     kinds = {errors.code_of(kind): kind for kind in errors.every_error()}
     kind = kinds.get(problem.code, errors.OrchestratorError)
-    faults = [errors.Fault(**fault.model_dump()) for fault in problem.faults]
     if issubclass(kind, errors.FaultsError):
-        return kind(faults, hint=problem.hint)
-    text = "\n".join([problem.message, *(f"  {fault}" for fault in faults)])
+        return kind(problem.faults, hint=problem.hint)
+    text = "\n".join([problem.message, *(f"  {fault}" for fault in problem.faults)])
     if problem.code == "bug":
         text += f" (request {problem.request_id})"
     return kind(text, hint=problem.hint)

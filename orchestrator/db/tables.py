@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -187,17 +189,25 @@ files = Table(
     Column("finished", Float),
 )
 
+
+def _change() -> list[Column[Any]]:
+    """The columns of a change that somebody made, as the log holds it and as it waits for that."""
+    return [
+        Column("time", Float, nullable=False),
+        Column("actor", String(200), nullable=False),
+        Column("project", String(64), nullable=False),
+        Column("action", String(64), nullable=False),
+        Column("subject", String(200), nullable=False),
+        Column("request", String(64), nullable=False),
+    ]
+
+
 # What people changed; `chain` has how rows hang together.
 audit = Table(
     "audit",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("time", Float, nullable=False),
-    Column("actor", String(200), nullable=False),
-    Column("project", String(64), nullable=False),
-    Column("action", String(64), nullable=False),
-    Column("subject", String(200), nullable=False),
-    Column("request", String(64), nullable=False),
+    *_change(),
     Column("previous", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Index("audit_of_project", "project", "id"),
@@ -209,12 +219,7 @@ audit_waiting = Table(
     "audit_waiting",
     metadata,
     Column("id", _Counter, primary_key=True, autoincrement=True),
-    Column("time", Float, nullable=False),
-    Column("actor", String(200), nullable=False),
-    Column("project", String(64), nullable=False),
-    Column("action", String(64), nullable=False),
-    Column("subject", String(200), nullable=False),
-    Column("request", String(64), nullable=False),
+    *_change(),
 )
 
 # One row: the number and the digest of the audit log's last row.
