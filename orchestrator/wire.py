@@ -34,7 +34,7 @@ UploadAddress = Annotated[str, StringConstraints(max_length=4096)]
 class Asked(BaseModel):
     """A body that the client sends: closed, and of few parts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ _COVERED = 0.99
 _PIECE = 2048  # of a text, which is cut
 _CHARACTERS_PER_TOKEN = 3  # on the safe side: English has four
 _WIDTH = 100
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # JSON has them as they are, YAML has not
 _TEMPLATE_TOKENS = 64  # that a chat template adds to an example
 
 
@@ -116,7 +117,11 @@ def scalar_text(value: Any) -> str:
     """A value as YAML reads it back: plain where that is plain text, else as JSON, which is YAML too."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z/][A-Za-z0-9_/.@-]*", value) and not _is_word(value):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return _UNSEEN.sub(_escape, json.dumps(value, ensure_ascii=False))
+
+
+def _escape(unseen: re.Match[str]) -> str:
+    return f"\\U{ord(unseen[0]):08x}"
 
 
 def _head(draft: Draft) -> Iterator[str]:

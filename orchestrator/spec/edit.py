@@ -11,7 +11,7 @@ import yaml
 from orchestrator.errors import Fault, SpecError
 from orchestrator.spec.document import KeyPath, dotted
 from orchestrator.spec.draft import scalar_text
-from orchestrator.spec.yaml import read_yaml
+from orchestrator.spec.yaml import plain_scalar, read_yaml
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,22 @@ def edited(text: str, values: Mapping[KeyPath, str]) -> str:
     """
     for path, value in values.items():
         text = _with_value(text, path, _inline(path, value))
+        if read_yaml(text.encode(), "the spec").faults:
+            fix = "give a field of the spec, and a value without comments, anchors or tags"
+            raise SpecError([Fault("this cannot be written", fix, path=dotted(path), value=value[:60])])
     return text
 
 
 def _inline(path: KeyPath, value: str) -> str:
     """The value as it may stand in a line: a number or brackets as they are, everything else as text."""
     value = value.strip()
-    document = read_yaml(value.encode(), "the value")
     if value.startswith(("{", "[", '"', "'")):
+        document = read_yaml(value.encode(), "the value")
         if document.faults or not document.complete or "\n" in value:
             fix = "close what is open, and give it in one line, such as [a, b] or {kind: full}"
             raise SpecError([Fault("this value is no YAML", fix, path=dotted(path), value=value[:60])])
         return value
-    plain = not document.faults and not isinstance(document.value, str | dict | list)
-    return (value or "null") if plain else scalar_text(value)
+    return scalar_text(value) if isinstance(plain_scalar(value), str) else value or "null"
 
 
 def _with_value(text: str, path: KeyPath, value: str) -> str:
@@ -80,8 +82,8 @@ def _added(text: str, node: _Node, path: KeyPath, value: str, around: KeyPath) -
         fix = "name an entry that is there, counted from 0"
         raise SpecError([Fault("the list has no such entry", fix, path=dotted((*around, *path)))])
     for part in reversed(rest):
-        value = f"{{{part}: {value}}}"
-    entry = f"{first}: {value}"
+        value = f"{{{scalar_text(part)}: {value}}}"
+    entry = f"{scalar_text(first)}: {value}"
     if node.kind == "scalar":
         return _replaced(text, around, node, f"{{{entry}}}")
     if node.flow:

@@ -24,6 +24,11 @@ PUBLISHED = SPEC + "publish:\n  - mlflow: {model: triage}\n"
 # A text that the document allows as a spec may still be none, and a run be in no state for what is asked.
 UNTOLD = "positive_data_acceptance"
 AWAY = "/api/v1/runs/{run}/verify"  # asks a registry
+# What a request may be refused with that the document does not allow; too large a one is refused unread.
+SETTINGS = """\
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 406, 413, 422, 428]
+"""
 
 
 @pytest.fixture
@@ -46,8 +51,11 @@ def test_no_request_breaks_it_or_gets_what_the_document_does_not_tell(
     server: Server, key: str, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text(SETTINGS)
     command = [
         str(Path(sys.executable).parent / "st"),
+        *("--config-file", str(settings)),
         *("run", f"{server.url}/api/v1/openapi.json", "--max-examples", str(CASES)),
         *("--header", f"Authorization: Bearer {key}"),
         *(

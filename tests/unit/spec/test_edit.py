@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
@@ -93,6 +94,7 @@ trees = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(keys, trees, min_size=1, max_size=3), st.booleans(), st.data())
 def test_any_value_of_any_text_can_be_changed(tree: dict[str, Any], flow: bool, data: st.DataObject) -> None:
     """The text that is read back holds the new value, and everything else is as it was."""
@@ -110,6 +112,16 @@ def test_any_value_of_any_text_can_be_changed(tree: dict[str, Any], flow: bool, 
         parent = parent[part]
     parent[path[-1]] = 77
     assert found == expected
+
+
+odd = st.text("ab.[]0{}:#'\"\\\n\t \x00\x15\x92\ufeff\u2028🙂,&*!|>%@`-?", max_size=6)
+
+
+@given(st.dictionaries(odd, odd, min_size=1, max_size=3))
+def test_whatever_a_change_is_called_the_text_stays_yaml(changes: dict[str, str]) -> None:
+    """What comes from a request's body may be anything: it is written, or it is a fault."""
+    with suppress(SpecError):
+        read(edited(TEXT, {parse_path(path): value for path, value in changes.items() if parse_path(path)}))
 
 
 def leaf_paths(value: Any, path: KeyPath) -> list[tuple[KeyPath, Any]]:
