@@ -206,8 +206,9 @@ class Life(RuleBasedStateMachine):
             assert events[0] is Status.QUEUED
             for before, after in pairwise(events):
                 assert after is before or after in LEGAL[before], f"{before} -> {after}"
-            assert world.run.status is events[-1]
-            assert (world.run.ended is not None) == world.run.status.final
+            run = world.run
+            assert run.status is events[-1]
+            assert (run.ended is not None) == run.status.final
 
     @invariant()
     def launches_are_what_was_decided(self) -> None:
