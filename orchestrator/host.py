@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from orchestrator.backends import open_backend
+from orchestrator.backends import Backend, open_backend
 from orchestrator.client import Client
 from orchestrator.controller.loop import Loop
 from orchestrator.controller.reconcile import Controller
@@ -60,10 +60,12 @@ class Host:
 
 
 @contextmanager
-def open_host(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[Host]:
-    """The parts of the service over the settings' database and backend."""
+def open_host(
+    settings: Settings, clock: Callable[[], float] = time.time, *, backend: Backend | None = None
+) -> Iterator[Host]:
+    """The parts of the service over the settings' database, and their backend where none is given."""
     database = open_database(settings.database_url, settings.database_connections)
-    backend = open_backend(settings)
+    backend = backend or open_backend(settings)
     service = Service(settings, database, backend, clock)
     controller = Controller(settings, database, backend, clock)
     try:

@@ -82,6 +82,11 @@ def most(costs: Sequence[Cost]) -> Cost:
     return Cost(*map(max, zip(*map(astuple, costs), strict=True)))
 
 
+def memory() -> int:
+    """Bytes that this process holds now."""
+    return int(_megabytes(Path("/proc/self/status").read_text(), "VmRSS") * 2**20)
+
+
 def _megabytes(status: str, name: str) -> float:
     """A figure of `/proc/<pid>/status`; 0 once the process is gone."""
     found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
