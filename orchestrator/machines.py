@@ -36,6 +36,16 @@ class Machine:
     priority: str | None = None
     sentence: str = ""
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads each of its processes may compute with; None where its share is not known."""
+        return None if self.cpus is None else max(1, int(self.cpus / self.devices))
+
+    def thread_variables(self) -> Mapping[str, str]:
+        """What tells libraries so in a container, where they would count the processors of the host."""
+        names = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
+        return {} if self.threads is None else dict.fromkeys(names, str(self.threads))
+
 
 MACHINES = {
     machine.name: machine

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     STUCK = "stuck"
     DEADLINE = "deadline"
+    SCRATCH = "scratch"
 
 
 class Phase(StrEnum):
@@ -260,6 +261,12 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         False,
         True,
     ),
+    Reason.SCRATCH: ReasonFacts(
+        "It filled its scratch disk, and would fill it again.",
+        "Ask the operator to raise scratch_gib of its machine, then run again with --new.",
+        False,
+        True,
+    ),
 }
 
 _CAUSES: Mapping[Cause, Reason] = {
@@ -377,6 +384,8 @@ def _alive(run: RunView, current: LaunchView) -> list[Action]:
     if run.max_seconds is not None and current.step == "train" and run.training_seconds >= run.max_seconds:
         return [Stop(current.number), Move(run.status, Reason.STOPPING, "compute.max_hours is reached")]
     seen = current.observation
+    if seen.reason is Reason.SCRATCH:  # the backend would start it again and again
+        return [Stop(current.number), Move(Status.FAILED, Reason.SCRATCH, seen.detail)]
     if seen.phase is Phase.PENDING:
         return [Move(_WAITING[current.step], seen.reason or Reason.STARTING, seen.detail)]
     if seen.reason:

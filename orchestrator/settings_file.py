@@ -52,7 +52,12 @@ class MachineEntry(Closed):
     tokens_per_second: float | None = Field(
         default=None, gt=0, le=1e12, description="Tokens that the whole machine trains in a second."
     )
-    cpus: float | None = Field(default=None, gt=0, le=10_000, description="Processors that a launch gets.")
+    cpus: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Processors that a launch gets in a container, and threads that its processes share.",
+    )
     host_memory_gib: float | None = Field(
         default=None,
         gt=0,

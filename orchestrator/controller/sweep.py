@@ -1,4 +1,4 @@
-"""Launches that outlive their runs: a day after a run has ended, what its backend still holds is let go."""
+"""Launches that outlive their runs: one that still runs is stopped, and a day later all are let go."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sweep:
         return SWEEP_SECONDS
 
     def _let_go(self, name: str) -> None:
-        """Remove the launch if its run ended long ago; one that is still alive is stopped before.
+        """Stop the launch of a run that has ended, and remove it once that was long ago.
 
         A launch of a run that this database does not know is left alone: it may be another service's.
         """
@@ -42,9 +42,10 @@ class Sweep:
             run = self.database.run(name.rpartition("-")[0])
         except NotFoundError:
             return
-        if not run.status.final or now - (run.ended or run.updated) < KEEP_SECONDS:
+        if not run.status.final:
             return
         if self.backend.observe(name).alive:
-            _log.warning("%s still runs, and its run ended long ago; it is told to leave", name)
+            _log.warning("%s still runs, and its run has ended; it is told to leave", name)
             self.backend.stop(name, now)
-        self.backend.remove(name)
+        if now - (run.ended or run.updated) >= KEEP_SECONDS:
+            self.backend.remove(name)

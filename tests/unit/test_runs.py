@@ -269,6 +269,14 @@ def test_a_deadline_of_the_cluster_ends_it_without_another_try() -> None:
     assert decide(RUN, [launch("train", late)]) == [Move(Status.FAILED, Reason.DEADLINE, late.detail)]
 
 
+def test_a_scratch_disk_that_it_fills_ends_it_instead_of_filling_the_next() -> None:
+    full = Observation(Phase.RUNNING, None, "exceeds the total limit", Reason.SCRATCH)
+    assert decide(RUN, [launch("train", full, started=True)]) == [
+        Stop(1),
+        Move(Status.FAILED, Reason.SCRATCH, full.detail),
+    ]
+
+
 def test_one_that_does_not_go_though_told_to_comes_with_the_command_that_releases_it() -> None:
     stuck = Observation(Phase.RUNNING, None, "kubectl delete pod ..", Reason.STUCK)
     pausing = replace(RUN, intent=Intent.PAUSE, status=Status.TRAINING)

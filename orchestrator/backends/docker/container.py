@@ -107,6 +107,7 @@ def written_keys(launch: LaunchRequest) -> Sequence[str]:
 def _environment(launch: LaunchRequest) -> Mapping[str, str]:
     """Where programs may write what they insist on writing; the root file system is read-only."""
     common = {
+        **launch.machine.thread_variables(),
         "AXO_SCRATCH": _SCRATCH,
         "TMPDIR": _SCRATCH,
         "HOME": _SCRATCH,
@@ -115,8 +116,6 @@ def _environment(launch: LaunchRequest) -> Mapping[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": f"{_SCRATCH}/inductor",
         "PYTHONUNBUFFERED": "1",
     }
-    if launch.machine.cpus is not None:  # else there is a thread for each processor of the host
-        common["OMP_NUM_THREADS"] = str(max(1, int(launch.machine.cpus)))
     if launch.step != "prepare":
         return common
     inputs = {"AXO_INPUTS": _INPUTS} if launch.inputs else {}

@@ -21,6 +21,7 @@ from orchestrator.shipped import shipped_folder
 COMPONENT = "app.kubernetes.io/component"
 RUN, LAUNCH, STEP = "axo/run", "axo/launch", "axo/step"
 STORAGE = "axo/storage"
+SCRATCH = "scratch"
 _SECRETS = "/secrets"
 _SECRET_MODE = 0o440  # the pod's group reads it, by fsGroup; nobody else does
 
@@ -87,7 +88,7 @@ def _lay_over_pod(pod: Object, launch: LaunchRequest, settings: KubernetesSectio
 
 
 def _lay_over_machine(pod: Object, container: Object, machine: Machine) -> None:
-    """Its devices, its share of the node, and which nodes it may be on."""
+    """Its devices, its share of the node, and which nodes it may be on; the template's own variables stay."""
     resources = container.setdefault("resources", {})
     requests, limits = (resources.setdefault(kind, {}) for kind in ("requests", "limits"))
     if machine.cpus is not None:
@@ -95,6 +96,12 @@ def _lay_over_machine(pod: Object, container: Object, machine: Machine) -> None:
     for name, gib in (("memory", machine.host_memory_gib), ("ephemeral-storage", machine.scratch_gib)):
         if gib is not None:  # as much as it asks for: nothing is taken from it later
             requests[name] = limits[name] = f"{gib * 1024:.0f}Mi"
+    if machine.scratch_gib is not None:
+        for volume in pod.get("volumes", ()):
+            if volume["name"] == SCRATCH and "emptyDir" in volume:
+                volume["emptyDir"] = {**volume["emptyDir"], "sizeLimit": limits["ephemeral-storage"]}
+    for name, value in machine.thread_variables().items():
+        _set_variable(container, name, value)
     if machine.device == "gpu":
         requests[machine.gpu_resource] = limits[machine.gpu_resource] = str(machine.devices)
     if machine.node_selector:
@@ -137,9 +144,14 @@ def _mount_secret(pod: Object, container: Object, secret: str, settings: Kuberne
         )
     _add_volume(pod, f"secret-{secret}", {"secret": {"secretName": secret, "defaultMode": _SECRET_MODE}})
     _mount(container, f"secret-{secret}", f"{_SECRETS}/{secret}", readOnly=True)
+    _set_variable(container, "AXO_SECRETS", _SECRETS)
+
+
+def _set_variable(container: Object, name: str, value: str) -> None:
+    """Tell the program, unless the operator's own Job does."""
     variables = container.setdefault("env", [])
-    if not any(each["name"] == "AXO_SECRETS" for each in variables):
-        variables.append({"name": "AXO_SECRETS", "value": _SECRETS})
+    if not any(each["name"] == name for each in variables):
+        variables.append({"name": name, "value": value})
 
 
 def _add_volume(pod: Object, name: str, volume: Object) -> None:

@@ -7,6 +7,7 @@ words of the cluster mean stands in the tables below.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -39,6 +40,13 @@ _DISRUPTIONS: Mapping[str, Reason] = {
     "DeletionByTaintManager": Reason.NODE_LOST,
     "DeletionByPodGC": Reason.NODE_LOST,
 }
+# What a pod says that the kubelet evicted for what it wrote itself, and not for the node's sake: another one
+# would fare no better (the kubelet's eviction/helpers.go).
+_OWN_SCRATCH = re.compile(
+    r"Usage of EmptyDir volume .+ exceeds the limit"
+    r"|Pod ephemeral local storage usage exceeds the total limit"
+    r"|Container .+ exceeded its local ephemeral storage limit"
+)
 _METADATA = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
 _POD_STATUS = ("phase", "message", "conditions", "containerStatuses")
 _VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedBinding")
@@ -53,6 +61,8 @@ def observation(job: Object, pods: Sequence[Object], events: Sequence[Object], n
         return Observation(Phase.PENDING, None, *_without_pod(job, events))
     if stuck := _stuck(pod, now):
         return stuck
+    if full := next((words for each in pods if _OWN_SCRATCH.search(words := _pod_words(each))), None):
+        return Observation(Phase.RUNNING, None, full.strip(), Reason.SCRATCH)
     if _met(job, "metadata", "deletionTimestamp"):
         return Observation(Phase.RUNNING, detail="it was told to leave")
     return _of_pod(pod, events)

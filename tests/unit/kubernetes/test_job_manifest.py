@@ -79,6 +79,35 @@ def test_devices_are_texts_and_asked_for_as_much_as_allowed() -> None:
     )
 
 
+def variables(template: dict[str, Any], machine: Machine) -> dict[str, str]:
+    job = job_manifest(template, replace(LAUNCHES["train"], machine=machine), SETTINGS)
+    return {each["name"]: each["value"] for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "devices", "threads"), [(None, 1, None), (0.5, 1, "1"), (8, 1, "8"), (16, 4, "4"), (7.5, 2, "3")]
+)
+def test_processes_compute_with_the_threads_of_their_share(
+    cpus: float | None, devices: int, threads: str | None
+) -> None:
+    told = variables(read_template(None), replace(A100, cpus=cpus, devices=devices))
+    assert told.get("OMP_NUM_THREADS") == told.get("RAYON_NUM_THREADS") == threads
+    assert told.get("POLARS_MAX_THREADS") == threads
+
+
+def test_a_variable_of_the_operators_own_job_stays() -> None:
+    template = read_template(None)
+    template["spec"]["template"]["spec"]["containers"][0]["env"].append(
+        {"name": "OMP_NUM_THREADS", "value": "3"}
+    )
+    assert variables(template, A100)["OMP_NUM_THREADS"] == "3"
+
+
+def test_the_scratch_volume_is_as_large_as_the_machine_says() -> None:
+    volumes = manifest(LAUNCHES["train"])["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "scratch", "emptyDir": {"sizeLimit": "102400Mi"}} in volumes
+
+
 def test_only_preparing_may_go_out_and_gets_secrets() -> None:
     (policy,) = (each for each in things("network.yaml") if each["metadata"]["name"] == "prepare-fetches")
     selected = policy["spec"]["podSelector"]["matchLabels"].items()

@@ -112,6 +112,22 @@ def test_what_the_newest_pod_says(made: Object, phase: Phase, reason: Reason | N
     assert (found.phase, found.reason) == (phase, reason)
 
 
+def test_a_pod_evicted_for_what_it_wrote_is_told_from_one_that_its_node_had_no_room_for() -> None:
+    """Its Job replaces either; the first would be evicted again and again."""
+    evicted = pod(disrupted("TerminationByKubelet"), phase="Failed")
+    for words in (
+        'Usage of EmptyDir volume "scratch" exceeds the limit "50Gi". ',
+        "Pod ephemeral local storage usage exceeds the total limit of containers 50Gi. ",
+        'Container step exceeded its local ephemeral storage limit "50Gi". ',
+    ):
+        evicted["status"]["message"] = words
+        replacement = {**pod(), "metadata": {"creationTimestamp": "2026-11-25T13:05:00Z"}}
+        found = observation({}, [evicted, replacement], [], NOW)
+        assert (found.alive, found.reason, found.detail) == (True, Reason.SCRATCH, words.strip())
+    evicted["status"]["message"] = "The node was low on resource: ephemeral-storage. "
+    assert observation({}, [evicted], [], NOW).reason is Reason.EVICTED
+
+
 def test_a_pod_that_should_be_gone_comes_with_the_command_that_releases_it() -> None:
     told = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
     job = {"metadata": {"deletionTimestamp": "2026-11-25T12:58:00Z"}}
