@@ -14,6 +14,7 @@
     ├── TooLargeError          more than the service takes in one piece
     ├── QuotaError             more than the operator allows now
     ├── ThrottledError         too many bad credentials came from one address
+    ├── BusyError              the service has as much to do as it takes on
     ├── UnreachableError       the service cannot be reached
     ├── DatabaseError          the database is away, full or too busy
     ├── StorageError           storage cannot be read or written
@@ -154,6 +155,12 @@ class ThrottledError(OrchestratorError):
     """Too many credentials that are none came from this address."""
 
     exit_code = 3
+
+
+class BusyError(OrchestratorError):
+    """The service has as much to do as it takes on."""
+
+    exit_code = 4
 
 
 class UnreachableError(OrchestratorError):

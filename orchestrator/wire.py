@@ -259,6 +259,7 @@ class Event(Told):
     time: float
     status: str
     reason: str | None = None
+    sentence: str | None = Field(default=None, description="The reason, said to a person.")
     message: str = ""
 
 

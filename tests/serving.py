@@ -37,10 +37,10 @@ class Server:
 
 
 @contextmanager
-def serving(home: Path, **variables: str) -> Iterator[Server]:
+def serving(home: Path, port: int = 0, **variables: str) -> Iterator[Server]:
     """A server of a home, warm: what it imports and keeps for its first requests is there."""
     (home / "python").touch()
-    command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", str(port)]
     environment = {
         **os.environ,
         "AXO_HOME": str(home),

@@ -19,13 +19,23 @@ from orchestrator import errors, wire
 
 REQUEST_ID = "X-Request-Id"
 
+_RETRY_AFTER = {
+    "description": "The same request may be made again after so many seconds.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
 # Every error of every route; the second for routes whose own answer is no JSON.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {"model": wire.ProblemBody, "description": "Why it was not done."}
+    "default": {
+        "model": wire.ProblemBody,
+        "description": "Why it was not done.",
+        "headers": {"Retry-After": _RETRY_AFTER},
+    }
 }
 RESPONSES_BESIDE_TEXT: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "Why it was not done.",
+        "headers": {"Retry-After": _RETRY_AFTER},
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
     }
 }
@@ -39,6 +49,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.TooLargeError: 413,
     errors.QuotaError: 429,
     errors.ThrottledError: 429,
+    errors.BusyError: 429,
     errors.SettingsError: 503,
     errors.UnreachableError: 503,
     errors.DatabaseError: 503,
@@ -46,6 +57,14 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.BackendError: 503,
     errors.TrackingError: 503,
     errors.RegistryError: 503,
+}
+# After how many seconds a request that failed so may be made again.
+AGAIN: Mapping[type[errors.OrchestratorError], int] = {
+    errors.ThrottledError: 60,
+    errors.BusyError: 5,
+    errors.UnreachableError: 2,
+    errors.DatabaseError: 1,
+    errors.StorageError: 2,
 }
 _CODES = {
     400: "usage",
@@ -103,7 +122,10 @@ def answer(request: Request, error: errors.OrchestratorError) -> JSONResponse:
     status = status_of(error)
     if status >= 500:
         _log.warning("%s: %s", _id(request), error)
-    return _answer(request, status, error.code, error.args[0], error.hint, path, faults)
+    told = _answer(request, status, error.code, error.args[0], error.hint, path, faults)
+    if type(error) in AGAIN:
+        told.headers["Retry-After"] = str(AGAIN[type(error)])
+    return told
 
 
 def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -159,8 +181,6 @@ def _answer(
         faults=list(faults),
     )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if code == "throttled":
-        headers = {"Retry-After": "60"}
     return JSONResponse(wire.ProblemBody(error=problem).model_dump(mode="json"), status, headers)
 
 

@@ -18,10 +18,10 @@ def command(name: str) -> None:
     Example:
       axo cancel support-triage-x7k2p
     """
-    from orchestrator.cli.follow import watched
+    from orchestrator.cli.follow import carried_out
 
     with connected(driving=True) as client:
         run = client.cancel(name)
         note(f"stopping {run.id}; a training step saves a checkpoint first")
-        run = watched(client, run.id)
+        run = carried_out(client, run)
     click.echo(f"{run.id} {run.status}")

@@ -24,9 +24,10 @@ def connected(*, driving: bool = False) -> Iterator[Client]:
     """A client; with `driving`, an embedded service brings its runs further meanwhile."""
     context = spoken_to()
     if context.url is not None:
+        from orchestrator.cli.absence import Absence
         from orchestrator.client import Client
 
-        with Client(context.url, context.key, project=context.project) as client:
+        with Client(context.url, context.key, project=context.project, told=Absence()) as client:
             yield client
         return
     from orchestrator.host import open_host

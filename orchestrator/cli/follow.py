@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,18 +16,14 @@ from orchestrator.errors import RegistryError
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
-    from orchestrator.wire import Run, RunDetail
+    from orchestrator.wire import Event, Run, RunDetail
 
-LOOK_SECONDS = 0.5
+TICK_SECONDS = 1.0
 SETTLE_SECONDS = 30.0
 WAITED = 124
 INTERRUPTED = 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _WaitOver(Exception):
-    """The time that somebody wanted to wait is over."""
 
 
 def follow_options(command: Command) -> Command:
@@ -58,36 +55,69 @@ def follow(
         leave(client, run)
         conclude(client, client.run(run.id), form)
         return 0
-    try:
-        run = watched(client, run.id, watch=watch, timeout=timeout)
-    except (KeyboardInterrupt, _WaitOver) as error:
-        _let_go(client, run.id)
-        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else WAITED
-    conclude(client, client.run(run.id), form)
-    return 0 if run.status in ("succeeded", "paused") else 1
-
-
-def watched(
-    client: Client, run_id: str, *, watch: bool | None = None, timeout: float | None = None
-) -> RunDetail:
-    """Show a run until it has ended and MLflow knows, or rests; a server that stays away for long after
-    the end is given up on."""
-    from orchestrator.cli.progress import make_progress
-
     over = None if timeout is None else time.monotonic() + 60 * timeout
-    patience = SETTLE_SECONDS
-    with make_progress(client, watch=watch) as progress:
-        while True:
-            run = client.run(run_id)
-            progress.show(run)
-            rests = run.status == "paused" and run.intent == "pause"
-            if rests or (run.status.final and (run.tracked or patience <= 0)):
-                return run
-            if run.status.final:
-                patience -= LOOK_SECONDS
-            elif over is not None and time.monotonic() >= over:
-                raise _WaitOver
-            time.sleep(LOOK_SECONDS)
+    newest = run
+    try:
+        for newest in standings(client, run.id, watch=watch):
+            if over is not None and time.monotonic() >= over and not newest.status.final:
+                _let_go(client, newest)
+                return WAITED
+    except KeyboardInterrupt:
+        _let_go(client, newest)
+        return INTERRUPTED
+    conclude(client, client.run(run.id), form)
+    return 0 if newest.status in ("succeeded", "paused") else 1
+
+
+def carried_out(client: Client, run: Run) -> Run:
+    """Show a run until it stands as was asked of it, and how it stands then; Ctrl-C lets go of it."""
+    newest = run
+    try:
+        for newest in standings(client, run.id):  # noqa: B007
+            pass
+    except KeyboardInterrupt:
+        _let_go(client, newest)
+        raise
+    return newest
+
+
+def standings(client: Client, run_id: str, *, watch: bool | None = None, rests: bool = True) -> Iterator[Run]:
+    """Show a run, and say every second or so how it stands, until it has ended and MLflow knows; until it
+    is paused too, with `rests`.
+
+    A service that goes away is waited for; an MLflow that stays away for long after the end is given up on.
+    """
+    from orchestrator.cli.progress import make_progress
+    from orchestrator.client.patience import FOLLOW_SECONDS
+
+    ended: float | None = None
+    with make_progress(client, watch=watch) as progress, client.patience.of(FOLLOW_SECONDS):
+        for newest in _followed(client, run_id, progress.tell):
+            progress.show(newest)
+            yield newest
+            if rests and newest.status == "paused" and newest.intent == "pause":
+                return
+            if newest.status.final:
+                ended = ended or time.monotonic()
+                if newest.tracked or time.monotonic() - ended > SETTLE_SECONDS:
+                    return
+
+
+def _followed(client: Client, run_id: str, told: Callable[[Event], None]) -> Iterator[Run]:
+    """How a run stands, by its stream; `told` hears of its newest event and of every later one."""
+    from orchestrator.wire import Event
+
+    newest: Run | None = None
+    *_, last = client.events(run_id)
+    told(last)
+    with closing(client.follow(run_id, last.id, heartbeat=TICK_SECONDS)) as changes:
+        for change in changes:
+            if isinstance(change, Event):
+                told(change)
+                continue
+            newest = change or newest
+            if newest:
+                yield newest
 
 
 def leave(client: Client, run: Run) -> None:
@@ -116,8 +146,7 @@ def keep_driving() -> None:
         )
 
 
-def _let_go(client: Client, run_id: str) -> None:
-    run = client.run(run_id)
+def _let_go(client: Client, run: Run) -> None:
     if client.embedded:
         keep_driving()
     note("")
@@ -148,11 +177,9 @@ def published_at_last(client: Client, run: Run) -> RunDetail:
     Raises:
         RegistryError: a registry is away, or refuses.
     """
-    while True:
-        found = client.run(run.id)
-        tried = found.status != "publishing" or (found.reason is not None and found.updated > run.updated)
-        if tried and found.status == "succeeded":
-            return found
-        if tried:
+    for found in _followed(client, run.id, lambda _: None):
+        if found.status == "succeeded":
+            break
+        if found.status != "publishing" or (found.reason is not None and found.updated > run.updated):
             raise RegistryError(found.message or found.sentence, hint=found.advice)
-        time.sleep(LOOK_SECONDS)
+    return client.run(run.id)

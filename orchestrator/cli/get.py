@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SPARE = ("REASON", "LOSS", "STEP")
 WATCH_SECONDS = 2.0
-TICK_SECONDS = 1.0
 
 
 @click.command("get")
@@ -142,15 +141,10 @@ def _show(client: Client, name: str, form: str, *, watch: bool) -> None:
 
 def _follow(client: Client, run: RunDetail) -> RunDetail:
     """Show the live view, without driving the run, until it has ended."""
-    from orchestrator.cli.progress import make_progress
-    from orchestrator.wire import Run
+    from orchestrator.cli.follow import standings
 
     note(run.id)
-    newest: Run = run
-    with make_progress(client) as progress:
-        for change in client.follow(run.id, heartbeat=TICK_SECONDS):
-            newest = change if isinstance(change, Run) else newest
-            progress.show(newest)
-            if newest.status.final:
-                break
+    for newest in standings(client, run.id, rests=False):
+        if newest.status.final:
+            break
     return client.run(run.id)

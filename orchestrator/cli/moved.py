@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Self
 
-import click
-
+from orchestrator.cli.drawn import draw, erase
 from orchestrator.cli.output import columns, cut
 
 _DRAW_SECONDS = 0.1
@@ -29,8 +28,7 @@ class Moved:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            click.echo("\r\x1b[2K", err=True, nl=False)
+        erase()
 
     @property
     def seconds(self) -> float:
@@ -44,7 +42,7 @@ class Moved:
         if not sys.stderr.isatty() or now - self._began < _QUIET_SECONDS or now - self._drawn < _DRAW_SECONDS:
             return
         self._drawn = now
-        click.echo("\r\x1b[2K" + cut(self._line(), columns() - 1), err=True, nl=False)
+        draw([cut(self._line(), columns() - 1)])
 
     def _line(self) -> str:
         done = f"{self.done / 1e6:,.1f}"

@@ -18,12 +18,12 @@ def command(name: str) -> None:
     Example:
       axo pause support-triage
     """
-    from orchestrator.cli.follow import watched
+    from orchestrator.cli.follow import carried_out
 
     with connected(driving=True) as client:
         run = client.pause(name)
         note(f"pausing {run.id}; a training step saves a checkpoint first")
-        run = watched(client, run.id)
+        run = carried_out(client, run)
     click.echo(f"{run.id} {run.status}")
     if run.status == "paused":
         note(f"go on: axo resume {run.id}")

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from orchestrator.cli.drawn import draw, erase
 from orchestrator.cli.output import columns, cut, duration, note, sparkline
 from orchestrator.runs import Status
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
-    from orchestrator.wire import Point, Run
+    from orchestrator.wire import Event, Point, Run
 
 PLAIN_SECONDS = 10.0
 RECENT = 20
@@ -70,15 +71,13 @@ def figures_of(client: Client, run: Run) -> Figures:
 
 @dataclass
 class Progress:
-    """Shows a run's state each time it is asked to; a line of its own when the state changes."""
+    """A line for every change of a run's state that it is told, and below it how far the run is."""
 
     client: Client
     live: bool
-    _last: tuple[str, str | None, str] | None = None
-    _since: float = 0.0
-    _printed: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+    _printed: float | None = None
     _line: str = ""
-    _drawn: list[str] = field(default_factory=list, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -86,21 +85,25 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._clear()
+        erase()
+
+    def tell(self, event: Event) -> None:
+        """Print a change of the run's state."""
+        self._since, self._printed = time.monotonic(), None
+        note(state_line(event))
 
     def show(self, run: Run) -> None:
-        state = (run.status.value, run.reason, run.message)
-        changed, self._last = state != self._last, state
-        if changed:
-            self._since = time.monotonic()
-            self._clear()
-            note(state_line(run))
+        """Show how far the run is."""
         if run.status.final:
             return
         if self.live:
-            self._draw(self._view(run))
-        elif run.status is Status.TRAINING and (changed or time.monotonic() - self._printed > PLAIN_SECONDS):
+            draw(self._view(run))
+        elif run.status is Status.TRAINING and self._is_time:
             self._print(plain_line(figures_of(self.client, run)))
+
+    @property
+    def _is_time(self) -> bool:
+        return self._printed is None or time.monotonic() - self._printed > PLAIN_SECONDS
 
     def _view(self, run: Run) -> list[str]:
         if run.status is Status.TRAINING and (figures := figures_of(self.client, run)).losses:
@@ -113,21 +116,6 @@ class Progress:
         if line != self._line:
             self._line = line
             note(f"  {line}")
-
-    def _draw(self, lines: list[str]) -> None:
-        if lines == self._drawn:
-            return
-        self._clear()
-        click.echo("\n".join(lines), err=True, nl=False)
-        sys.stderr.flush()
-        self._drawn = lines
-
-    def _clear(self) -> None:
-        """Take the lines drawn last off the screen; the cursor stands at the end of their last one."""
-        if self._drawn:
-            sys.stderr.write("\r\x1b[2K" + "\x1b[1A\x1b[2K" * (len(self._drawn) - 1))
-            sys.stderr.flush()
-            self._drawn = []
 
 
 def live_lines(figures: Figures, width: int) -> list[str]:
@@ -153,12 +141,14 @@ def plain_line(figures: Figures) -> str:
     return "  ".join([*parts, *([f"{duration(left)} left"] if left else [])])
 
 
-def state_line(run: Run) -> str:
+def state_line(event: Event) -> str:
     """The status, why, and the words that came with it."""
-    text = run.status.value
-    if run.reason:
-        text += f": {run.sentence}"
-    return f"{text} {run.message}".rstrip()
+    why = event.sentence or event.reason
+    return (
+        f"{event.status}: {why} {event.message}".rstrip()
+        if why
+        else f"{event.status} {event.message}".rstrip()
+    )
 
 
 def _parts(figures: Figures, bars: int) -> list[str]:

@@ -6,15 +6,16 @@
             print(part.text, end="")
 
 Every method raises the errors of `orchestrator.errors`, as the service raised them, and
-UnreachableError where it cannot be reached. Asking is repeated after a failed connection, and so is
-submitting, since it carries an idempotency key; wanting something of a run may be said twice.
+UnreachableError where it cannot be reached. What may be said twice is said again for some seconds
+(`patience`) after a failed connection and where the service asks for it: asking, submitting, which carries
+an idempotency key, wanting something of a run; only making a key is not.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,14 +28,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator import errors, wire
 from orchestrator.client.download import Told, fetch_file
+from orchestrator.client.patience import CUT, FOLLOW_SECONDS, UNSENT, Passing, Patience, Wait, wanted_pause
 from orchestrator.client.streams import Change, changes, log_parts
 from orchestrator.runs import Status
 
 API = "/api/v1"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 FINISH_SECONDS = 600.0  # the service reads the whole file again
-PAUSES = (0.2, 1.0, 3.0)  # seconds before asking again
-_AGAIN = {502, 503, 504}
+_MOST_EVENTS = 1000  # in one answer
 
 Body = TypeVar("Body", bound=BaseModel)
 _ATTEMPTS = TypeAdapter(list[wire.Attempt])
@@ -52,6 +53,7 @@ class Client:
     `project` is meant; `transport` is another way there.
 
     `embedded` says that the service is part of this very process: it drives runs only while this lives.
+    `told` hears why the service is waited for, before every pause, and None once it answers again.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Client:
         project: str | None = None,
         embedded: bool = False,
         sleep: Callable[[float], None] = time.sleep,
+        told: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self.url = url.rstrip("/")
         self.embedded = embedded
@@ -71,7 +74,7 @@ class Client:
             headers["Axo-Project"] = project
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, transport=transport)
-        self._sleep = sleep
+        self.patience = Patience(sleep, told)
 
     def __enter__(self) -> Self:
         return self
@@ -151,8 +154,14 @@ class Client:
 
     def events(self, name: str, after: int = 0) -> list[wire.Event]:
         """What happened to a run after the event of that id, oldest first."""
-        params = {"after": after}
-        return _EVENTS.validate_json(self._ask("GET", f"/runs/{_part(name)}/events", params=params).content)
+        found: list[wire.Event] = []
+        while True:
+            params = {"after": found[-1].id if found else after, "limit": _MOST_EVENTS}
+            answer = self._ask("GET", f"/runs/{_part(name)}/events", params=params)
+            page = _EVENTS.validate_json(answer.content)
+            found += page
+            if len(page) < _MOST_EVENTS:
+                return found
 
     def metrics(self, name: str, *keys: str, points: int = 1000) -> dict[str, list[wire.Point]]:
         """The points of metrics by their keys, thinned out to `points` each; all metrics without keys."""
@@ -166,18 +175,16 @@ class Client:
 
     def logs(self, name: str, seen: Mapping[str, int] | None = None) -> Iterator[wire.LogPart]:
         """What a run's attempts printed beyond the bytes in `seen`, by the name of each text."""
-        params = {"seen": wire.seen_text(seen or {})}
-        with self._streamed("GET", f"/runs/{_part(name)}/logs", params=params) as answer:
-            for line in answer.iter_lines():
-                yield wire.LogPart.model_validate_json(line)
+        path = f"/runs/{_part(name)}/logs"
+        wait = Wait(self.patience)
+        return log_parts(lambda _, params: self._open(path, {}, params), seen or {}, lambda: True, wait)
 
     def create_key(self, name: str, role: wire.RoleName, days: int = 365) -> wire.FreshKey:
         """Make an API key of the project; its text is told this once."""
         asked = wire.KeyAsked(name=name, role=role, days=days)
         headers = {"Content-Type": "application/json"}
-        return _read(
-            wire.FreshKey, self._ask("POST", "/keys", headers=headers, content=asked.model_dump_json())
-        )
+        answer = self._ask("POST", "/keys", again=False, headers=headers, content=asked.model_dump_json())
+        return _read(wire.FreshKey, answer)
 
     def keys(self) -> list[wire.Key]:
         """The project's API keys, newest first."""
@@ -226,13 +233,21 @@ class Client:
         """Write the files of an adapter into a folder, each checked; `told` hears of bytes as they come."""
         for file in adapter.files:
             path = f"/runs/{_part(adapter.run)}/adapter/{quote(file.path)}"
-            fetch_file(partial(self._open_plain, path), file, folder / file.path, told, self._sleep)
+            fetch_file(
+                partial(self._open_plain, path),
+                file,
+                folder / file.path,
+                told,
+                Wait(self.patience, FOLLOW_SECONDS),
+            )
 
-    def follow(self, name: str, after: int = 0, heartbeat: float = 15.0) -> Iterator[Change]:
+    def follow(self, name: str, after: int = 0, heartbeat: float = 15.0) -> Generator[Change]:
         """What happens to a run: its events after that id, once each, the run whenever it changed, and
-        None at least every `heartbeat` seconds; it ends with the run. A cut is mended by itself."""
+        None at least every `heartbeat` seconds; it ends with the run. A cut is mended by itself, and a
+        service that goes away is waited for, with a None before every pause."""
         path, params = f"/runs/{_part(name)}/events/stream", {"heartbeat": heartbeat}
-        return changes(lambda headers, _: self._open(path, headers, params), after, self._sleep)
+        wait = Wait(self.patience, FOLLOW_SECONDS)
+        return changes(lambda headers, _: self._open(path, headers, params), after, wait)
 
     def follow_logs(self, name: str, seen: Mapping[str, int] | None = None) -> Iterator[wire.LogPart]:
         """The parts of a run's logs beyond `seen`, as they are written, until the run has ended."""
@@ -241,7 +256,8 @@ class Client:
         def ended() -> bool:
             return self.run(name).status.final
 
-        return log_parts(lambda _, params: self._open(path, {}, params), seen or {}, ended, self._sleep)
+        wait = Wait(self.patience, FOLLOW_SECONDS)
+        return log_parts(lambda _, params: self._open(path, {}, params), seen or {}, ended, wait)
 
     def _open(
         self, path: str, headers: Mapping[str, str], params: Mapping[str, Any]
@@ -255,27 +271,41 @@ class Client:
     def _want(self, name: str, what: str) -> wire.Run:
         return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))
 
-    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """One request, made again after a pause where it did not arrive or the service is away."""
-        for pause in (*PAUSES, None):
+    def _ask(self, method: str, path: str, *, again: bool = True, **request: Any) -> httpx.Response:
+        """One request; where it may be made `again`, it is, for as long as patience lasts."""
+        wait = Wait(self.patience)
+        while True:
             try:
-                answer = self._http.request(method, f"{API}{path}", **_cleaned(request))
-            except httpx.TransportError as error:
-                if pause is None or not isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError):
-                    raise self._unreachable(error) from error
-            else:
-                if pause is None or answer.status_code not in _AGAIN or not _is_foreign(answer):
-                    return _checked(answer)
-            self._sleep(pause)
-        raise AssertionError("the last try returns or raises")
+                with self._passing(CUT if again else UNSENT):
+                    answer = self._http.request(method, f"{API}{path}", **_cleaned(request))
+                    told = _checked(answer, again=again)
+                wait.over()
+                return told
+            except Passing as failure:
+                wait.after(failure)
 
     @contextmanager
     def _streamed(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        """An answer while it comes.
+
+        Raises:
+            Passing: it was cut, or did not begin.
+        """
+        with (
+            self._passing((httpx.TransportError,)),
+            self._http.stream(method, f"{API}{path}", **_cleaned(request)) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+            yield _checked(answer)
+
+    @contextmanager
+    def _passing(self, kinds: tuple[type[httpx.TransportError], ...]) -> Iterator[None]:
+        """What went wrong on the way, as an error of ours; failures of those kinds may pass."""
         try:
-            with self._http.stream(method, f"{API}{path}", **_cleaned(request)) as answer:
-                if answer.is_error:
-                    answer.read()
-                yield _checked(answer)
+            yield
+        except kinds as error:
+            raise Passing(self._unreachable(error)) from error
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
@@ -297,17 +327,30 @@ def _read(kind: type[Body], answer: httpx.Response) -> Body:
         ) from error
 
 
-def _checked(answer: httpx.Response) -> httpx.Response:
+def _checked(answer: httpx.Response, *, again: bool = True) -> httpx.Response:
+    """The answer, where the request was done.
+
+    Raises:
+        Passing: it was not, and may be made `again`.
+        OrchestratorError: it was not.
+    """
     if answer.is_success:
         return answer
+    error, pause = _told(answer), wanted_pause(answer)
+    raise error if pause is None or not again else Passing(error, pause)
+
+
+def _told(answer: httpx.Response) -> errors.OrchestratorError:
+    """What an answer says went wrong."""
     try:
-        problem = wire.ProblemBody.model_validate_json(answer.content).error
+        return _raised(wire.ProblemBody.model_validate_json(answer.content).error)
     except ValidationError as error:
-        raise errors.UnreachableError(
+        foreign = errors.UnreachableError(
             f"{answer.request.url} answers {answer.status_code}, not as this service would",
             hint="is something between you and the service, such as a proxy?",
-        ) from error
-    raise _raised(problem)
+        )
+        foreign.__cause__ = error
+        return foreign
 
 
 def _raised(problem: wire.Problem) -> errors.OrchestratorError:
@@ -320,11 +363,6 @@ def _raised(problem: wire.Problem) -> errors.OrchestratorError:
     if problem.code == "bug":
         text += f" (request {problem.request_id})"
     return kind(text, hint=problem.hint)
-
-
-def _is_foreign(answer: httpx.Response) -> bool:
-    """Whether something between us and the service answered, rather than the service."""
-    return not answer.headers.get("x-request-id")
 
 
 def _cleaned(request: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import BinaryIO
 import httpx
 
 from orchestrator import wire
+from orchestrator.client.patience import Passing, Wait
 from orchestrator.errors import RegistryError, UnreachableError
 
-PATIENCE = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # seconds before asking again, while nothing comes
 Opened = Callable[[dict[str, str]], AbstractContextManager[httpx.Response]]
 Told = Callable[[int], None]
 
@@ -23,8 +22,8 @@ def fetch_file(
     open_file: Opened,
     file: wire.AdapterFile,
     target: Path,
-    told: Told = lambda _: None,
-    sleep: Callable[[float], None] = time.sleep,
+    told: Told,
+    wait: Wait,
 ) -> None:
     """Write a file to `target`, checked; `told` hears of the bytes as they come.
 
@@ -32,7 +31,6 @@ def fetch_file(
         RegistryError: what came is not the file.
         UnreachableError: the service stays away.
     """
-    pauses = list(PATIENCE)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as writer:
         part = _Part(file, writer, told)
@@ -42,12 +40,11 @@ def fetch_file(
                 with open_file(part.wanted) as answer:
                     part.take(answer)
                 break
-            except (httpx.TransportError, UnreachableError) as error:
-                pauses = list(PATIENCE) if part.have > before else pauses
-                if not pauses:
-                    what = f"{file.path} did not come whole: {error}"
-                    raise UnreachableError(what, hint="try again") from error
-                sleep(pauses.pop(0))
+            except Passing as failure:
+                if part.have > before:
+                    wait.over()
+                what = f"{file.path} did not come whole: {failure.error}"
+                wait.after(Passing(UnreachableError(what, hint="try again"), failure.least))
     if not part.whole:
         hint = "`axo verify` tells what is wrong with it"
         raise RegistryError(f"{file.path} is not what the run made", hint=hint)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,27 +11,27 @@ import httpx
 from pydantic import ValidationError
 
 from orchestrator import wire
+from orchestrator.client.patience import Passing, Wait
 from orchestrator.errors import UnreachableError
 
-PATIENCE = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # seconds before connecting again, while nothing comes
 Opened = Callable[[Mapping[str, str], Mapping[str, Any]], AbstractContextManager[httpx.Response]]
 Change = wire.Event | wire.Run | None
 
 
-def changes(open_stream: Opened, after: int, sleep: Callable[[float], None] = time.sleep) -> Iterator[Change]:
+def changes(open_stream: Opened, after: int, wait: Wait) -> Generator[Change]:
     """What happens to a run: its events once each, the run whenever it changed, None for every sign of
-    life between them; it ends with the run.
+    life between them and before every pause while there is none; it ends with the run.
 
     Raises:
         UnreachableError: the service stays away.
     """
-    pauses = list(PATIENCE)
     while True:
         came = False
         try:
             with open_stream({"Last-Event-ID": str(after)}, {}) as answer:
                 for kind, data in _messages(answer):
-                    came, pauses = True, list(PATIENCE)
+                    came = True
+                    wait.over()
                     if kind == "end":
                         return
                     change = _change(kind, data)
@@ -40,40 +39,36 @@ def changes(open_stream: Opened, after: int, sleep: Callable[[float], None] = ti
                         after = change.id
                     yield change
             if not came:
-                raise UnreachableError("the stream ends before anything comes of it")
-        except (httpx.TransportError, UnreachableError) as error:
-            _wait(error, pauses, sleep)
+                raise Passing(UnreachableError("the stream ends before anything comes of it"))
+        except Passing as failure:
+            yield None
+            wait.after(failure)
 
 
 def log_parts(
-    open_stream: Opened,
-    seen: Mapping[str, int],
-    ended: Callable[[], bool],
-    sleep: Callable[[float], None] = time.sleep,
+    open_stream: Opened, seen: Mapping[str, int], ended: Callable[[], bool], wait: Wait
 ) -> Iterator[wire.LogPart]:
     """The parts of a run's logs beyond `seen`, as they are written; `ended` tells whether the run has.
 
     Raises:
         UnreachableError: the service stays away.
     """
-    read, pauses = dict(seen), list(PATIENCE)
+    read = dict(seen)
     while True:
-        came = False
         try:
             over = ended()
             with open_stream({}, {"seen": wire.seen_text(read)}) as answer:
                 for line in answer.iter_lines():
-                    came, pauses = True, list(PATIENCE)
+                    wait.over()
                     if line.strip():
                         part = wire.LogPart.model_validate_json(line)
                         read[part.name] = part.offset + part.size
                         yield part
+            wait.over()
             if over:
                 return
-            if not came:
-                sleep(PATIENCE[0])
-        except (httpx.TransportError, UnreachableError) as error:
-            _wait(error, pauses, sleep)
+        except Passing as failure:
+            wait.after(failure)
 
 
 def _messages(answer: httpx.Response) -> Iterator[tuple[str, str]]:
@@ -99,12 +94,3 @@ def _change(kind: str, data: str) -> Change:
         return kinds[kind].model_validate(json.loads(data)) if kind in kinds else None
     except (ValueError, ValidationError) as error:
         raise UnreachableError("the stream holds something that is not this service's") from error
-
-
-def _wait(error: Exception, pauses: list[float], sleep: Callable[[float], None]) -> None:
-    if pauses:
-        sleep(pauses.pop(0))
-        return
-    if isinstance(error, UnreachableError):
-        raise error
-    raise UnreachableError(f"the service does not answer: {error}", hint="the run goes on") from error

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator import wire
 from orchestrator.client import Client
+from orchestrator.client.patience import FOLLOW_SECONDS, Passing, Wait
 from orchestrator.errors import ConflictError, UnreachableError
 
-PATIENCE = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # seconds between tries that bring nothing further
 _BLOCK = 4 * 1024 * 1024
 
 Told = Callable[[int], None]
@@ -33,13 +32,12 @@ def upload(
     sha256: str,
     size: int,
     told: Told = lambda _: None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """See to it that the service has a file; the bytes that were sent.
 
     `told` hears of bytes that are there. Where the network is cut, it goes on with the missing parts;
-    after `PATIENCE` without a single part more it gives up, and another call goes on from there. A service
-    that has not answered at all is not waited for.
+    after a quarter of an hour without a single part more it gives up, and another call goes on from there.
+    A service that has not answered at all is not waited for so long.
 
     Raises:
         UnreachableError: the service stays away.
@@ -47,7 +45,7 @@ def upload(
         OrchestratorError: as the service refuses it.
     """
     state: wire.File | None = client.begin_file(sha256, size)
-    sent, known, pauses = 0, 0, list(PATIENCE)
+    sent, known, wait = 0, 0, Wait(client.patience, FOLLOW_SECONDS)
     while True:
         try:
             state = state or client.begin_file(sha256, size)
@@ -57,17 +55,16 @@ def upload(
             for part in state.missing:
                 data = _read_part(path, part, state.part_size, size)
                 client.put_part(sha256, part, data)
-                sent, known, pauses = sent + len(data), known + len(data), list(PATIENCE)
+                sent, known = sent + len(data), known + len(data)
+                wait.over()
                 told(len(data))
             if not state.complete:
                 client.finish_file(sha256)
             return sent
         except UnreachableError as error:
-            if not pauses:
-                error.hint = f"what has arrived of {path} is kept: the same command goes on from there"
-                raise
+            error.hint = f"what has arrived of {path} is kept: the same command goes on from there"
+            wait.after(Passing(error))
             state = None
-            sleep(pauses.pop(0))
 
 
 def _bytes(parts: list[int], size: int, part_size: int) -> int:

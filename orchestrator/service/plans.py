@@ -37,12 +37,12 @@ class Plans:
 
         Raises:
             SpecError, DataError: with every fault of spec, base model, data and config.
-            QuotaError: as many plans as there may be are being made.
+            BusyError: as many plans as there may be are being made.
             TooLargeError: it takes longer than a request may.
         """
         loaded, _ = self.runs.taken(caller, asked)
         if not _room.acquire(timeout=WAIT_SECONDS):
-            raise errors.QuotaError("too many plans are being made now", hint="try again in a minute")
+            raise errors.BusyError("too many plans are being made now", hint="try again in a minute")
         try:
             found = _planned(self.settings, caller.project, asked)
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator import db, wire
 from orchestrator.controller.estimates import Compared, estimate_against_actual
 from orchestrator.controller.track import behind
-from orchestrator.runs import REASONS
+from orchestrator.runs import REASONS, Reason
 from orchestrator.settings import Settings
 from orchestrator.spec.stored import model_of
 
@@ -37,7 +37,8 @@ def detail(database: db.Database, found: db.Run, settings: Settings) -> wire.Run
 
 def event(found: db.Event) -> wire.Event:
     """One event."""
-    return wire.Event(**asdict(found))
+    sentence = REASONS[Reason(found.reason)].sentence if found.reason else None
+    return wire.Event(**asdict(found), sentence=sentence)
 
 
 def series(points: Sequence[db.Point], keys: Sequence[str], most: int) -> list[wire.Series]:

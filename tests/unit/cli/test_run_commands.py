@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 from stored_run import store_run
 
 from orchestrator.cli import axo, follow
-from orchestrator.cli.connection import connected
-from orchestrator.cli.progress import Figures, Progress, live_lines, plain_line
+from orchestrator.cli.progress import Figures, live_lines, plain_line
 from orchestrator.db import Point, opened
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
@@ -190,10 +189,20 @@ def test_a_plain_line_tells_what_is_known() -> None:
     assert plain_line(Figures(POINTS, 100)).endswith("0:00 left") is False
 
 
-def test_a_state_is_printed_once_until_it_changes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store_run(home, "triage-1", status=Status.WAITING, reason=Reason.RESUMING)
-    with connected() as client:
-        progress = Progress(client, live=False)
-        for _ in range(3):
-            progress.show(client.run("triage-1"))
-    assert capsys.readouterr().err.count("goes on from its newest checkpoint") == 1
+def test_every_change_of_a_run_is_printed_once(home: Path) -> None:
+    run = store_run(home, "triage-1", status=Status.WAITING, reason=Reason.RESUMING)
+
+    def go_on() -> None:
+        with opened(f"sqlite:///{home / 'axo.db'}") as database:
+            moved = database.move(run, Status.TRAINING, None, "", 9_000.0)
+            moved = database.move(moved, Status.WAITING, Reason.RESUMING, "", 9_001.0)
+            database.move(moved, Status.FAILED, Reason.CRASHED, "out of luck", 9_002.0)
+
+    timer = threading.Timer(0.5, go_on)
+    timer.start()
+    done = call("get", "triage-1", "-w")
+    timer.join()
+    resuming = "waiting: Training was interrupted and goes on from its newest checkpoint."
+    crashed = "failed: The step's program crashed. out of luck"
+    states = [line for line in done.stderr.splitlines() if line.split(":")[0] in set(Status)]
+    assert states == [resuming, "training", resuming, crashed]

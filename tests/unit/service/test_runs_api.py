@@ -15,7 +15,7 @@ from orchestrator import wire
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
-from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError, SpecError, UnreachableError
+from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Intent, Status
 from orchestrator.service import LOCAL, Caller, Role
@@ -158,14 +158,6 @@ def test_every_problem_has_the_one_body(host: Host) -> None:
             problem = wire.ProblemBody.model_validate_json(answer.content).error
             assert (answer.status_code, problem.code) == (status, code)
             assert problem.request_id == answer.headers["x-request-id"]
-
-
-def test_a_service_that_is_away_is_said_after_several_tries() -> None:
-    pauses: list[float] = []
-    away = Client("http://127.0.0.1:9", sleep=pauses.append)
-    with away as client, pytest.raises(UnreachableError, match="does not answer"):
-        client.run("triage")
-    assert len(pauses) == 3
 
 
 def test_prometheus_reads_how_the_service_stands(home: Path, host: Host, client: Client) -> None:

@@ -1,0 +1,26 @@
+"""Lines that stand at the end of stderr for a while: drawn, drawn anew, and taken away for what is said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+_standing: list[str] = []
+
+
+def draw(lines: Sequence[str]) -> None:
+    """Show these lines, in place of those that stand there; each is short enough for the terminal."""
+    if lines == _standing:
+        return
+    erase()
+    sys.stderr.write("\n".join(lines))
+    sys.stderr.flush()
+    _standing[:] = lines
+
+
+def erase() -> None:
+    """Take away what stands there; the cursor is at the end of its last line."""
+    if _standing:
+        sys.stderr.write("\r\x1b[2K" + "\x1b[1A\x1b[2K" * (len(_standing) - 1))
+        sys.stderr.flush()
+        _standing.clear()
