@@ -46,6 +46,7 @@ class Settings:
     max_file_bytes: int = 20 * GIB
     max_project_bytes: int = 200 * GIB
     launches_per_second: float = 10.0
+    report_url: str | None = None
 
     @property
     def database_url(self) -> str:
@@ -110,6 +111,7 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             launches_per_second=found.launches_per_second,
             access=found.access,
             kubernetes=found.kubernetes,
+            report_url=found.reports.url if found.reports else None,
         )
     if required:
         hint = "let AXO_SETTINGS name a YAML file, or leave it out"

@@ -19,6 +19,7 @@ from orchestrator.access_section import AccessSection
 from orchestrator.backend_sections import DockerSection, KubernetesSection
 from orchestrator.errors import SettingsFileError
 from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
+from orchestrator.reports_section import ReportsSection
 from orchestrator.spec.base import Closed, Label, Name, broken_rule
 from orchestrator.spec.faults import spec_faults, without_secrets
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
@@ -121,7 +122,9 @@ class SettingsFile(Closed):
         default=10.0, gt=0, le=1000, description="How many queued runs are launched in a second, at most."
     )
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
-
+    reports: ReportsSection | None = Field(
+        default=None, description="Where training tells the service how far it is."
+    )
     access: AccessSection = Field(default=AccessSection(), description="Who may ask the service.")
 
     @property

@@ -18,6 +18,7 @@ from orchestrator.spec.base import Name
 
 MAX_SPEC_CHARACTERS = 128 * 1024
 MAX_ID = 2**53
+MAX_NUMBER = 2**31 - 1  # of a launch or an attempt
 MAX_PARTS = 1000
 
 Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,250}$")]
@@ -363,6 +364,15 @@ class Model(Publication):
     run: str
     name: str = Field(description="The run's name.")
     base_model: str
+
+
+class Reported(Told):
+    """How far the service knows an attempt's metric record."""
+
+    offset: int = Field(description="Bytes of the record that it knows, from whichever source.")
+    again: float = Field(
+        description="Seconds until it would hear more: the more launches report, the longer."
+    )
 
 
 class Problem(Told):

@@ -47,6 +47,7 @@ class MemoryBackend:
     phases: dict[str, Observation] = field(default_factory=dict)
     fault: BaseException | None = None
     stopped: list[str] = field(default_factory=list)
+    vouches: bool = False
 
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         return {"name": launch.name}
@@ -71,6 +72,9 @@ class MemoryBackend:
 
     def remove(self, name: str) -> None:
         self.phases.pop(name, None)
+
+    def holder(self, credential: str) -> str | None:
+        return None
 
     def close(self) -> None:
         pass

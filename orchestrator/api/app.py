@@ -13,7 +13,7 @@ from orchestrator.api.document import document, operation_id
 from orchestrator.api.entrance import Entrance
 from orchestrator.api.feed import Feed
 from orchestrator.api.hosts import Hosts
-from orchestrator.api.routes import adapters, catalogue, files, health, keys, plans, runs, streams
+from orchestrator.api.routes import adapters, catalogue, files, health, keys, plans, reports, runs, streams
 from orchestrator.api.streams import Streams
 from orchestrator.service import Access, Caller, Service
 
@@ -42,7 +42,7 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
     app.state.service = service
     app.state.streams = Streams(service, Feed(service.database.marks))
     app.add_middleware(Bounds)
-    app.add_middleware(Entrance, who=who)
+    app.add_middleware(Entrance, who=who, reports=service.reports)
     if hosts is not None:
         app.add_middleware(Hosts, known=hosts)
     problems.install(app)
@@ -55,6 +55,7 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         plans.router,
         files.router,
         keys.router,
+        reports.router,
     ):
         app.include_router(router, prefix="/api/v1")
     app.openapi = document(app)  # type: ignore[method-assign]

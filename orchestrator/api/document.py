@@ -92,6 +92,7 @@ def examples() -> Iterator[BaseModel]:
     )
     yield wire.Model(**publication.model_dump(), run=run.id, name="triage", base_model=run.base_model)
     yield _plan()
+    yield wire.Reported(offset=18_240, again=1.0)
     yield wire.ProblemBody(error=_problem())
     yield _problem()
 

@@ -1,7 +1,8 @@
 """The entrance: nothing but a probe gets past without the service knowing who asks.
 
 It stands before the routes, so that a new route is closed unless it is named here, and before the
-body, so that somebody unknown cannot make us read one.
+body, so that somebody unknown cannot make us read one. Launches that report have credentials of their own,
+which are good for reports alone, as people's are for all else.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.api import problems
 from orchestrator.api.welcome import Welcome
+from orchestrator.contract import REPORTS
 from orchestrator.errors import OrchestratorError
 from orchestrator.service import Access, Caller
+from orchestrator.service.reports import Reports
 
 PROJECT = "Axo-Project"  # says which project is meant, to those who have several
 OPEN = frozenset({"/healthz", "/readyz"})
@@ -25,19 +28,30 @@ OPEN = frozenset({"/healthz", "/readyz"})
 class Entrance:
     """Puts the caller of each request into its state: always `who`, or whom that tells."""
 
-    def __init__(self, app: ASGIApp, who: Caller | Access) -> None:
-        self._app, self._who = app, who
+    def __init__(self, app: ASGIApp, who: Caller | Access, reports: Reports) -> None:
+        self._app, self._who, self._reports = app, who, reports
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN:
             return await self._app(scope, receive, send)
         request = Request(scope)
+        if scope["path"].startswith(REPORTS):
+            return await self._report(request, receive, send)
         try:
             caller = await self._caller(request)
         except OrchestratorError as error:
             return await problems.answer(request, error)(scope, receive, send)
         request.state.caller = replace(caller, request=request.state.request_id)
         return await Welcome(partial(self._caller, request)).answer(self._app, scope, receive, send)
+
+    async def _report(self, request: Request, receive: Receive, send: Send) -> None:
+        """Let a launch in, and nobody else."""
+        try:
+            found = await run_in_threadpool(self._reports.reporter, _credential(request))
+        except OrchestratorError as error:
+            return await problems.answer(request, error)(request.scope, receive, send)
+        request.state.reporter = found
+        return await self._app(request.scope, receive, send)
 
     async def _caller(self, request: Request) -> Caller:
         if isinstance(self._who, Caller):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from orchestrator.service import Caller, Service
+from orchestrator.service import Caller, Reporter, Service
 
 
 def _service(request: Request) -> Service:
@@ -20,5 +20,12 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
+def _reporter(request: Request) -> Reporter:
+    """The launch that the entrance let in."""
+    reporter: Reporter = request.state.reporter
+    return reporter
+
+
 ServiceOf = Annotated[Service, Depends(_service)]
 CallerOf = Annotated[Caller, Depends(_caller)]
+ReporterOf = Annotated[Reporter, Depends(_reporter)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.contract import StepKind
@@ -23,6 +24,15 @@ from orchestrator.settings import Machine, Settings
 
 class BackendAway(BackendError):
     """The backend cannot be asked now; nothing is known, and it is tried again."""
+
+
+@dataclass(frozen=True)
+class ReportTo:
+    """Where a launch tells how far it is, and the file with the token that it does so with; None where the
+    backend gives its launches credentials of its own."""
+
+    url: str
+    token: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class LaunchRequest:
     reads: Sequence[str] = ()
     secrets: Sequence[str] = ()
     inputs: str | None = None
+    report: ReportTo | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +60,11 @@ class LaunchRequest:
 
 
 class Backend(Protocol):
-    """Runs launches; see the module for what it promises."""
+    """Runs launches; see the module for what it promises.
+
+    `vouches` tells whether its launches hold credentials of its own, which `holder` knows."""
+
+    vouches: bool
 
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         """The native request, printable, exactly as `launch` would send it."""
@@ -81,8 +96,20 @@ class Backend(Protocol):
     def remove(self, name: str) -> None:
         """Forget one that has ended, with all that it left here; a missing one is fine, one alive stays."""
 
+    def holder(self, credential: str) -> str | None:
+        """The name of the launch whose program holds a credential of the backend's.
+
+        Raises:
+            UnreachableError: nobody can be asked about it now.
+        """
+
     def close(self) -> None:
         """Let go of connections; launches go on."""
+
+
+def token_file(home: Path, name: str) -> Path:
+    """Where on this machine the token lies that the launch `name` reports with."""
+    return home / "reports" / name
 
 
 def open_backend(settings: Settings) -> Backend:

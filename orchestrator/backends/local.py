@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import orchestrator
-from orchestrator.backends import LaunchRequest
-from orchestrator.contract import run_key
+from orchestrator.backends import LaunchRequest, token_file
+from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
 from orchestrator.errors import BackendError
 from orchestrator.locks import try_lock
 from orchestrator.runs import Observation, Phase
@@ -35,6 +35,7 @@ class LocalBackend:
     """Runs launches beside us; their state lies in `<home>/local`."""
 
     grace_seconds = 120.0
+    vouches = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -86,6 +87,10 @@ class LocalBackend:
         if self.observe(name).phase is Phase.ENDED:
             for kind in ("log", "stop", "pid", "lock"):
                 self._path(name, kind).unlink(missing_ok=True)
+            token_file(self._settings.home, name).unlink(missing_ok=True)
+
+    def holder(self, credential: str) -> str | None:
+        return None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -131,6 +136,8 @@ class LocalBackend:
         if launch.step == "prepare":
             common |= {"AXO_HOME": str(self._settings.home), "AXO_SECRETS": str(self._settings.secrets)}
             return {**common, "PYTHONPATH": str(Path(orchestrator.__file__).parent.parent)}
+        if launch.report:
+            common |= {REPORT_URL: launch.report.url, REPORT_TOKEN: str(launch.report.token)}
         return {**common, "PYTHONPATH": str(self._package_alone()), "PYTHONNOUSERSITE": "1"}
 
     def _package_alone(self) -> Path:

@@ -58,6 +58,14 @@ from orchestrator.contract.manifest import (
     share_folder,
     verify_folder,
 )
+from orchestrator.contract.report import (
+    MAX_REPORT_BYTES,
+    REPORT_TOKEN,
+    REPORT_URL,
+    REPORTS,
+    Taken,
+    report_path,
+)
 from orchestrator.contract.store import ContractError, Fenced, File, FileStore, Store, hash_file, open_store
 from orchestrator.contract.streams import (
     PART_BYTES,
@@ -73,7 +81,11 @@ __all__ = [
     "ADAPTER",
     "CHECKPOINTS",
     "MANIFEST",
+    "MAX_REPORT_BYTES",
     "PART_BYTES",
+    "REPORTS",
+    "REPORT_TOKEN",
+    "REPORT_URL",
     "Cause",
     "Claim",
     "ContractError",
@@ -91,6 +103,7 @@ __all__ = [
     "Store",
     "Stream",
     "StreamWriter",
+    "Taken",
     "adapter_key",
     "attempt_key",
     "attempts",
@@ -113,6 +126,7 @@ __all__ = [
     "read_outcome",
     "read_stream",
     "remove_folder",
+    "report_path",
     "run_key",
     "share_folder",
     "verify_folder",

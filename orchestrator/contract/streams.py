@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from orchestrator.contract.layout import attempt_key
 from orchestrator.contract.store import Store
 
 Stream = Literal["log", "metrics"]
+RecordKind = Literal["start", "metrics", "checkpoint"]
 PART_BYTES = 256 * 1024
+MAX_STEP, MAX_TIME, MAX_KEY, MAX_WHOLE = 2**31 - 1, 1e11, 200, 10**300
 
 
 def part_key(attempt: int, stream: Stream, part: int) -> str:
@@ -60,7 +62,7 @@ class Record:
     values of one optimizer step) or "checkpoint" (a commit). `time` is in seconds since 1970.
     """
 
-    kind: Literal["start", "metrics", "checkpoint"]
+    kind: RecordKind
     step: int
     time: float
     values: Mapping[str, float]
@@ -68,8 +70,39 @@ class Record:
     def to_line(self) -> bytes:
         return json.dumps(asdict(self), allow_nan=True, separators=(",", ":")).encode() + b"\n"
 
+    @classmethod
+    def from_line(cls, line: bytes) -> Record:
+        """Raises ValueError for a line that is no record; whoever trains may write what they like."""
+        try:
+            record = cls(**json.loads(line))
+            sound = record._is_sound()
+        except (TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise ValueError("a line of the metric record is none") from error
+        if not sound:
+            raise ValueError("a line of the metric record is none")
+        return record
+
+    def _is_sound(self) -> bool:
+        """Whether everything is of its kind, and not beyond what a database holds."""
+        return (
+            self.kind in get_args(RecordKind)
+            and type(self.step) is int
+            and 0 <= self.step <= MAX_STEP
+            and type(self.time) in (int, float)
+            and 0 <= self.time <= MAX_TIME
+            and all(len(key) <= MAX_KEY and key.isprintable() for key in self.values)
+            and all(
+                type(value) is float or (type(value) is int and abs(value) < MAX_WHOLE)
+                for value in self.values.values()
+            )
+        )
+
 
 def parse_records(data: bytes) -> tuple[list[Record], int]:
-    """The whole lines at the head of `data`, and how many bytes they take."""
+    """The whole lines at the head of `data`, and how many bytes they take.
+
+    Raises:
+        ValueError: a line is no record.
+    """
     end = data.rfind(b"\n") + 1
-    return [Record(**json.loads(line)) for line in data[:end].splitlines()], end
+    return [Record.from_line(line) for line in data[:end].splitlines()], end

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator import contract, runs
-from orchestrator.backends import Backend, BackendAway, LaunchRequest
+from orchestrator.backends import Backend, BackendAway, LaunchRequest, ReportTo
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.gauges import LAUNCHES
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
+from orchestrator.controller.report import report_to
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
@@ -142,7 +143,8 @@ class Controller:
             plan.write(store)
             run = self._with_estimate(run, plan, machine)
             self.database.check_lease()
-            self.backend.launch(_request(run, plan, machine))
+            report = report_to(self.settings, self.database, self.backend, run.id, number, action.step)
+            self.backend.launch(_request(run, plan, machine, report))
             LAUNCHES.labels(action.step).inc()
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
@@ -200,11 +202,11 @@ def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machi
     return settings.machines["cpu" if step == "prepare" else spec.compute.machine]
 
 
-def _request(run: Run, plan: Plan, machine: Machine) -> LaunchRequest:
+def _request(run: Run, plan: Plan, machine: Machine, report: ReportTo | None) -> LaunchRequest:
     """Preparing alone fetches anything, so it alone gets the named secrets, uploads and the spec's folder."""
     launch = plan.launch
     reads = tuple(key for key in (launch.model, launch.dataset, launch.adapter) if key)
-    whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads)
+    whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads, report=report)
     if launch.step != "prepare":
         return whole
     uploads = (uploads_key(run.project),)

@@ -1,4 +1,4 @@
-"""Take the metric records of a run's attempts into the database."""
+"""Take the metric records of a run's attempts into the database: from storage, and as they are reported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,29 @@ def take_in_records(database: Database, run_id: str, store: contract.Store) -> N
     for claim in contract.attempts(store):
         before = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
         fresh = contract.read_stream(store, claim.attempt, "metrics", before.offset)
-        records, size = contract.parse_records(fresh)
-        if records or claim.attempt not in known:
-            after = _after(before, records, size)
-            database.take_in(run_id, before, after, _points(records))
+        _take_in(database, run_id, before, fresh, new=claim.attempt not in known)
+
+
+def take_in_report(database: Database, run_id: str, before: Attempt, offset: int, data: bytes) -> int:
+    """Take in what an attempt reports of its record, from `offset` on; the offset that is known then.
+
+    What is known already is left as it is, and so is what does not follow on that.
+
+    Raises:
+        ValueError: it is no part of a metric record.
+    """
+    if not offset <= before.offset < offset + len(data):
+        return before.offset
+    return _take_in(database, run_id, before, data[before.offset - offset :], new=False)
+
+
+def _take_in(database: Database, run_id: str, before: Attempt, fresh: bytes, *, new: bool) -> int:
+    """Take in what follows on `before`; the offset of the record after it."""
+    records, size = contract.parse_records(fresh)
+    after = _after(before, records, size)
+    if records or new:
+        database.take_in(run_id, before, after, _points(records))
+    return after.offset
 
 
 def _after(before: Attempt, records: Sequence[contract.Record], size: int) -> Attempt:

@@ -11,6 +11,9 @@ from orchestrator.db import tables as t
 from orchestrator.db.rows import hold_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Launch
+from orchestrator.runs import Status
+
+_REPORTING = [Status.WAITING.value, Status.TRAINING.value]
 
 
 class Launches(Transactions):
@@ -34,6 +37,26 @@ class Launches(Transactions):
                 Launch(row.number, row.step, row.micro_batch_size, row.created)
                 for row in connection.execute(query)
             ]
+
+    def let_report(self, run: str, number: int, digest: str) -> None:
+        """Let the holder of the token with that SHA-256 report for a launch."""
+        mine = [t.launches.c.run == run, t.launches.c.number == number]
+        with self.writing() as connection:
+            connection.execute(t.launches.update().where(*mine).values(token=digest))
+
+    def launch_of_token(self, digest: str) -> tuple[str, int] | None:
+        """The run and the number of the launch that reports with the token of that SHA-256."""
+        query = sa.select(t.launches.c.run, t.launches.c.number).where(t.launches.c.token == digest)
+        with self.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return (row.run, row.number) if row else None
+
+    def reports(self, run: str, number: int) -> bool:
+        """Whether a launch is one that trains now: the newest of its run, which waits for it or trains."""
+        newest = _highest_launch(run).scalar_subquery()
+        query = sa.select(t.runs.c.id).where(t.runs.c.id == run, t.runs.c.status.in_(_REPORTING))
+        with self.reading() as connection:
+            return connection.scalar(query.where(newest == number)) is not None
 
 
 def _highest_launch(run: str) -> sa.Select[Any]:

@@ -72,6 +72,8 @@ launches = Table(
     Column("step", String(16), nullable=False),
     Column("micro_batch_size", Integer),
     Column("created", Float, nullable=False),
+    Column("token", String(64)),  # the SHA-256 of what it reports with, where that is of our making
+    Index("launches_by_token", "token"),
 )
 
 # The first value of a point wins: a retrained step brings the same one, and counts as lost.

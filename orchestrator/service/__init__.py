@@ -20,11 +20,12 @@ from orchestrator.service.catalogue import Catalogue
 from orchestrator.service.files import Files
 from orchestrator.service.keys import Keys
 from orchestrator.service.plans import Plans
+from orchestrator.service.reports import Crowd, Reporter, Reports
 from orchestrator.service.results import Results
 from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings
 
-__all__ = ["LOCAL", "Access", "Caller", "Role", "Service"]
+__all__ = ["LOCAL", "Access", "Caller", "Reporter", "Role", "Service"]
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Service:
     backend: Backend
     clock: Callable[[], float] = time.time
     news: threading.Event = field(default_factory=threading.Event)
+    crowd: Crowd = field(default_factory=Crowd)
 
     @property
     def runs(self) -> Runs:
@@ -60,3 +62,7 @@ class Service:
     @property
     def plans(self) -> Plans:
         return Plans(self.settings, self.backend, self.runs)
+
+    @property
+    def reports(self) -> Reports:
+        return Reports(self.database, self.backend, self.clock, self.crowd)

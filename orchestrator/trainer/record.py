@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.contract import Record, Store, StreamWriter
+from orchestrator.trainer.report import Reports
 
 FLUSH_SECONDS = 1.0
 
@@ -17,12 +18,15 @@ class MetricRecord:
     """Appends records to the attempt's `metrics` stream.
 
     A thread writes them, since a durable write takes longer than a small step. Storage that is away
-    delays the record and never stops training; at a commit it must be there (`flush`).
+    delays the record and never stops training; at a commit it must be there (`flush`). What storage has is
+    what `reports`, where there are any, tell the service.
     """
 
-    def __init__(self, run: Store, attempt: int) -> None:
+    def __init__(self, run: Store, attempt: int, reports: Reports | None = None) -> None:
         self._writer = StreamWriter(run, attempt, "metrics")
+        self._reports = reports
         self._pending: deque[bytes] = deque()
+        self._untold = bytearray()
         self._writing = threading.Lock()
         self.length = 0  # bytes appended so far
 
@@ -30,6 +34,8 @@ class MetricRecord:
         """The first line; from here on what is appended is written about once a second."""
         self._append(Record("start", step, time.time(), values))
         threading.Thread(target=self._keep_writing, daemon=True).start()
+        if self._reports:
+            self._reports.start()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._append(Record("metrics", step, time.time(), values))
@@ -41,8 +47,13 @@ class MetricRecord:
         """Write everything appended so far. Raises OSError when storage cannot be written."""
         with self._writing:
             while self._pending:
-                self._writer.append(self._pending.popleft())
+                line = self._pending.popleft()
+                self._writer.append(line)
+                self._untold += line
             self._writer.flush()
+            if self._reports and self._untold:
+                self._reports.tell(bytes(self._untold))
+            self._untold.clear()
 
     def _append(self, record: Record) -> None:
         line = record.to_line()

@@ -16,6 +16,7 @@ from orchestrator.trainer.endings import Ending, Phase, stopped
 from orchestrator.trainer.handover import Order, read_plan
 from orchestrator.trainer.ranks import Ranks
 from orchestrator.trainer.record import MetricRecord, Silence
+from orchestrator.trainer.report import reports_of
 
 
 class Session:
@@ -26,7 +27,7 @@ class Session:
         self.run: Store = order.store
         self.plan: LaunchPlan = read_plan(self.run, order.launch)
         self.fence = Fence(self.run, order.attempt)
-        self.record = MetricRecord(self.run, order.attempt) if ranks.first else Silence()
+        self.record = self._record() if ranks.first else Silence()
         self.phase = Phase.STARTING
         self.stopping = False
         self.step: int | None = order.resume_from
@@ -36,6 +37,10 @@ class Session:
         self.counts: dict[str, float] = {}
         self._began = time.monotonic()
         self.plugged = False  # Axolotl goes on without a plugin that it cannot import
+
+    def _record(self) -> MetricRecord:
+        reports = reports_of(os.environ, self.plan.run, self.order.launch, self.order.attempt)
+        return MetricRecord(self.run, self.order.attempt, reports)
 
     def listen(self) -> None:
         """Take SIGTERM and SIGINT; again once Axolotl has put its own SIGINT handler in place, which

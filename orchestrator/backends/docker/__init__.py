@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends import BackendAway, LaunchRequest
+from orchestrator.backends import BackendAway, LaunchRequest, token_file
 from orchestrator.backends.docker.container import (
     HOME,
     LAUNCH,
@@ -35,6 +35,8 @@ _LOG_LINES = 5000
 
 class DockerBackend:
     """Runs launches on one engine, which sees the same files as the service."""
+
+    vouches = False
 
     def __init__(self, settings: Settings) -> None:
         assert settings.docker is not None
@@ -96,6 +98,10 @@ class DockerBackend:
         with contextlib.suppress(NotThere):
             self._engine.remove(name)
         shutil.rmtree(self._place(name).folder, ignore_errors=True)
+        token_file(self._settings.home, name).unlink(missing_ok=True)
+
+    def holder(self, credential: str) -> str | None:
+        return None
 
     def missing_images(self) -> Sequence[str]:
         """Those of the section's images that the engine does not have; launching would be refused.

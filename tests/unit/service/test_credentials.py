@@ -20,14 +20,17 @@ from orchestrator import wire
 from orchestrator.access.keys import make_key
 from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.controller.report import token_digest
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
 from orchestrator.service import Access, Caller, Role
 from orchestrator.settings import Settings
 
+TOKEN = "axo-report-" + "t" * 43
 NOW, DAY = 1_000_000.0, 86_400.0
 RUN, DATA = "triage-aaaaa", b"text\n"
 SHA256 = hashlib.sha256(DATA).hexdigest()
+REPORT = {"launch": 1, "attempt": 2}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLISHED = SPEC + "publish:\n  - mlflow: {model: triage}\n"
 REMOTE = SPEC.replace("source: tickets.jsonl", "source: hf://org/tickets@0123abc")
@@ -38,7 +41,8 @@ class Door:
     """Who may come in by a route: nobody asks (`role` None), or from which role on.
 
     `good` is the answer to them, `theirs` that to an admin of another project. `records` tells whether
-    it goes into the audit log; `run` is what state the run is in.
+    it goes into the audit log; `status` is what state the run is in. `launch` says that it is there for
+    launches, and for no person.
     """
 
     role: Role | None
@@ -49,6 +53,7 @@ class Door:
     records: bool = False
     status: Status = Status.SUCCEEDED
     before: Callable[[Host], object] = lambda _: None
+    launch: bool = False
 
 
 def announced(host: Host) -> None:
@@ -105,6 +110,9 @@ DOORS = {
         Role.ADMIN, good=201, theirs=201, body={"name": "ci", "role": "admin"}, records=True
     ),
     "DELETE /api/v1/keys/{key}": Door(Role.ADMIN, records=True),
+    "PUT /api/v1/reports/{run}/{launch}/{attempt}": Door(
+        Role.ADMIN, launch=True, theirs=401, content=b"", status=Status.TRAINING
+    ),
 }
 
 
@@ -118,6 +126,7 @@ class World:
         self.ours = {role: self.key("ours", role) for role in Role}
         self.theirs = self.key("theirs", Role.ADMIN)
         self.victim = self.key("ours", Role.VIEWER)
+        host.service.database.let_report(RUN, 1, token_digest(TOKEN))
 
     def key(self, project: str, role: Role, days: int = 365) -> wire.FreshKey:
         asked = wire.KeyAsked(name=role.label, role=role.label, days=days)  # type: ignore[arg-type]
@@ -143,14 +152,20 @@ class World:
             "cut": f"Bearer {admin.key[:-1]}",
             "expired": f"Bearer {expired.key}",
             "revoked": f"Bearer {revoked.key}",
+            "a launch": f"Bearer {TOKEN}",
         }
 
     def ask(self, door: Door, method: str, path: str, authorization: str | None) -> httpx.Response:
         door.before(self.host)
         path = path.replace(":path}", "}")
-        filled = path.format(run=RUN, path="adapter_config.json", sha256=SHA256, part=0, key=self.victim.id)
+        filled = path.format(
+            run=RUN, path="adapter_config.json", sha256=SHA256, part=0, key=self.victim.id, **REPORT
+        )
         headers = {"Authorization": authorization} if authorization is not None else {}
-        return self.http.request(method, filled, headers=headers, json=door.body, content=door.content)
+        query = {"offset": "0"} if door.launch else None
+        return self.http.request(
+            method, filled, headers=headers, json=door.body, content=door.content, params=query
+        )
 
 
 @pytest.fixture
@@ -195,13 +210,15 @@ def test_a_route_lets_in_whom_it_should(make_world: Callable[[Status], World], r
     asked = 0
     for name, authorization in world.strangers().items():
         answer = world.ask(door, method, path, authorization)
-        assert answer.status_code == (401 if door.role else 200), name
+        known = door.role is None or (door.launch and name == "a launch")
+        assert answer.status_code == (200 if known else 401), name
         asked += 1
     for role in Role:
         before = world.host.service.database.verify_changes().rows
         answer = world.ask(door, method, path, f"Bearer {world.ours[role].key}")
         allowed = door.role is None or role >= door.role
-        assert answer.status_code == (door.good if allowed else 403), (role, answer.text)
+        refused = 401 if door.launch else door.good if allowed else 403
+        assert answer.status_code == refused, (role, answer.text)
         asked += 1
         if role is door.role:
             found = world.host.service.database.changes(limit=10)
@@ -211,12 +228,12 @@ def test_a_route_lets_in_whom_it_should(make_world: Callable[[Status], World], r
     assert answer.status_code == door.theirs, answer.text
     assert RUN not in answer.text.replace(f"'{RUN}'", "")
     assert world.victim.id not in answer.text.replace(f"'{world.victim.id}'", "")
-    assert asked == 14
+    assert asked == 15
     assert world.host.service.database.verify_changes().broken is None
 
 
 def test_a_method_that_is_not_there_tells_nothing_to_strangers(make_world: Callable[[Status], World]) -> None:
-    world = make_world(Status.SUCCEEDED)
+    world = make_world(Status.TRAINING)
     declared = routes_of(world.app)
     admin = f"Bearer {world.ours[Role.ADMIN].key}"
     missing = [
@@ -226,10 +243,10 @@ def test_a_method_that_is_not_there_tells_nothing_to_strangers(make_world: Calla
         if f"{method} {path}" not in declared
     ]
     for method, path in [*missing, ("GET", "/api/v1/nowhere"), ("GET", "/")]:
-        open_ = path in ("/healthz", "/readyz")
+        open_, launches = path in ("/healthz", "/readyz"), path.startswith("/api/v1/reports/")
         stranger = world.ask(Door(None), method, path, None)
         assert stranger.status_code == (405 if open_ else 401), (method, path)
-        known = world.ask(Door(None), method, path, admin)
+        known = world.ask(Door(None), method, path, f"Bearer {TOKEN}" if launches else admin)
         assert known.status_code in (404, 405) or (method == "HEAD" and known.status_code == 200), (
             method,
             path,

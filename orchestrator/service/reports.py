@@ -1,0 +1,105 @@
+"""What launches report of themselves: the one verb whose asker is no person, and may do nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestrator import wire
+from orchestrator.backends import Backend
+from orchestrator.controller.record import take_in_report
+from orchestrator.controller.report import token_digest
+from orchestrator.db import Attempt, Database
+from orchestrator.errors import AuthError, ConflictError, Fault, FaultsError, ForbiddenError
+
+REPORTS_PER_SECOND = 200
+AGAIN_SECONDS = 1.0
+_REMEMBERED_SECONDS = 30.0
+_HINT = "a launch reports with the token that it was given, for as long as it trains"
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """The launch that a credential is of."""
+
+    run: str
+    launch: int
+
+
+@dataclass
+class Crowd:
+    """How many launches have reported of late, and so how often each of them may."""
+
+    _seen: dict[Reporter, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _swept: float = 0.0
+
+    def again(self, reporter: Reporter, now: float) -> float:
+        """Seconds until a launch that reports now may report again."""
+        with self._lock:
+            self._seen[reporter] = now
+            if now - self._swept > _REMEMBERED_SECONDS:
+                self._swept = now
+                self._seen = {who: at for who, at in self._seen.items() if now - at < _REMEMBERED_SECONDS}
+            return max(AGAIN_SECONDS, len(self._seen) / REPORTS_PER_SECOND)
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Takes in what is reported."""
+
+    database: Database
+    backend: Backend
+    clock: Callable[[], float]
+    crowd: Crowd
+
+    def reporter(self, credential: str | None) -> Reporter:
+        """The launch that a credential is of, while that is to train.
+
+        Raises:
+            AuthError: it is none, or not any more; which of these is not told.
+            UnreachableError: nobody can be asked about it now.
+        """
+        found = self._launch_of(credential) if credential else None
+        if found is None or not self.database.reports(*found):
+            raise AuthError("this is no credential of a launch that trains", hint=_HINT)
+        return Reporter(*found)
+
+    def take_in(
+        self, reporter: Reporter, run: str, launch: int, attempt: int, offset: int, data: bytes
+    ) -> wire.Reported:
+        """Take in the bytes of an attempt's record from `offset` on; repeating it changes nothing.
+
+        Raises:
+            ForbiddenError: it is about another launch than the reporter's.
+            ConflictError: a later attempt owns the run.
+            FaultsError: the bytes are no part of a record.
+        """
+        if reporter != Reporter(run, launch):
+            raise ForbiddenError("a launch reports for itself alone")
+        before = self._before(run, launch, attempt)
+        try:
+            known = take_in_report(self.database, run, before, offset, data)
+        except ValueError as error:
+            raise FaultsError([Fault(str(error), path="body")]) from error
+        return wire.Reported(offset=known, again=self.crowd.again(reporter, self.clock()))
+
+    def _launch_of(self, credential: str) -> tuple[str, int] | None:
+        if not self.backend.vouches:
+            return self.database.launch_of_token(token_digest(credential))
+        name = self.backend.holder(credential)
+        if name is None:
+            return None
+        run, _, number = name.rpartition("-")
+        return run, int(number)
+
+    def _before(self, run: str, launch: int, attempt: int) -> Attempt:
+        """What is known of an attempt's record. Raises ConflictError where it is not the run's newest."""
+        known = self.database.attempts(run)
+        newest = max(known, key=lambda each: each.number, default=None)
+        if newest is None or attempt > newest.number:
+            return Attempt(attempt, launch)
+        if (newest.number, newest.launch) != (attempt, launch):
+            raise ConflictError(f"attempt {newest.number} owns the run")
+        return newest
