@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator.contract import (
     ADAPTER,
+    ContractError,
     LaunchPlan,
     Manifest,
     Store,
@@ -27,15 +28,19 @@ from orchestrator.errors import Fault, SpecError
 from orchestrator.spec.faults import shown
 from orchestrator.spec.models import Spec
 from orchestrator.spec.training import Adapter
+from orchestrator.uploads import Upload, parse_address, read_bundle, read_small
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_FILES = (_CONFIG, _WEIGHTS)
+MAX_CONFIG_BYTES = 1 << 20
 _PATH = "adapter.continue_from"
 _TAKEN = {"r": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "target_modules": "target_modules"}
 
 
 @dataclass(frozen=True)
 class EarlierAdapter:
-    """An adapter to go on from: a folder of this machine, or what a run left in storage under `key`.
+    """An adapter to go on from: a folder of this machine, or what a run left in storage under `key`; neither
+    for one that was uploaded, which is a folder once a step has fetched it.
 
     `config` is its adapter_config.json; `model` the key of the base model it was trained on, where known.
     """
@@ -49,10 +54,14 @@ class EarlierAdapter:
 
 
 def find_adapter(
-    reference: str, base: Path | None, storage: Store, may_read: Callable[[str], bool] = lambda _: True
+    reference: str,
+    base: Path | None,
+    storage: Store,
+    may_read: Callable[[str], bool] = lambda _: True,
+    uploads: Store | None = None,
 ) -> EarlierAdapter:
-    """The adapter that a spec goes on from: a folder relative to `base`, if there is one, or the id of a run
-    that whoever asks may read.
+    """The adapter that a spec goes on from: a folder relative to `base`, if there is one, one of a project's
+    `uploads`, or the id of a run that whoever asks may read.
 
     Raises:
         SpecError: there is no such adapter, or it is none that can be trained further.
@@ -60,6 +69,9 @@ def find_adapter(
     folder = base / reference if base else None
     if folder and folder.is_dir():
         earlier = _of_folder(reference, folder.resolve())
+    elif uploads and (upload := parse_address(reference)):
+        reference = upload.name
+        earlier = _of_upload(upload, uploads)
     elif manifest := _manifest_of_run(reference, storage, may_read):
         earlier = _of_run(reference, manifest, storage)
     else:
@@ -116,7 +128,7 @@ def stage_adapter(storage: Store, earlier: EarlierAdapter, model: str) -> dict[s
     if earlier.folder is None:
         manifest = read_manifest(storage, str(earlier.key))
         return {"key": earlier.key, "digest": manifest and manifest.digest, "run": earlier.run}
-    digest = content_digest([hash_file(earlier.folder / name, name) for name in (_CONFIG, _WEIGHTS)])
+    digest = content_digest([hash_file(earlier.folder / name, name) for name in ADAPTER_FILES])
     key = adapter_key(digest)
     if read_manifest(storage, key) is None:
         _share(storage, earlier, key)
@@ -124,11 +136,25 @@ def stage_adapter(storage: Store, earlier: EarlierAdapter, model: str) -> dict[s
 
 
 def _of_folder(reference: str, folder: Path) -> EarlierAdapter:
-    missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
-    if missing:
+    _check_files(reference, [name for name in ADAPTER_FILES if (folder / name).is_file()])
+    return EarlierAdapter(reference, _config(reference, (folder / _CONFIG).read_bytes()), folder=folder)
+
+
+def _of_upload(upload: Upload, uploads: Store) -> EarlierAdapter:
+    reference = upload.name
+    try:
+        files = read_bundle(uploads, upload.sha256) if upload.bundle else {}
+        _check_files(reference, files)
+        config = read_small(uploads, files[_CONFIG], MAX_CONFIG_BYTES)
+    except ContractError as error:
+        raise _refused(reference, "this upload cannot be read", "upload it again", str(error)) from error
+    return EarlierAdapter(reference, _config(reference, config))
+
+
+def _check_files(reference: str, files: Collection[str]) -> None:
+    if missing := [name for name in ADAPTER_FILES if name not in files]:
         fix = "give the folder of an adapter, as PEFT saves it with safetensors"
         raise _refused(reference, f"the folder has no {' and no '.join(missing)}", fix)
-    return EarlierAdapter(reference, _config(reference, (folder / _CONFIG).read_bytes()), folder=folder)
 
 
 def _manifest_of_run(run: str, storage: Store, may_read: Callable[[str], bool]) -> Manifest | None:
@@ -180,7 +206,7 @@ def _share(storage: Store, earlier: EarlierAdapter, key: str) -> None:
     """Copy the two files that make an adapter; whatever lies beside them is not ours."""
     assert earlier.folder is not None
     with tempfile.TemporaryDirectory(prefix="axo-adapter-") as scratch:
-        for name in (_CONFIG, _WEIGHTS):
+        for name in ADAPTER_FILES:
             (Path(scratch) / name).symlink_to(earlier.folder / name)
         facts = {"reference": earlier.reference}
         share_folder(storage, Path(scratch), key, Manifest("adapter", (), facts=facts))

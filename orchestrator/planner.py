@@ -18,6 +18,7 @@ from typing import Any
 from orchestrator import contract, wire
 from orchestrator.errors import FaultsError, OrchestratorError
 from orchestrator.preview import preview
+from orchestrator.service.checks import with_earlier_adapter
 from orchestrator.service.packed import with_uploads
 from orchestrator.settings import Settings
 from orchestrator.spec.load import parse_spec, with_spec
@@ -34,6 +35,7 @@ def plan(asked: wire.Submission, project: str, settings: Settings) -> dict[str, 
         base = Path(asked.base) if asked.base else None
         spec, base = with_uploads_here(loaded.spec, base, uploads, Path(folder))
         here = replace(with_spec(loaded, spec), path=base / Path(asked.file).name)
+        here = with_earlier_adapter(here, settings, base)
         return {**preview(here, settings).to_dict(), "spec_digest": loaded.digest}
 
 

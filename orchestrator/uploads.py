@@ -110,10 +110,7 @@ def read_bundle(uploads: Store, sha256: str) -> dict[str, str]:
     Raises:
         ContractError: there is no such upload, or it is no bundle.
     """
-    manifest = _manifest(uploads, sha256)
-    if manifest.size > MAX_BUNDLE_BYTES:
-        raise ContractError("it is no bundle: it is too large")
-    text = b"".join(uploads.read(f"{sha256}/{file.path}") for file in manifest.files)
+    text = read_small(uploads, sha256, MAX_BUNDLE_BYTES)
     try:
         files = json.loads(text)["files"]
         plain = {str(name): str(digest) for name, digest in files.items()}
@@ -122,6 +119,18 @@ def read_bundle(uploads: Store, sha256: str) -> dict[str, str]:
     if len(plain) > MAX_BUNDLE_FILES or not all(map(is_plain_name, plain)):
         raise ContractError("it is a bundle of too many files, or of names that lead elsewhere")
     return plain
+
+
+def read_small(uploads: Store, sha256: str, most: int) -> bytes:
+    """The content of an upload of at most so many bytes.
+
+    Raises:
+        ContractError: there is no such upload, or it is larger.
+    """
+    manifest = _manifest(uploads, sha256)
+    if manifest.size > most:
+        raise ContractError(f"it is larger than {most >> 10} KiB")
+    return b"".join(uploads.read(f"{sha256}/{file.path}") for file in manifest.files)
 
 
 def bundle_text(files: Mapping[str, str]) -> bytes:

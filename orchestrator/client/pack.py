@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from orchestrator import wire
+from orchestrator.adapters import ADAPTER_FILES
 from orchestrator.client import Client
 from orchestrator.client.upload import Told, digest_of, upload
 from orchestrator.data.sources.find import find_files
@@ -98,7 +99,7 @@ def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, 
 
     Raises:
         DataError: there is no such file.
-        SpecError: it is an adapter's folder.
+        SpecError: it is a folder, and no adapter's.
     """
     if "://" in place:
         return None
@@ -106,9 +107,8 @@ def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, 
         folder = base / place
         if not folder.is_dir():
             return None
-        if field == ADAPTER:
-            raise SpecError([_adapter_stays(place)])
-        return f"{folder.absolute().name}/", [(name, folder / name) for name in staged_files(folder)]
+        inside = staged_files(folder) if field == BASE_MODEL else _adapter_files(folder, place)
+        return f"{folder.absolute().name}/", [(name, folder / name) for name in inside]
     names = find_files(place, base, field)
     if names == [place]:
         return Path(place).name, [(Path(place).name, base / place)]
@@ -117,9 +117,14 @@ def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, 
     return f"{Path(top).name or 'data'}/", within
 
 
-def _adapter_stays(place: str) -> Fault:
-    what = "an adapter in a folder of this machine is not sent to a service elsewhere"
-    return Fault(what, "give the id of a run there, which `axo get` lists", path=ADAPTER, value=place)
+def _adapter_files(folder: Path, place: str) -> tuple[str, ...]:
+    """The files that make an adapter; whatever lies beside them stays here."""
+    if missing := [name for name in ADAPTER_FILES if not (folder / name).is_file()]:
+        fix = "give the folder of an adapter, as PEFT saves it with safetensors"
+        raise SpecError(
+            [Fault(f"the folder has no {' and no '.join(missing)}", fix, path=ADAPTER, value=place)]
+        )
+    return ADAPTER_FILES
 
 
 def _packed(name: str, path: Path, hashed: Callable[[Path], None]) -> Packed:

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 def check_submission(
-    loaded: Loaded, base: Path | None, settings: Settings, may_read: Callable[[str], bool]
+    loaded: Loaded,
+    base: Path | None,
+    settings: Settings,
+    may_read: Callable[[str], bool],
+    uploads: contract.Store,
 ) -> Loaded:
     """The spec as it will run, everything about it checked that can be without its data; `may_read` tells
-    of a run whether its submitter may read it.
+    of a run whether its submitter may read it, `uploads` are those of their project.
 
     Raises:
         SpecError: with every fault.
@@ -30,7 +34,7 @@ def check_submission(
     check_templates(loaded)
     check_machine(loaded, settings)
     check_config(loaded, settings)
-    loaded = with_earlier_adapter(loaded, settings, base, may_read)
+    loaded = with_earlier_adapter(loaded, settings, base, may_read, uploads)
     check_registries(loaded, settings)
     check_trainer(settings)
     return loaded
@@ -92,6 +96,7 @@ def with_earlier_adapter(
     settings: Settings,
     base: Path | None,
     may_read: Callable[[str], bool] = lambda _: True,
+    uploads: contract.Store | None = None,
 ) -> Loaded:
     """The spec with the settings of the adapter that it goes on from, if it names one; a folder of it
     starts from `base`.
@@ -105,7 +110,8 @@ def with_earlier_adapter(
     if reference is None:
         return loaded
     try:
-        earlier = find_adapter(reference, base, contract.open_store(settings.storage), may_read)
+        storage = contract.open_store(settings.storage)
+        earlier = find_adapter(reference, base, storage, may_read, uploads)
         return replace(loaded, spec=continued(loaded.spec, earlier))
     except SpecError as error:
         raise SpecError(with_places(loaded, error.faults)) from error

@@ -80,9 +80,10 @@ class Runs:
         loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
         base = _base(caller, asked)
         loaded = with_uploads(loaded, asked.uploads)
-        check_places(loaded, uploads_of(self.settings, caller.project), here=bool(base))
-        may_read = partial(self._may_read, caller)
-        return check_submission(loaded, Path(base) if base else None, self.settings, may_read), base
+        uploads = uploads_of(self.settings, caller.project)
+        check_places(loaded, uploads, here=bool(base))
+        may_read, folder = partial(self._may_read, caller), Path(base) if base else None
+        return check_submission(loaded, folder, self.settings, may_read, uploads), base
 
     def page(
         self,

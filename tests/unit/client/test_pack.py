@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from triage import lay_out
 
 from orchestrator import contract, wire
+from orchestrator.adapters import MAX_CONFIG_BYTES, find_adapter
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
@@ -22,6 +25,15 @@ from orchestrator.spec.load import load_spec
 from orchestrator.spec.models import Spec
 from orchestrator.spec.places import places
 from orchestrator.steps.uploaded import with_uploads_here
+from orchestrator.uploads import bundle_text
+
+ADAPTER_CONFIG = {
+    "peft_type": "LORA",
+    "r": 8,
+    "lora_alpha": 24,
+    "lora_dropout": 0.1,
+    "target_modules": ["q_proj"],
+}
 
 
 @pytest.fixture
@@ -143,16 +155,79 @@ def test_a_missing_file_is_told_before_anything_is_sent(laptop: Path) -> None:
     assert caught.value.faults[0].line == 3
 
 
-def test_an_adapter_of_the_laptop_is_not_sent(laptop: Path) -> None:
+def with_adapter(laptop: Path, config: object = ADAPTER_CONFIG) -> Path:
+    """The spec, going on from an adapter in a folder beside it."""
     (laptop / "earlier").mkdir()
+    (laptop / "earlier/adapter_config.json").write_text(json.dumps(config))
+    (laptop / "earlier/adapter_model.safetensors").write_bytes(b"weights")
+    (laptop / "earlier/training_args.bin").write_bytes(b"a pickle")
     with (laptop / "spec.yaml").open("a") as file:
         file.write("adapter: {kind: lora, continue_from: earlier}\n")
+    return laptop / "spec.yaml"
+
+
+def test_an_adapter_of_the_laptop_is_sent_and_its_settings_count(
+    laptop: Path, host: Host, client: Client, tmp_path: Path
+) -> None:
+    run = sent(client, with_adapter(laptop))
+    adapter = run.spec["adapter"]
+    assert (adapter["r"], adapter["alpha"], adapter["target_modules"]) == (8, 24, ["q_proj"])
+    spec, base = brought(host, run, tmp_path / "here")
+    found = find_adapter(places(spec)["adapter.continue_from"], base, contract.open_store(str(tmp_path)))
+    assert found.folder == base / "earlier"
+    names = {file.name for file in found.folder.iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_a_plan_has_the_settings_of_a_sent_adapter(laptop: Path, client: Client) -> None:
+    with packed(load_spec(with_adapter(laptop))) as package:
+        package.send(client)
+        assert client.plan(package.submission).config["lora_r"] == 8
+
+
+def test_a_folder_that_is_no_adapter_is_told_before_anything_is_sent(laptop: Path) -> None:
+    spec = with_adapter(laptop)
+    (laptop / "earlier/adapter_model.safetensors").unlink()
     with (
-        pytest.raises(SpecError, match="give the id of a run there") as caught,
-        packed(load_spec(laptop / "spec.yaml")),
+        pytest.raises(SpecError, match=r"the folder has no adapter_model\.safetensors") as caught,
+        packed(load_spec(spec)),
     ):
         pass
-    assert caught.value.faults[0].path == "adapter.continue_from"
+    assert (caught.value.faults[0].path, caught.value.faults[0].line) == ("adapter.continue_from", 9)
+
+
+def test_what_is_sent_as_an_adapter_must_be_one(laptop: Path, client: Client) -> None:
+    bundles = {
+        "has no adapter_model.safetensors": {"adapter_config.json": b"{}"},
+        "it is larger than 1024 KiB": {
+            "adapter_config.json": b" " * (MAX_CONFIG_BYTES + 1),
+            "adapter_model.safetensors": b"weights",
+        },
+        "no JSON object": {"adapter_config.json": b"[]", "adapter_model.safetensors": b"weights"},
+    }
+    with packed(load_spec(with_adapter(laptop))) as package:
+        package.send(client)
+    for what, files in bundles.items():
+        digests = {name: put(client, data) for name, data in files.items()}
+        address = f"upload://{put(client, bundle_text(digests))}/earlier/"
+        with pytest.raises(SpecError, match=what):
+            client.submit(going_on_from(package.submission, address))
+    single = f"upload://{digests['adapter_config.json']}/earlier"
+    with pytest.raises(SpecError, match=r"has no adapter_config\.json and no adapter_model\.safetensors"):
+        client.submit(going_on_from(package.submission, single))
+
+
+def going_on_from(asked: wire.Submission, address: str) -> wire.Submission:
+    return asked.model_copy(update={"uploads": {**asked.uploads, "adapter.continue_from": address}})
+
+
+def put(client: Client, data: bytes) -> str:
+    """Upload some bytes; their digest."""
+    digest = sha256(data).hexdigest()
+    client.begin_file(digest, len(data))
+    client.put_part(digest, 0, data)
+    client.finish_file(digest)
+    return digest
 
 
 @pytest.mark.parametrize(
@@ -166,12 +241,13 @@ def test_an_adapter_of_the_laptop_is_not_sent(laptop: Path) -> None:
         ("tickets.jsonl", "upload://nothing/t.csv", "dataset.source"),
         ("base_model: base", "base_model: /models/base", "base_model"),
         ("base_model: base", "base_model: ./base", "base_model"),
+        ("method: sft", "adapter: {kind: lora, continue_from: /adapters/one}", "adapter.continue_from"),
     ],
 )
 def test_a_place_of_the_servers_machine_is_a_fault_at_its_line(
     laptop: Path, client: Client, old: str, new: str, path: str
 ) -> None:
-    text = (laptop / "spec.yaml").read_text().replace(old, new)
+    text = f"{(laptop / 'spec.yaml').read_text()}method: sft\n".replace(old, new)
     with pytest.raises(SpecError) as caught:
         client.submit(wire.Submission(spec=text))
     faults = {fault.path: fault for fault in caught.value.faults}
