@@ -48,6 +48,13 @@ def stop(name: str, patience: float = 15) -> None:
     (PIDS / name).unlink(missing_ok=True)
 
 
+def kill(name: str) -> None:
+    """SIGKILL, as nothing here would: for tests of what follows. `start` brings it back."""
+    pid = _recorded(name)
+    assert pid is not None, f"{name} does not run"
+    os.kill(pid, signal.SIGKILL)
+
+
 def _recorded(name: str) -> int | None:
     """The process id of a program that is still the one we started."""
     try:

@@ -45,8 +45,11 @@ class Cluster:
         except ApiException as error:
             if error.status != 409:
                 raise
-            kind = self._of(thing["apiVersion"], thing["kind"])
-            kind.patch(body=thing, namespace=namespace, content_type="application/merge-patch+json")
+            self.change(thing["apiVersion"], thing["kind"], thing["metadata"]["name"], thing, namespace)
+
+    def change(self, version: str, kind: str, name: str, what: Object, namespace: str | None = None) -> None:
+        merge = "application/merge-patch+json"
+        self._of(version, kind).patch(body=what, name=name, namespace=namespace, content_type=merge)
 
     def get(self, version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         try:

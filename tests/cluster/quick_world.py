@@ -1,0 +1,209 @@
+"""A real service over a real cluster, whose launches are the quick trainer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import quick_trainer
+import yaml
+from cluster_parts import Cluster, Object, volume, volume_name, wait
+from cluster_world import pod_of
+from node import processes
+from serving import Server, serving
+
+import orchestrator
+from orchestrator import contract
+from orchestrator.client import Client
+from orchestrator.client.pack import packed
+from orchestrator.db import Run, opened
+from orchestrator.runs import Status
+from orchestrator.shipped import shipped_folder
+from orchestrator.spec.load import load_spec
+
+SPEC = """\
+name: {name}
+base_model: org/base@0123abc
+dataset: {{source: tickets.jsonl}}
+mapping:
+  messages:
+    - {{role: user, content: "{{{{ text }}}}"}}
+    - {{role: assistant, content: "{{{{ queue }}}}"}}
+training: {{batch_size: 4}}
+"""
+SECONDS = 240.0
+
+
+class QuickWorld:
+    """A home of a service, the namespace that it launches into, and what tests do to both."""
+
+    def __init__(self, cluster: Cluster, namespace: str, storage: Path, home: Path) -> None:
+        self.cluster, self.namespace, self.storage, self.home = cluster, namespace, storage, home
+        self.code = storage.with_name(f"{storage.name}-code")
+        self._lay_out_code()
+        home.mkdir()
+        (home / "tickets.jsonl").write_text('{"text": "a", "queue": "b"}\n')
+        (home / "job.yaml").write_text(yaml.safe_dump(self._job()))
+        (home / "settings.yaml").write_text(yaml.safe_dump(self._settings()))
+        self.server: Server | None = None
+
+    @contextmanager
+    def serving(self) -> Iterator[Server]:
+        """The service, until the block ends or somebody kills it."""
+        with serving(self.home, AXO_STORAGE=str(self.storage), KUBECONFIG=str(self.cluster.kubeconfig)) as it:
+            self.server = it
+            yield it
+
+    def kill_service(self) -> None:
+        assert self.server is not None
+        os.kill(self.server.pid, signal.SIGKILL)
+
+    def submit(self, name: str, *, hold: int | None = None) -> str:
+        """A run by its name; with `hold` it waits at that step of training."""
+        assert self.server is not None
+        spec = self.home / f"{name}.yaml"
+        spec.write_text(SPEC.format(name=name))
+        with Client(self.server.url) as client, packed(load_spec(spec)) as package:
+            package.send(client)
+            run = client.submit(package.submission).id
+        if hold is not None:
+            self.hold(run, hold)
+        return run
+
+    def hold(self, run: str, step: int) -> None:
+        folder = self.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".hold").write_text(str(step))
+        (folder / ".hold").replace(folder / "hold")
+
+    def let_go(self, run: str) -> None:
+        (self.folder(run) / "hold").unlink(missing_ok=True)
+
+    def folder(self, run: str) -> Path:
+        return self.storage / "runs" / run
+
+    def reached(self, run: str) -> int:
+        """The newest checkpoint of a run."""
+        return max(contract.checkpoint_steps(contract.FileStore(self.folder(run))), default=0)
+
+    def weights(self, run: str) -> bytes:
+        return (self.folder(run) / "adapter/adapter_model.safetensors").read_bytes()
+
+    def run(self, run: str) -> Run:
+        with opened(f"sqlite:///{self.home / 'axo.db'}") as database:
+            return database.run(run)
+
+    def ended(self, *runs: str) -> list[Run]:
+        """The runs once all have ended."""
+        with opened(f"sqlite:///{self.home / 'axo.db'}") as database:
+
+            def all_ended() -> list[Run] | None:
+                found = [database.run(run) for run in runs]
+                return found if all(each.status.final for each in found) else None
+
+            try:
+                done: list[Run] = wait(all_ended, SECONDS)
+            except AssertionError:
+                found = [database.run(run) for run in runs]
+                raise AssertionError([(r.id, r.status, r.reason, r.message) for r in found]) from None
+        return done
+
+    def jobs(self, run: str) -> list[Object]:
+        return self.cluster.list("batch/v1", "Job", self.namespace, f"axo/run={run}")
+
+    def pods(self, run: str, *, alive: bool = True) -> list[Object]:
+        """Its pods of training; those that have neither ended nor are leaving, or all of them."""
+        found = self.cluster.list("v1", "Pod", self.namespace, f"axo/run={run},axo/step=train")
+        return [pod for pod in found if not alive or _is_alive(pod)]
+
+    def pod(self, run: str) -> str:
+        """The name of its one pod that trains, once it does."""
+
+        def training() -> str | None:
+            names = [pod["metadata"]["name"] for pod in self.pods(run)]
+            claims = contract.attempts(contract.FileStore(self.folder(run)))
+            return names[0] if len(names) == 1 and claims and claims[-1].host == names[0] else None
+
+        name: str = wait(training, SECONDS)
+        return name
+
+    def kill_process(self, run: str) -> None:
+        """SIGKILL to its program, as an administrator or the system might do on the node."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (process / "cmdline").read_text().split("\0")
+                if "orchestrator.trainer" in words and f"{self.storage.as_uri()}/runs/{run}" in words:
+                    os.kill(int(process.name), signal.SIGKILL)
+
+    def assert_right(self, run: Run) -> None:
+        """It succeeded, with the weights of a run that nobody disturbed."""
+        assert (run.status, run.reason) == (Status.SUCCEEDED, None), (run.id, run.reason, run.message)
+        assert self.weights(run.id) == quick_trainer.weights(run.id)
+
+    def forget(self) -> None:
+        self.cluster.delete("v1", "PersistentVolume", volume_name(self.namespace, "code"))
+        shutil.rmtree(self.code)
+
+    def lay_out_namespace(self) -> None:
+        """The claim of the code, beside what the namespace has from its fixture."""
+        for thing in volume(self.namespace, "code", self.code):
+            self.cluster.apply(thing)
+
+    def _lay_out_code(self) -> None:
+        source, package = Path(orchestrator.__file__).parent, self.code / "orchestrator"
+        package.mkdir(parents=True)
+        shutil.copy(source / "__init__.py", package)
+        shutil.copytree(
+            source / "contract", package / "contract", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for step in ("steps", "trainer"):
+            (package / step).mkdir()
+            (package / step / "__init__.py").touch()
+            shutil.copy(quick_trainer.__file__, package / step / "__main__.py")
+        self.lay_out_namespace()
+
+    def _job(self) -> Object:
+        job: Object = yaml.safe_load((shipped_folder("k8s") / "job.yaml").read_text())
+        pod = pod_of(job)
+        pod["terminationGracePeriodSeconds"] = 10
+        claim = {"claimName": "code", "readOnly": True}
+        pod["volumes"].append({"name": "code", "persistentVolumeClaim": claim})
+        container = pod["containers"][0]
+        container["volumeMounts"].append({"name": "code", "mountPath": "/code", "readOnly": True})
+        container["env"].append({"name": "PYTHONPATH", "value": "/code"})
+        return job
+
+    def _settings(self) -> Object:
+        return {
+            "backend": "kubernetes",
+            "kubernetes": {
+                "namespace": self.namespace,
+                "service_image": self.cluster.image,
+                "trainer_image": self.cluster.image,
+                "storage_claim": "axo-storage",
+                "job": "job.yaml",
+            },
+            "machines": {
+                "cpu": {"device": "cpu", "cpus": 0.02, "host_memory_gib": 0.0625, "scratch_gib": 0.05}
+            },
+        }
+
+
+def _is_alive(pod: Object) -> bool:
+    ended = pod["status"].get("phase") in ("Succeeded", "Failed")
+    return not ended and "deletionTimestamp" not in pod["metadata"]
+
+
+@contextmanager
+def without(part: str, back: Callable[[], object]) -> Iterator[None]:
+    """A part of the node, killed for the length of a `with` block."""
+    processes.kill(part)
+    try:
+        yield
+    finally:
+        back()
