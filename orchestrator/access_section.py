@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +22,18 @@ def _secure(url: str) -> str:
     return url
 
 
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise broken_rule(f"it is no network: {error}", "write it as 10.0.0.0/8, or one address") from error
+    return text
+
+
+_Network = Annotated[str, StringConstraints(max_length=50), AfterValidator(_network)]
+_Listen = Annotated[
+    str, StringConstraints(max_length=300, pattern=r"^([a-z0-9.-]+|\[[0-9a-f:.]+\]):[0-9]{1,5}$")
+]
 _Url = Annotated[
     str, StringConstraints(max_length=1000, pattern=r"^https?://[^\s/?#@]+[^\s?#]*$"), AfterValidator(_secure)
 ]
@@ -72,3 +85,17 @@ class AccessSection(Closed):
         description="Names that clients reach it by, besides those of this machine.",
     )
     oidc: OidcSection | None = Field(default=None, description="An identity provider whose tokens count.")
+    proxies: list[_Network] = Field(
+        default=[],
+        max_length=50,
+        description="Networks of the proxies before it, whose word counts on where a request comes from.",
+    )
+    proxy_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        default="X-Forwarded-For",
+        description="The header in which those proxies say it; they must write it themselves.",
+    )
+    metrics: _Listen | None = Field(
+        default=None,
+        description="An address with its port where Prometheus reads `/metrics` without a credential, "
+        "such as 127.0.0.1:8521; nothing else is answered there.",
+    )

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from orchestrator.backends import Backend, open_backend
@@ -90,9 +90,20 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
         listener = socket.create_server((address, port))
     except OSError as error:
         raise SettingsError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
-    with listener, host.driving():
+    with listener, _scraped(host), host.driving():
         ready(f"http://{address}:{listener.getsockname()[1]}")
         serve_http(make_app(host.service, access, [address, *access.hosts]), listener)
+
+
+def _scraped(host: Host) -> AbstractContextManager[object]:
+    """The address for Prometheus, where the operator names one."""
+    from orchestrator.api.scrape import scraped
+    from orchestrator.service.figures import figures
+
+    section, service = host.service.settings.access, host.service
+    if section is None or section.metrics is None:
+        return nullcontext()
+    return scraped(section.metrics, lambda: figures(service.database, service.clock()))
 
 
 def drive_until_idle(settings: Settings) -> None:

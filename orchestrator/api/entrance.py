@@ -57,7 +57,8 @@ class Entrance:
         if isinstance(self._who, Caller):
             return self._who
         project = request.headers.get(PROJECT)
-        address = request.client.host if request.client else ""
+        peer = request.client.host if request.client else ""
+        address = self._who.address(peer, request.headers.getlist)
         return await run_in_threadpool(self._who.caller, _credential(request), project, address)
 
 

@@ -39,6 +39,7 @@ def http_config(app: FastAPI) -> uvicorn.Config:
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # whom to believe is a setting (`access.proxies`)
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_network
 
+from orchestrator.access.addresses import client_address, hops_of
 from orchestrator.access.keys import key_digest, key_id
 from orchestrator.access.provider import ProviderKeys
 from orchestrator.access.throttle import Throttle
 from orchestrator.access.tokens import Holder, NotBelieved, read_token
-from orchestrator.access_section import Grant, OidcSection
+from orchestrator.access_section import AccessSection, Grant
 from orchestrator.db import Database, Key
 from orchestrator.errors import AuthError, ForbiddenError, SettingsError
 from orchestrator.service.caller import Caller, Role
@@ -23,8 +25,7 @@ _log = logging.getLogger(__name__)
 class Access:
     """Tells callers by their credentials.
 
-    `anonymous` is who comes without one, for as long as there has never been a key. `hosts` are the
-    names that the service goes by, besides those of its machine.
+    `anonymous` is who comes without one, for as long as there has never been a key.
     """
 
     def __init__(
@@ -32,13 +33,27 @@ class Access:
         database: Database,
         clock: Callable[[], float],
         anonymous: Caller | None = None,
-        hosts: Sequence[str] = (),
-        oidc: OidcSection | None = None,
+        section: AccessSection | None = None,
     ) -> None:
-        self._database, self._clock, self._anonymous, self.hosts = database, clock, anonymous, hosts
-        self._oidc = oidc
+        self._database, self._clock, self._anonymous = database, clock, anonymous
+        self._section = section or AccessSection()
+        self._oidc = oidc = self._section.oidc
+        self._proxies = [ip_network(each) for each in self._section.proxies]
         self._provider = ProviderKeys(oidc.issuer, oidc.keys_url, clock) if oidc else None
         self._throttle = Throttle()
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The names that the service goes by, besides those of its machine."""
+        return self._section.hosts
+
+    def address(self, peer: str, lines: Callable[[str], Sequence[str]]) -> str:
+        """Where a request comes from, by the peer of its connection and the lines of its headers."""
+        if not self._proxies:
+            return peer
+        header = self._section.proxy_header
+        hops = hops_of(lines(header), forwarded=header == "Forwarded")
+        return client_address(peer, hops, self._proxies)
 
     def caller(self, credential: str | None, project: str | None = None, address: str = "") -> Caller:
         """Who holds a credential, in the project that they say where theirs is good for several.
@@ -101,14 +116,13 @@ def open_access(settings: Settings, database: Database, clock: Callable[[], floa
         SettingsError: beyond it, and nothing would tell who asks.
     """
     section = settings.access
-    hosts, oidc = (section.hosts, section.oidc) if section else ([], None)
-    required = section is not None and (section.required or oidc is not None)
+    required = section is not None and (section.required or section.oidc is not None)
     if not here and not required and not database.any_key():
         raise SettingsError(
             "listening beyond this machine without knowing who asks would let anybody run anything",
             hint="make a key first: `axo admin keys create NAME --role admin`; or listen on 127.0.0.1",
         )
-    return Access(database, clock, Caller() if here and not required else None, hosts, oidc)
+    return Access(database, clock, Caller() if here and not required else None, section)
 
 
 def _over(key: Key, now: float) -> bool:

@@ -20,7 +20,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from orchestrator.access.provider import AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS
 from orchestrator.access.throttle import FAILURES, SECONDS, Throttle
-from orchestrator.access_section import OidcSection
+from orchestrator.access_section import AccessSection, OidcSection
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
@@ -75,7 +75,7 @@ def access_of(provider: Provider, database: Database, clock: Clock, **changes: o
         "grants": GRANTS,
         **changes,
     }
-    return Access(database, clock, oidc=OidcSection.model_validate(values))
+    return Access(database, clock, section=AccessSection(oidc=OidcSection.model_validate(values)))
 
 
 def test_a_good_token_is_its_groups_projects_and_roles(access: Access, provider: Provider) -> None:
@@ -359,6 +359,31 @@ def test_the_interface_takes_the_project_and_tells_who_waits(
             statuses = [http.get("/api/v1/runs").status_code for _ in range(FAILURES + 1)]
             assert statuses == [401] * FAILURES + [429]
             assert http.get("/api/v1/runs").headers["retry-after"] == "60"
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+def test_people_behind_a_trusted_proxy_wait_for_themselves_alone(tmp_path: Path, header: str) -> None:
+    def statuses(section: AccessSection) -> list[int]:
+        """Of many bad credentials from one address, then of one from another."""
+        with open_host(Settings.from_environment({"AXO_HOME": str(tmp_path)})) as host:
+            app = make_app(host.service, Access(host.service.database, lambda: NOW, section=section))
+            with httpx.Client(base_url="http://axo", transport=EmbeddedTransport(app)) as http:
+                for number in range(FAILURES):
+                    http.get("/api/v1/runs", headers=coming_from(f"203.0.113.{number}, 198.51.100.1"))
+                return [
+                    http.get("/api/v1/runs", headers=coming_from(address)).status_code
+                    for address in ("198.51.100.1", "198.51.100.2")
+                ]
+
+    def coming_from(addresses: str) -> dict[str, str]:
+        hops = addresses if header == "X-Forwarded-For" else f"for={addresses.replace(', ', ', for=')}"
+        return {"Authorization": "Bearer nothing", header: hops}
+
+    here = {"proxies": ["127.0.0.0/8"], "proxy_header": header}
+    assert statuses(AccessSection.model_validate(here)) == [429, 401]
+    assert statuses(AccessSection()) == [429, 429]  # nobody is believed: all come from the proxy
+    other = {**here, "proxy_header": "Forwarded" if header == "X-Forwarded-For" else "X-Forwarded-For"}
+    assert statuses(AccessSection.model_validate(other)) == [429, 429]
 
 
 def test_one_network_of_ipv6_is_one_address_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
