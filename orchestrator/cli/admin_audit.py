@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import note, output_option, print_data, table
+from orchestrator.cli.output import note, output_option, print_list
 from orchestrator.cli.shown import moment
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def audit() -> None:
 @click.option("--project", help="Only changes in this project.")
 @click.option("--of", "subject", metavar="ID", help="Only changes of the run, file or key of this id.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many.")
-@output_option("table", "wide", "json", "yaml")
+@output_option("table", "wide", "json", "yaml", "name")
 def list_(project: str | None, subject: str | None, limit: int, form: str) -> None:
     """List who changed what, newest first.
 
@@ -36,12 +36,15 @@ def list_(project: str | None, subject: str | None, limit: int, form: str) -> No
 
     with opened(Settings.from_environment().database_url, 1) as database:
         found = database.changes(project, subject, limit)
-    if form in ("json", "yaml"):
-        print_data([_flat(each) for each in found], form)
-    else:
-        width = 10_000 if form == "wide" else None
-        rows = [_row(each, wide=form == "wide") for each in found]
-        click.echo(table(rows, width=width) if found else "no changes", err=not found)
+    print_list(
+        found,
+        form,
+        name=lambda each: str(each.id),
+        data=_flat,
+        row=lambda each: _row(each, wide=form == "wide"),
+        nothing="no changes",
+        spare=("PROJECT",),
+    )
 
 
 @audit.command("verify")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.connection import connected, spoken_to
-from orchestrator.cli.output import output_option, print_data, table
+from orchestrator.cli.output import output_option, print_list
 
 if TYPE_CHECKING:
     from orchestrator.machines import Machine
+
+_HEADS = ("NAME", "DEVICE", "COUNT", "GPU", "GIB", "PRICE/H", "TOKENS/S", "NODES", "ABOUT")
 
 
 @click.command("machines")
@@ -28,16 +30,16 @@ def command(form: str) -> None:
       axo machines -o wide
     """
     machines = _known()
-    if form == "name":
-        for machine in machines:
-            click.echo(machine.name)
-    elif form in ("json", "yaml"):
-        print_data([asdict(machine) for machine in machines], form)
-    else:
-        rows = [_row(machine) for machine in machines]
-        told = [head for head in rows[0] if form == "wide" or any(row[head] for row in rows)]
-        shown = [{head: row[head] for head in told} for row in rows]
-        click.echo(table(shown, width=10_000 if form == "wide" else None, keep_first=True))
+    rows = {machine.name: _row(machine) for machine in machines}
+    told = [head for head in _HEADS if form == "wide" or any(row[head] for row in rows.values())]
+    print_list(
+        machines,
+        form,
+        name=lambda machine: machine.name,
+        data=asdict,
+        row=lambda machine: {head: rows[machine.name][head] for head in told},
+        keep_first=True,
+    )
 
 
 def _known() -> list[Machine]:
@@ -52,17 +54,18 @@ def _known() -> list[Machine]:
 
 
 def _row(machine: Machine) -> dict[str, str]:
-    return {
-        "NAME": machine.name,
-        "DEVICE": machine.device,
-        "COUNT": str(machine.devices),
-        "GPU": machine.gpu or "",
-        "GIB": _number(machine.memory_gib),
-        "PRICE/H": _number(machine.price_per_hour),
-        "TOKENS/S": _number(machine.tokens_per_second),
-        "NODES": ",".join(f"{key}={value}" for key, value in machine.node_selector.items()),
-        "ABOUT": machine.sentence,
-    }
+    cells = (
+        machine.name,
+        machine.device,
+        str(machine.devices),
+        machine.gpu or "",
+        _number(machine.memory_gib),
+        _number(machine.price_per_hour),
+        _number(machine.tokens_per_second),
+        ",".join(f"{key}={value}" for key, value in machine.node_selector.items()),
+        machine.sentence,
+    )
+    return dict(zip(_HEADS, cells, strict=True))
 
 
 def _number(value: float | None) -> str:

@@ -76,8 +76,12 @@ def print_list(
     row: Callable[[Item], Mapping[str, str]],
     nothing: str = "",
     spare: Sequence[str] = (),
+    keep_first: bool = False,
 ) -> None:
-    """Print a list in the form that was asked for; for people `nothing`, on stderr, where it is empty."""
+    """Print a list in the form that was asked for; for people `nothing`, on stderr, where it is empty.
+
+    `spare` and `keep_first` are those of `table`.
+    """
     if form == "name":
         for item in items:
             click.echo(name(item))
@@ -87,7 +91,8 @@ def print_list(
         note(nothing)
     else:
         width = 10_000 if form == "wide" else None
-        click.echo(table([row(item) for item in items], width, spare=spare))
+        rows = [row(item) for item in items]
+        click.echo(table(rows, width, keep_first=keep_first, spare=spare))
 
 
 def _finite(value: Any) -> Any:

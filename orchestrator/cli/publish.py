@@ -6,7 +6,7 @@ import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import output_option, print_data, table
+from orchestrator.cli.output import output_option, print_list
 
 
 @click.command("publish")
@@ -23,15 +23,15 @@ def command(name: str, form: str) -> None:
 
     with connected(driving=True) as client:
         published = published_at_last(client, client.publish(name)).published
-    if form == "name":
-        for publication in published:
-            click.echo(publication.reference)
-    elif form != "table":
-        print_data([{"reference": p.reference, "url": p.url, "digest": p.digest} for p in published], form)
-    elif published:
-        rows = [
-            {"REFERENCE": p.reference, "REGISTRY": p.registry, "DIGEST": p.digest[:12]} for p in published
-        ]
-        click.echo(table(rows))
-    else:
-        click.echo("the spec names no registry: add `publish` to it", err=True)
+    print_list(
+        published,
+        form,
+        name=lambda each: each.reference,
+        data=lambda each: {"reference": each.reference, "url": each.url, "digest": each.digest},
+        row=lambda each: {
+            "REFERENCE": each.reference,
+            "REGISTRY": each.registry,
+            "DIGEST": each.digest[:12],
+        },
+        nothing="the spec names no registry: add `publish` to it",
+    )
