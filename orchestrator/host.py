@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from orchestrator.backends import Backend, open_backend
 from orchestrator.client import Client
@@ -82,17 +84,21 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
         SettingsError: it would listen beyond this machine without knowing who asks, or it cannot listen.
     """
     from orchestrator.api.app import make_app
-    from orchestrator.api.server import serve_http
+    from orchestrator.api.server import serve_http, serving_reports
 
+    reports = urlsplit(host.service.settings.report_url or "")
     here = ipaddress.ip_address(socket.gethostbyname(address)).is_loopback
     access = open_access(host.service.settings, host.service.database, host.service.clock, here=here)
     try:
         listener = socket.create_server((address, port))
     except OSError as error:
         raise SettingsError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
-    with listener, _scraped(host), host.driving():
+    names = [address, *access.hosts, *([reports.hostname] if reports.hostname else [])]
+    app = make_app(host.service, access, names)
+    beside = serving_reports(app, Path(unquote(reports.path))) if reports.scheme == "unix" else nullcontext()
+    with listener, beside, _scraped(host), host.driving():
         ready(f"http://{address}:{listener.getsockname()[1]}")
-        serve_http(make_app(host.service, access, [address, *access.hosts]), listener)
+        serve_http(app, listener)
 
 
 def _scraped(host: Host) -> AbstractContextManager[object]:

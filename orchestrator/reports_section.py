@@ -17,6 +17,6 @@ class ReportsSection(Closed):
     """Reports of progress over the network. Without them, the service reads all of it from storage."""
 
     url: ReportUrl = Field(
-        description="This service as launches reach it, such as http://axo.axo.svc:8000; or unix:///run/axo/"
+        description="This service as launches reach it, such as http://axo.axo.svc:8520; or unix:///run/axo/"
         "reports.sock, which it then listens on, for launches of this machine."
     )

@@ -129,7 +129,23 @@ def _with_backend(settings: Settings, name: str, file: Path) -> Settings:
             f"the backend {name} is chosen, and nothing says how launches run there",
             hint=f"add a section `{name}:` to {file}",
         )
+    _check_reports(settings.report_url, name, file)
     return replace(settings, backend=cast(BackendName, name))
+
+
+def _check_reports(url: str | None, backend: str, file: Path) -> None:
+    """Refuse an address for reports that launches cannot reach."""
+    unix = (url or "").startswith("unix:")
+    if url and backend == "docker" and not unix:
+        raise SettingsError(
+            f"containers cannot report to {url}: training has no network",
+            hint=f"let `reports.url` in {file} be a socket, such as unix:///run/axo/reports.sock",
+        )
+    if unix and backend == "kubernetes":
+        raise SettingsError(
+            f"pods cannot report to {url}: they run on other machines",
+            hint=f"let `reports.url` in {file} be the service's address, such as http://axo.axo.svc:8520",
+        )
 
 
 def _count(values: Mapping[str, str], name: str, default: int) -> int:

@@ -7,16 +7,21 @@ class TestDocker(EnginePromises):
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import socket
+import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from orchestrator.backends import Backend, LaunchRequest
+from orchestrator.backends import Backend, LaunchRequest, ReportTo
 from orchestrator.errors import BackendError
 from orchestrator.runs import Observation, Phase, Reason
 
@@ -57,6 +62,19 @@ class Lab(ABC):
         temporary.write_text(str(how))
         temporary.replace(self.folder(launch) / "leave")
 
+    @contextmanager
+    def listening(self) -> Iterator[ReportTo]:
+        """Where launches report to, with somebody there who says `welcome`."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+            Path(folder).chmod(0o755)
+            place, token = Path(folder) / "reports.sock", Path(folder) / "token"
+            token.touch(0o600)
+            token.write_text("a token of its own")
+            listener.bind(str(place))
+            place.chmod(0o666)
+            with welcoming(listener):
+                yield ReportTo(f"unix://{place}", token)
+
     def started(self, backend: Backend, run: str = "run-a") -> LaunchRequest:
         """A launch whose program has started."""
         launch = self.request(run)
@@ -64,6 +82,24 @@ class Lab(ABC):
         backend.launch(launch)
         wait(lambda: self.starts(launch))
         return launch
+
+
+@contextmanager
+def welcoming(listener: socket.socket) -> Iterator[None]:
+    """Somebody who says `welcome` to whoever connects."""
+    listener.listen()
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection:
+                    connection.sendall(b"welcome")
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    yield
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
 
 
 class EngineLab(Lab):
@@ -85,6 +121,24 @@ class BackendPromises:
         lab.leave(launch, 0)
         assert ended(backend, launch).exit_code == 0
         assert "hello from launch 1" in backend.logs(launch.name)
+
+    def test_it_reports_with_a_credential_of_its_own(self, lab: Lab) -> None:
+        backend = lab.backend()
+        with lab.listening() as report:
+            launch = dataclasses.replace(lab.request(), report=report)
+            said = lab.folder(launch) / "report"
+            backend.launch(launch)
+            wait(said.exists)
+        token, word = said.read_text().splitlines()
+        assert word == "welcome"
+        if backend.vouches:
+            assert backend.holder(token) == launch.name
+            assert backend.holder(token[:-5]) is None
+        else:
+            assert report.token
+            assert (token, backend.holder(token)) == ("a token of its own", None)
+        lab.leave(launch, 0)
+        ended(backend, launch)
 
     @pytest.mark.parametrize("code", [65, 70, 75])
     def test_it_ends_with_its_code(self, lab: Lab, code: int) -> None:

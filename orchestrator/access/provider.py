@@ -1,4 +1,4 @@
-"""The public keys of an identity provider: fetched when they are wanted, kept while it is away."""
+"""The public keys of whoever signs tokens: fetched when they are wanted, kept while it is away."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -16,17 +17,26 @@ FRESH_SECONDS = 600.0  # after which they are fetched anew
 STALE_SECONDS = 24 * 3600.0  # until which they are used where that fails
 AGAIN_SECONDS = 30.0  # between two tries, so that tokens with made-up key ids do not make us ask
 _TIMEOUT_SECONDS, _MAX_BYTES = 5.0, 1 << 20
-_DISCOVERY = "/.well-known/openid-configuration"
+DISCOVERY = "/.well-known/openid-configuration"
 _log = logging.getLogger(__name__)
 
 Keys = Mapping[str, Mapping[str, Any]]
 
 
-class ProviderKeys:
-    """The keys of an issuer, as JSON Web Keys by their ids; threads may share it."""
+class SignerKeys:
+    """The keys that `fetch` gets, as JSON Web Keys by their ids; threads may share it.
 
-    def __init__(self, issuer: str, keys_url: str | None, clock: Callable[[], float]) -> None:
-        self._issuer, self._keys_url, self._clock = issuer, keys_url, clock
+    `signer` is what people call whose they are; `fetch` raises one of `troubles` where it cannot get any.
+    """
+
+    def __init__(
+        self,
+        signer: str,
+        fetch: Callable[[], Keys],
+        clock: Callable[[], float],
+        troubles: tuple[type[Exception], ...] = (httpx.HTTPError, ValueError),
+    ) -> None:
+        self._signer, self._fetch, self._clock, self._troubles = signer, fetch, clock, troubles
         self._keys: Keys = {}
         self._fetched = self._tried = float("-inf")
         self._fetching = threading.Lock()
@@ -40,7 +50,7 @@ class ProviderKeys:
         if self._wants(name):
             self._refresh(name)
         if self._clock() - self._fetched > STALE_SECONDS:
-            raise UnreachableError("the identity provider does not answer", hint="try again a little later")
+            raise UnreachableError(f"{self._signer} does not answer", hint="try again a little later")
         return self._keys.get(name)
 
     def _wants(self, name: str) -> bool:
@@ -57,28 +67,42 @@ class ProviderKeys:
                 self._tried = self._clock()
                 self._keys = self._fetch()
                 self._fetched = self._tried
-        except (httpx.HTTPError, ValueError) as error:
-            _log.warning("the keys of %s cannot be fetched: %s", self._issuer, error)
+        except self._troubles as error:
+            _log.warning("the keys of %s cannot be fetched: %s", self._signer, error)
         finally:
             self._fetching.release()
 
-    def _fetch(self) -> Keys:
+
+@dataclass(frozen=True)
+class Provider:
+    """An identity provider, whose keys lie at `keys_url`, or where its discovery document says."""
+
+    issuer: str
+    keys_url: str | None
+
+    def keys(self) -> Keys:
+        """Fetch them. Raises httpx.HTTPError or ValueError where that fails."""
         with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
-            keys = _read(http, self._keys_url or self._discovered(http)).get("keys")
-        if not isinstance(keys, list):
-            raise ValueError("there is no list of keys")
-        named = [key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)]
-        return {key["kid"]: key for key in named if key.get("use", "sig") == "sig"}
+            return keys_by_id(_read(http, self.keys_url or self._discovered(http)))
 
     def _discovered(self, http: httpx.Client) -> str:
         """Where the provider says its keys are."""
-        document = _read(http, self._issuer.rstrip("/") + _DISCOVERY)
+        document = _read(http, self.issuer.rstrip("/") + DISCOVERY)
         url = document.get("jwks_uri")
-        if document.get("issuer") != self._issuer or not isinstance(url, str):
+        if document.get("issuer") != self.issuer or not isinstance(url, str):
             raise ValueError("its discovery document is of another issuer, or names no keys")
-        if url.startswith("http:") and not self._issuer.startswith("http:"):
+        if url.startswith("http:") and not self.issuer.startswith("http:"):
             raise ValueError("its discovery document names keys that come without encryption")
         return url
+
+
+def keys_by_id(document: Mapping[str, Any]) -> Keys:
+    """The signing keys of a JSON Web Key Set. Raises ValueError where it is none."""
+    keys = document.get("keys")
+    if not isinstance(keys, list):
+        raise ValueError("there is no list of keys")
+    named = [key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)]
+    return {key["kid"]: key for key in named if key.get("use", "sig") == "sig"}
 
 
 def _read(http: httpx.Client, url: str) -> dict[str, Any]:

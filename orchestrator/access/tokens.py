@@ -1,4 +1,4 @@
-"""Bearer tokens of an identity provider (OpenID Connect): whether one is to be believed, and what it grants.
+"""Signed bearer tokens, such as an identity provider's (OpenID Connect): what they say, if they are believed.
 
 Issuer, audience and algorithms are the operator's, never the token's; the key is one of the provider's
 that the token names by `kid`, and of the token's own algorithm. Whatever else a token's header says of
@@ -8,13 +8,13 @@ keys (`jwk`, `jku`, `x5u`, `x5c`) is not looked at. Rules: RFC 8725.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
-from orchestrator.access.provider import ProviderKeys
+from orchestrator.access.provider import SignerKeys
 from orchestrator.access_section import OidcSection
 
 MAX_CHARACTERS = 16 * 1024
@@ -42,38 +42,55 @@ class Holder:
     groups: frozenset[str]
 
 
-def read_token(text: str, section: OidcSection, keys: ProviderKeys, now: float) -> Holder:
+@dataclass(frozen=True)
+class Trusted:
+    """What a token must say to be believed: who issued it, for whom, and how it is signed."""
+
+    issuer: str
+    audience: str
+    algorithms: Sequence[str]
+    leeway: float = 30.0
+
+
+def read_token(text: str, section: OidcSection, keys: SignerKeys, now: float) -> Holder:
     """Whom a token speaks of.
 
     Raises:
         NotBelieved: it is not to be believed.
         UnreachableError: the provider's keys cannot be had.
     """
+    trusted = Trusted(section.issuer, section.audience, section.algorithms, section.leeway_seconds)
+    claims = read_claims(text, trusted, keys, now)
+    return Holder(_name(claims, section.name_claim), _groups(claims, section.groups_claim))
+
+
+def read_claims(text: str, trusted: Trusted, keys: SignerKeys, now: float) -> Mapping[str, Any]:
+    """What a token says. Raises as `read_token` does."""
     if len(text) > MAX_CHARACTERS:
         raise NotBelieved("it is too long")
     try:
-        key = _key(jwt.get_unverified_header(text), section, keys)
-        claims = _JWT.decode(
+        key = _key(jwt.get_unverified_header(text), trusted, keys)
+        claims: Mapping[str, Any] = _JWT.decode(
             text,
             key,
             algorithms=[key.algorithm_name],
-            audience=section.audience,
-            issuer=section.issuer,
+            audience=trusted.audience,
+            issuer=trusted.issuer,
             options=_CHECKS,
         )
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise NotBelieved(type(error).__name__) from error
-    _check_times(claims, now, section.leeway_seconds)
-    return Holder(_name(claims, section.name_claim), _groups(claims, section.groups_claim))
+    _check_times(claims, now, trusted.leeway)
+    return claims
 
 
-def _key(header: Mapping[str, Any], section: OidcSection, keys: ProviderKeys) -> jwt.PyJWK:
+def _key(header: Mapping[str, Any], trusted: Trusted, keys: SignerKeys) -> jwt.PyJWK:
     algorithm, name = header.get("alg"), header.get("kid")
-    if algorithm not in section.algorithms:
+    if not isinstance(algorithm, str) or algorithm not in trusted.algorithms:
         raise NotBelieved("its algorithm is none that is taken")
     found = keys.key(name) if isinstance(name, str) else None
     if found is None:
-        raise NotBelieved("it names no key of the provider")
+        raise NotBelieved("it names no key of the signer")
     if found.get("kty") != _KINDS[algorithm[:2]] or found.get("alg", algorithm) != algorithm:
         raise NotBelieved("the key that it names is for another algorithm")
     return jwt.PyJWK(dict(found), algorithm)

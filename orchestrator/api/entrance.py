@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -60,6 +60,18 @@ class Entrance:
         peer = request.client.host if request.client else ""
         address = self._who.address(peer, request.headers.getlist)
         return await run_in_threadpool(self._who.caller, _credential(request), project, address)
+
+
+class ReportsAlone:
+    """An application of which nothing but reports can be reached."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith(REPORTS):
+            return await Response(status_code=404)(scope, receive, send)
+        return await self._app(scope, receive, send)
 
 
 def _credential(request: Request) -> str | None:

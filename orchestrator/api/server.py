@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from orchestrator.api.entrance import ReportsAlone
 
 HEAD_SECONDS = 10.0
 LEAVE_SECONDS = 1  # for requests that are still being answered
@@ -31,7 +36,29 @@ def send_at_once(listener: socket.socket) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def http_config(app: FastAPI) -> uvicorn.Config:
+@contextmanager
+def serving_reports(app: FastAPI, place: Path) -> Iterator[None]:
+    """Take reports at a socket of this machine as well, which launches without a network can reach.
+
+    Nothing else is answered there: whoever reaches it need not be a person's program.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        place.chmod(0o666)  # launches may run as another user; their tokens tell who they are
+        server = uvicorn.Server(http_config(ReportsAlone(app)))
+        thread = threading.Thread(target=server.run, args=([listener],), name="reports", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join()
+            place.unlink(missing_ok=True)
+
+
+def http_config(app: ASGIApp) -> uvicorn.Config:
     """How HTTP is spoken."""
     return uvicorn.Config(
         app,

@@ -14,5 +14,6 @@ ERRORS = Counter("axo_reconcile_errors_total", "Looks at a run that failed and a
 STUCK = Gauge("axo_controller_stuck", "Runs that have been in hand for too long, in a call that hangs.")
 LAUNCHES = Counter("axo_launches_total", "Launches started.", ["step"])
 THROTTLED = Counter("axo_launch_throttle_seconds_total", "How long queued runs waited to be due for launch.")
+REPORTS = Counter("axo_reports_total", "Reports of training that were taken in.")
 TOLD = Counter("axo_mlflow_told_total", "Runs that MLflow was told of.")
 TELL_ERRORS = Counter("axo_mlflow_errors_total", "Times that MLflow was away or refused something.")

@@ -9,10 +9,10 @@ from ipaddress import ip_network
 
 from orchestrator.access.addresses import client_address, hops_of
 from orchestrator.access.keys import key_digest, key_id
-from orchestrator.access.provider import ProviderKeys
+from orchestrator.access.provider import Provider, SignerKeys
 from orchestrator.access.throttle import Throttle
 from orchestrator.access.tokens import Holder, NotBelieved, read_token
-from orchestrator.access_section import AccessSection, Grant
+from orchestrator.access_section import AccessSection, Grant, OidcSection
 from orchestrator.db import Database, Key
 from orchestrator.errors import AuthError, ForbiddenError, SettingsError
 from orchestrator.service.caller import Caller, Role
@@ -39,7 +39,7 @@ class Access:
         self._section = section or AccessSection()
         self._oidc = oidc = self._section.oidc
         self._proxies = [ip_network(each) for each in self._section.proxies]
-        self._provider = ProviderKeys(oidc.issuer, oidc.keys_url, clock) if oidc else None
+        self._provider = _keys_of(oidc, clock) if oidc else None
         self._throttle = Throttle()
 
     @property
@@ -123,6 +123,10 @@ def open_access(settings: Settings, database: Database, clock: Callable[[], floa
             hint="make a key first: `axo admin keys create NAME --role admin`; or listen on 127.0.0.1",
         )
     return Access(database, clock, Caller() if here and not required else None, section)
+
+
+def _keys_of(oidc: OidcSection, clock: Callable[[], float]) -> SignerKeys:
+    return SignerKeys("the identity provider", Provider(oidc.issuer, oidc.keys_url).keys, clock)
 
 
 def _over(key: Key, now: float) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from orchestrator import wire
 from orchestrator.backends import Backend
+from orchestrator.controller.gauges import REPORTS
 from orchestrator.controller.record import take_in_report
 from orchestrator.controller.report import token_digest
 from orchestrator.db import Attempt, Database
@@ -83,6 +84,7 @@ class Reports:
             known = take_in_report(self.database, run, before, offset, data)
         except ValueError as error:
             raise FaultsError([Fault(str(error), path="body")]) from error
+        REPORTS.inc()
         return wire.Reported(offset=known, again=self.crowd.again(reporter, self.clock()))
 
     def _launch_of(self, credential: str) -> tuple[str, int] | None:

@@ -6,19 +6,21 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from backend_promises import EngineLab, wait
+from backend_promises import EngineLab, wait, welcoming
 from cluster_parts import Cluster, Object
 
 import orchestrator
 from orchestrator.backend_sections import KubernetesSection
-from orchestrator.backends import LaunchRequest
+from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.machines import Machine
 from orchestrator.runs import Observation, Phase, Reason
@@ -84,6 +86,15 @@ class KubernetesLab(EngineLab):
         launch = LaunchRequest(run, 1, "train", self.storage.as_uri(), machine, ("code",), **more)
         self.folder(launch)
         return launch
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[ReportTo]:
+        """Where the API server is listened for too, since that is where pods reach this machine."""
+        host = urlsplit(
+            yaml.safe_load(self.cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        )
+        with socket.create_server((str(host.hostname), 0)) as listener, welcoming(listener):
+            yield ReportTo(f"http://{host.hostname}:{listener.getsockname()[1]}")
 
     def folder(self, launch: LaunchRequest) -> Path:
         folder = self.storage / "runs" / launch.run

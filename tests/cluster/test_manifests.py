@@ -12,6 +12,7 @@ from backend_promises import wait
 from cluster_parts import Cluster, Object, shipped
 from cluster_world import GPU, KubernetesLab, pod_of, sees
 
+from orchestrator.access.provider import DISCOVERY
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.backends.kubernetes.api import Api
 from orchestrator.errors import BackendError
@@ -96,6 +97,15 @@ def test_the_service_sees_nothing_else(lab: KubernetesLab, path: str) -> None:
         Api().get(path.format(lab.namespace))
 
 
+@pytest.mark.usefixtures("as_the_service")
+def test_every_account_may_read_the_keys_that_tokens_are_signed_with() -> None:
+    """By a role of the cluster's own, so reports need none of ours."""
+    api = Api()
+    assert api.get(DISCOVERY)["issuer"]
+    assert api.get_as("/openid/v1/jwks", "application/jwk-set+json")["keys"]
+    api.close()
+
+
 @pytest.fixture
 def _admission(cluster: Cluster, lab: KubernetesLab) -> None:
     """The administrator's admission policy, in force for this namespace alone.
@@ -138,14 +148,22 @@ def test_the_admission_policy_lets_launches_in_and_nothing_else(lab: KubernetesL
     assert "no token" in refused(lab, lambda job: pod_of(job).pop("automountServiceAccountToken"))
     assert "never put into the environment" in refused(lab, lambda job: from_secrets(pod_of(job)))
     assert "volumes may be" in refused(lab, storage_claim="of-others")
+    assert refused(lab, lambda job: pod_of(job)["volumes"].append(token_for("axo-reports"))) == ""
     for volume in (
+        token_for("https://kubernetes.default.svc"),
         {"hostPath": {"path": "/"}},
         {"secret": {"secretName": "other"}},
         {"configMap": {"name": "x"}},
     ):
         assert "volumes may be" in refused(
-            lab, lambda job, v=volume: pod_of(job)["volumes"].append({"name": "v", **v})
+            lab, lambda job, v=volume: pod_of(job)["volumes"].append({"name": "v"} | v)
         )
+
+
+def token_for(audience: str) -> Object:
+    """A volume with a token of the pod's service account."""
+    token = {"audience": audience, "path": "token"}
+    return {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}}
 
 
 def from_secrets(pod: Object) -> None:

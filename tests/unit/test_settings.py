@@ -131,3 +131,24 @@ def test_a_backend_needs_a_name_there_is_and_its_section(tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="nothing says how") as caught:
         settings(tmp_path, "backend: docker")
     assert str(tmp_path / "settings.yaml") in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("backend", "url", "fault"),
+    [
+        ("docker", "http://127.0.0.1:8520", "containers cannot report"),
+        ("kubernetes", "unix:///run/axo/reports.sock", "pods cannot report"),
+    ],
+)
+def test_an_address_for_reports_must_be_one_that_launches_reach(
+    tmp_path: Path, backend: str, url: str, fault: str
+) -> None:
+    sections = (
+        "docker: {service_image: a, trainer_image: b}\n"
+        "kubernetes: {namespace: n, service_image: a, trainer_image: b, storage_claim: c}\n"
+    )
+    with pytest.raises(SettingsError, match=fault) as refused:
+        settings(tmp_path / "a", f"{sections}backend: {backend}\nreports: {{url: '{url}'}}\n")
+    assert "reports.url" in (refused.value.hint or "")
+    chosen = settings(tmp_path / "b", f"reports: {{url: '{url}'}}\n")
+    assert chosen.report_url == url

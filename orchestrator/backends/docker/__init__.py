@@ -21,6 +21,7 @@ from orchestrator.backends.docker.container import (
     RUN,
     Place,
     container_request,
+    report_socket,
     storage_folder,
     written_keys,
 )
@@ -153,6 +154,9 @@ def _lay_out(place: Place, launch: LaunchRequest, secrets: Path) -> None:
     for folder in (place.scratch, *(top / key for key in written_keys(launch))):
         folder.mkdir(parents=True, exist_ok=True)
         _give(folder, place)
+    if launch.report and launch.report.token:
+        report_socket(launch.report).parent.mkdir(parents=True, exist_ok=True)
+        _give(launch.report.token, place)
     for name in launch.secrets:
         target = place.secrets / name
         if (secrets / name).is_dir() and not target.exists():
@@ -161,8 +165,10 @@ def _lay_out(place: Place, launch: LaunchRequest, secrets: Path) -> None:
 
 
 def _give(folder: Path, place: Place) -> None:
-    """Let the container's user own a folder and all below, where we may."""
+    """Let the container's user own a file, or a folder and all below, where we may."""
     if os.getuid() == 0:
+        if folder.is_file():
+            os.chown(folder, place.user, place.group)
         for top, _, files in os.walk(folder):
             for path in (Path(top), *(Path(top) / file for file in files)):
                 if path.lstat().st_uid != place.user:

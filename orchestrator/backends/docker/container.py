@@ -4,6 +4,7 @@
 /scratch      the launch's own disk, since the root file system is read-only
 /secrets      the named secrets that preparing fetches with
 /inputs       the folder of a spec that was submitted on this very machine
+/reports      the folder of the socket that training reports to, and /report-token what it does so with
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.backend_sections import DockerSection
-from orchestrator.backends import LaunchRequest
-from orchestrator.contract import run_key
+from orchestrator.backends import LaunchRequest, ReportTo
+from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
 from orchestrator.errors import BackendError
 
 HOME, RUN, LAUNCH, STEP = "axo.home", "axo.run", "axo.launch", "axo.step"
 FILLED = ("models", "datasets", "adapters", "inputs")  # the folders of storage that preparing fills
 
 _STORAGE, _SCRATCH, _SECRETS, _INPUTS = "/storage", "/scratch", "/secrets", "/inputs"
+_REPORTS, _TOKEN = "/reports", "/report-token"
 _GIB = 1024**3
 _SHARED_MEMORY = 8 * _GIB  # for tensors between processes; it counts against the memory limit
 _PROCESSES = 4096
@@ -99,6 +101,11 @@ def storage_folder(storage: str) -> Path:
     return Path(unquote(url.path))
 
 
+def report_socket(report: ReportTo) -> Path:
+    """The socket that launches report to; its folder is mounted, since a service makes its socket anew."""
+    return Path(unquote(urlsplit(report.url).path))
+
+
 def written_keys(launch: LaunchRequest) -> Sequence[str]:
     """The folders of storage that the launch writes to."""
     return [run_key(launch.run), *(FILLED if launch.step == "prepare" else ())]
@@ -116,6 +123,9 @@ def _environment(launch: LaunchRequest) -> Mapping[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": f"{_SCRATCH}/inductor",
         "PYTHONUNBUFFERED": "1",
     }
+    if launch.report:
+        socket = report_socket(launch.report)
+        common |= {REPORT_URL: f"unix://{_REPORTS}/{socket.name}", REPORT_TOKEN: _TOKEN}
     if launch.step != "prepare":
         return common
     inputs = {"AXO_INPUTS": _INPUTS} if launch.inputs else {}
@@ -133,6 +143,9 @@ def _mounts(launch: LaunchRequest, place: Place) -> Iterator[dict[str, Any]]:
         yield _bind(place.secrets, _SECRETS, read_only=True)
     if launch.inputs:
         yield _bind(Path(launch.inputs), _INPUTS, read_only=True)
+    if launch.report and launch.report.token:
+        yield _bind(report_socket(launch.report).parent, _REPORTS, read_only=True)
+        yield _bind(launch.report.token, _TOKEN, read_only=True)
 
 
 def _bind(source: Path, target: str, *, read_only: bool = False) -> dict[str, Any]:

@@ -15,10 +15,17 @@ from typing import Any, Literal
 
 from orchestrator.backends import BackendAway, LaunchRequest
 from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
-from orchestrator.backends.kubernetes.manifest import COMPONENT, job_manifest, launch_of, read_template
+from orchestrator.backends.kubernetes.manifest import (
+    COMPONENT,
+    job_manifest,
+    launch_of,
+    pod_of,
+    read_template,
+)
 from orchestrator.backends.kubernetes.observe import CONTAINER, has_ended, needs_events, observation
-from orchestrator.backends.kubernetes.sight import Sight
-from orchestrator.errors import BackendError
+from orchestrator.backends.kubernetes.sight import Sight, launch_of_pod
+from orchestrator.backends.kubernetes.tokens import PodTokens
+from orchestrator.errors import BackendError, UnreachableError
 from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
 
@@ -95,7 +102,15 @@ class KubernetesBackend:
             self._sight.forget(name)
 
     def holder(self, credential: str) -> str | None:
-        return None
+        pod = self._tokens.pod(credential)
+        name = launch_of_pod(pod.name) if pod else ""
+        try:
+            if pod is None or self._ours(name, self._sight.job(name)) is None:
+                return None
+            uids = [each["metadata"]["uid"] for each in self._sight.pods(name)]
+        except BackendError as error:
+            raise UnreachableError("the cluster does not answer") from error
+        return name if pod.uid in uids else None
 
     def close(self) -> None:
         self._sight.close()
@@ -113,6 +128,11 @@ class KubernetesBackend:
     @cached_property
     def _template(self) -> Object:
         return read_template(self._section.job)
+
+    @cached_property
+    def _tokens(self) -> PodTokens:
+        account = pod_of(self._template).get("serviceAccountName", "default")
+        return PodTokens(self._api, self._section.namespace, account, self._clock)
 
     def _job(self, name: str) -> Object | None:
         return self._ours(name, self._sight.ask_job(name))

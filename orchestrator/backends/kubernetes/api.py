@@ -37,6 +37,10 @@ class Api:
     def get(self, path: str, **query: str) -> Object:
         return self._json("get", path, query)
 
+    def get_as(self, path: str, media_type: str) -> Object:
+        """A document that the server has in this form of JSON alone."""
+        return dict(json.loads(bytes(self._answer("get", path, {}, accept=media_type).data)))
+
     def create(self, path: str, body: Mapping[str, Any], **query: str) -> Object:
         return self._json("post", path, query, dict(body))
 
@@ -88,6 +92,7 @@ class Api:
         query: Mapping[str, str],
         body: Object | None = None,
         seconds: tuple[float, float] = _SECONDS,
+        accept: str = "application/json",
     ) -> Any:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
@@ -98,6 +103,7 @@ class Api:
                 path,
                 body=body,
                 query_params=list(query.items()),
+                header_params={"Accept": accept},
                 serialize=False,
                 _request_timeout=seconds,
             )

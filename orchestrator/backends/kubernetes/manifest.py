@@ -11,9 +11,10 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from orchestrator.backend_sections import KubernetesSection
-from orchestrator.backends import LaunchRequest
+from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.backends.kubernetes.observe import CONTAINER
-from orchestrator.contract import run_key
+from orchestrator.backends.kubernetes.tokens import AUDIENCE
+from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
 from orchestrator.errors import BackendError, SettingsError
 from orchestrator.machines import Machine
 from orchestrator.shipped import shipped_folder
@@ -22,8 +23,9 @@ COMPONENT = "app.kubernetes.io/component"
 RUN, LAUNCH, STEP = "axo/run", "axo/launch", "axo/step"
 STORAGE = "axo/storage"
 SCRATCH = "scratch"
-_SECRETS = "/secrets"
+_SECRETS, _REPORT = "/secrets", "/report"
 _SECRET_MODE = 0o440  # the pod's group reads it, by fsGroup; nobody else does
+_TOKEN_SECONDS = 3600
 
 Object = dict[str, Any]
 
@@ -62,8 +64,14 @@ def job_manifest(template: Mapping[str, Any], launch: LaunchRequest, settings: K
     pod = job["spec"]["template"]
     for thing in (job, pod):
         _metadata(thing).setdefault("labels", {}).update(labels)
-    _lay_over_pod(pod["spec"], launch, settings)
+    _lay_over_pod(pod_of(job), launch, settings)
     return job
+
+
+def pod_of(job: Mapping[str, Any]) -> Object:
+    """What a Job makes its pods of."""
+    spec: Object = job["spec"]["template"]["spec"]
+    return spec
 
 
 def launch_of(job: Mapping[str, Any], storage: str) -> str | None:
@@ -85,6 +93,8 @@ def _lay_over_pod(pod: Object, launch: LaunchRequest, settings: KubernetesSectio
     _mount_storage(pod, container, launch, settings.storage_claim)
     for secret in launch.secrets:
         _mount_secret(pod, container, secret, settings)
+    if launch.report:
+        _let_report(pod, container, launch.report)
 
 
 def _lay_over_machine(pod: Object, container: Object, machine: Machine) -> None:
@@ -152,6 +162,15 @@ def _set_variable(container: Object, name: str, value: str) -> None:
     variables = container.setdefault("env", [])
     if not any(each["name"] == name for each in variables):
         variables.append({"name": name, "value": value})
+
+
+def _let_report(pod: Object, container: Object, report: ReportTo) -> None:
+    """Give the pod a token that is good for reports alone; the kubelet renews it."""
+    token = {"audience": AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": "token"}
+    _add_volume(pod, "report", {"projected": {"sources": [{"serviceAccountToken": token}]}})
+    _mount(container, "report", _REPORT, readOnly=True)
+    told = {REPORT_URL: report.url, REPORT_TOKEN: f"{_REPORT}/token"}
+    container.setdefault("env", []).extend({"name": name, "value": value} for name, value in told.items())
 
 
 def _add_volume(pod: Object, name: str, volume: Object) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from orchestrator.backend_sections import KubernetesSection
-from orchestrator.backends import LaunchRequest
+from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.backends.kubernetes.manifest import job_manifest, read_template
 from orchestrator.errors import BackendError, SettingsError
 from orchestrator.machines import Machine
@@ -39,7 +39,15 @@ A100 = Machine(
 CPU = Machine("cpu", "cpu")
 LAUNCHES = {
     "prepare": LaunchRequest("triage-abcde", 1, "prepare", "file:///srv/axo", CPU, (), ("hub", "s3")),
-    "train": LaunchRequest("triage-abcde", 2, "train", "file:///srv/axo", A100, ("models/m", "datasets/d")),
+    "train": LaunchRequest(
+        "triage-abcde",
+        2,
+        "train",
+        "file:///srv/axo",
+        A100,
+        ("models/m", "datasets/d"),
+        report=ReportTo("http://axo.axo.svc:8520"),
+    ),
 }
 MANIFESTS = sorted(shipped_folder("k8s").rglob("*.yaml"))
 
