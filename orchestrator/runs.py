@@ -348,18 +348,21 @@ Action = Move | Launch | Stop | Publish
 
 
 def decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
-    """What to do next, in order; the same answer for the same facts, nothing left to do when empty."""
+    """What to do next, in order; the same answer for the same facts, nothing left to do when empty.
+
+    A run is said to have a launch before it has: whoever dies in between leaves none that nobody sees.
+    """
     if run.status.final:
         return []
     current = launches[-1] if launches else None
     if run.intent is not Intent.RUN:
         return _wind_down(run, current)
     if current is None:
-        return [Launch("prepare"), Move(Status.PREPARING, Reason.STARTING)]
+        return [Move(Status.PREPARING, Reason.STARTING), Launch("prepare")]
     if current.observation.phase is Phase.UNKNOWN:
         return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
     if current.observation.phase is Phase.MISSING and not current.claimed:
-        return [_made_again(current), _waiting_for(current.step)]
+        return [_waiting_for(current.step), _made_again(current)]
     if current.observation.alive:
         return _alive(run, current)
     return _ended(run, current, launches)
@@ -373,7 +376,7 @@ def _wind_down(run: RunView, current: LaunchView | None) -> list[Action]:
         stuck = current.observation.reason is Reason.STUCK
         stopping = Move(run.status, Reason.STUCK, current.observation.detail) if stuck else None
         return [Stop(current.number), stopping or Move(run.status, Reason.STOPPING)]
-    return [] if run.status is end else [Move(end, Reason.BY_USER)]
+    return [Move(end, Reason.BY_USER)]
 
 
 def _made_again(current: LaunchView) -> Launch:
@@ -415,9 +418,9 @@ def _ended(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) ->
 
 def _next_step(run: RunView, done: StepKind) -> list[Action]:
     if done == "prepare":
-        return [Launch("train"), _waiting_for("train")]
+        return [_waiting_for("train"), Launch("train")]
     if done == "train" and run.evaluate:
-        return [Launch("evaluate"), Move(Status.EVALUATING, Reason.STARTING)]
+        return [Move(Status.EVALUATING, Reason.STARTING), Launch("evaluate")]
     return [Move(Status.SUCCEEDED)] if run.published else [Publish()]
 
 
@@ -430,7 +433,7 @@ def _vanished(current: LaunchView, launches: Sequence[LaunchView]) -> list[Actio
         return _again_or_fail(current, launches, seen.reason or Reason.NOT_STARTED, seen.detail)
     if _lost_in_a_row(launches) >= MAX_LOST_WITHOUT_PROGRESS:
         return [Move(Status.FAILED, Reason.LOST, current.observation.detail)]
-    return [Launch(current.step, current.micro_batch_size), _waiting_for(current.step, Reason.RESUMING)]
+    return [_waiting_for(current.step, Reason.RESUMING), Launch(current.step, current.micro_batch_size)]
 
 
 def _lost_in_a_row(launches: Sequence[LaunchView]) -> int:
@@ -456,7 +459,7 @@ def _less_memory(current: LaunchView, launches: Sequence[LaunchView], message: s
     halved = any(each.step == current.step and (each.micro_batch_size or 0) > micro for each in launches)
     if current.step != "train" or halved or micro < 2 or micro % 2:
         return [Move(Status.FAILED, Reason.OUT_OF_MEMORY, message)]
-    return [Launch("train", micro // 2), _waiting_for("train", Reason.OUT_OF_MEMORY)]
+    return [_waiting_for("train", Reason.OUT_OF_MEMORY), Launch("train", micro // 2)]
 
 
 def _again_or_fail(
@@ -465,7 +468,7 @@ def _again_or_fail(
     facts = REASONS[reason]
     if not facts.retryable or (facts.counts and _failures(launches, current.step) > MAX_FAILURES):
         return [Move(Status.FAILED, reason, message)]
-    return [Launch(current.step, current.micro_batch_size), _waiting_for(current.step, Reason.RESUMING)]
+    return [_waiting_for(current.step, Reason.RESUMING), Launch(current.step, current.micro_batch_size)]
 
 
 def _failures(launches: Sequence[LaunchView], step: StepKind) -> int:
