@@ -155,6 +155,18 @@ class Publication(Told):
     time: float
 
 
+class Deleted(Told):
+    """A run that was deleted, and what of it remains elsewhere, since nobody deletes it with a run."""
+
+    run: str
+    time: float
+    removed: bool = Field(
+        description="Whether its folder is gone from storage; if not, the service goes on removing it."
+    )
+    versions: list[Publication] = Field(default=[], description="Published versions, in their registries.")
+    mlflow: str | None = Field(default=None, description="The page of its MLflow run.")
+
+
 class AdapterFile(Told):
     """A file of a finished adapter, its path relative to the adapter's folder."""
 
@@ -364,6 +376,7 @@ class Model(Publication):
     run: str
     name: str = Field(description="The run's name.")
     base_model: str
+    run_deleted: bool = Field(default=False, description="Whether the run itself was deleted since.")
 
 
 class Reported(Told):

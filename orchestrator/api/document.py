@@ -71,6 +71,7 @@ def examples() -> Iterator[BaseModel]:
     )
     yield wire.RunPage(items=[run], cursor=f"{_TIME}:{run.id}")
     yield publication
+    yield wire.Deleted(run=run.id, time=_TIME, removed=True, versions=[publication])
     yield wire.Attempt(number=1, launch=2, step="train", started=_TIME, reached=120)
     yield wire.Event(id=7, run=run.id, time=_TIME, status="training")
     yield wire.Series(key="loss", count=240, points=[wire.Point(step=240, value=0.41, time=_TIME)])

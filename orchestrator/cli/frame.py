@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "pause": "Stop a run for now, after a checkpoint.",
         "resume": "Go on with a run that was paused or let go of.",
         "cancel": "Stop a run; its newest checkpoint stays.",
+        "delete": "Delete runs that have ended, and all they left.",
     },
     "Look": {
         "get": "List runs, or show how one stands.",

@@ -127,6 +127,10 @@ class Client:
         """The run of that id, else the newest of that name."""
         return _read(wire.RunDetail, self._ask("GET", f"/runs/{_part(name)}"))
 
+    def delete_run(self, run: str) -> wire.Deleted:
+        """Delete the run of that very id, which has ended; it may be said twice."""
+        return _read(wire.Deleted, self._ask("DELETE", f"/runs/{_part(run)}"))
+
     def cancel(self, name: str) -> wire.Run:
         """Stop a run."""
         return self._want(name, "cancel")

@@ -70,8 +70,10 @@ class DueRuns:
         self._failures.pop(run.id, None)
         return self._next_look(after)
 
-    def _trouble(self, run: Run, error: Exception) -> float:
-        """Show what went wrong, and try again, each time a little later."""
+    def _trouble(self, run: Run, error: Exception) -> float | None:
+        """Show what went wrong, and try again, each time a little later; a deleted run is past that."""
+        if self._controller.database.project_of(run.id) is None:
+            return None
         _log.exception("%s could not be reconciled; it is tried again", run.id)
         ERRORS.inc()
         failures = self._failures.get(run.id, 0)

@@ -15,6 +15,7 @@ from functools import partial
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.gauges import LEADS
 from orchestrator.controller.reconcile import Controller
+from orchestrator.controller.removals import Removals
 from orchestrator.controller.ship import Shipping
 from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking
@@ -66,9 +67,10 @@ class Loop:
         if self.controller.settings.mlflow_uri:
             tracking = replace(self.tracking, database=self.database.under(lease))
             turning("shipping", Shipping(tracking, self.clock, over).turn, over)
-        sweep = Sweep(self.controller.database, self.controller.backend, self.clock)
-        turning("sweep", sweep.turn, over)
-        turning("audit", partial(_chain_changes, self.database.under(lease)), over)
+        leading = self.database.under(lease)
+        turning("sweep", Sweep(leading, self.controller.backend, self.clock).turn, over)
+        turning("removals", Removals(leading).turn, over)
+        turning("audit", partial(_chain_changes, leading), over)
         _log.info("leads by fence %d", lease.fence)
         with LEADS.track_inprogress():
             self._beat(lease, stop, over)

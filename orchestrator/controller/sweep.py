@@ -1,4 +1,5 @@
-"""Launches that outlive their runs: one that still runs is stopped, and a day later all are let go."""
+"""Launches that outlive their runs: one that still runs is stopped, and a day later, or once its run was
+deleted, all are let go."""
 
 from __future__ import annotations
 
@@ -33,19 +34,28 @@ class Sweep:
         return SWEEP_SECONDS
 
     def _let_go(self, name: str) -> None:
-        """Stop the launch of a run that has ended, and remove it once that was long ago.
+        """Stop the launch of a run that has ended, and remove it once that was long ago; that of a deleted
+        run at once, with what it has written since.
 
         A launch of a run that this database does not know is left alone: it may be another service's.
         """
-        now = self.clock()
-        try:
-            run = self.database.run(name.rpartition("-")[0])
-        except NotFoundError:
-            return
-        if not run.status.final:
+        now, run = self.clock(), name.rpartition("-")[0]
+        deleted = self.database.deleted_run(run)
+        ended = deleted.time if deleted else self._ended(run)
+        if ended is None:
             return
         if self.backend.observe(name).alive:
-            _log.warning("%s still runs, and its run has ended; it is told to leave", name)
+            _log.warning("%s still runs, and its run is over; it is told to leave", name)
             self.backend.stop(name, now)
-        if now - (run.ended or run.updated) >= KEEP_SECONDS:
+        if deleted or now - ended >= KEEP_SECONDS:
             self.backend.remove(name)
+        if deleted:
+            self.database.remove_again(deleted, now)
+
+    def _ended(self, run: str) -> float | None:
+        """When a run ended that has, and that this database knows."""
+        try:
+            found = self.database.run(run)
+        except NotFoundError:
+            return None
+        return (found.ended or found.updated) if found.status.final else None

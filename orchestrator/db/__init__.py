@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from orchestrator.db.audit import Audit, Proof
+from orchestrator.db.deletions import Deletions
 from orchestrator.db.due import Due
 from orchestrator.db.engine import is_postgresql, make_engine, parse_url, shown
 from orchestrator.db.events import Events
@@ -29,6 +30,7 @@ from orchestrator.db.transactions import LeaseLost
 from orchestrator.db.values import (
     Attempt,
     Change,
+    DeletedRun,
     Event,
     File,
     Key,
@@ -37,13 +39,16 @@ from orchestrator.db.values import (
     Point,
     Publication,
     Recorded,
+    Removal,
     Run,
+    Version,
 )
 
 __all__ = [
     "Attempt",
     "Change",
     "Database",
+    "DeletedRun",
     "Event",
     "File",
     "Key",
@@ -54,8 +59,10 @@ __all__ = [
     "Proof",
     "Publication",
     "Recorded",
+    "Removal",
     "Run",
     "RunMoved",
+    "Version",
     "connected",
     "is_there",
     "open_database",
@@ -66,7 +73,9 @@ __all__ = [
 CONNECTIONS = 20
 
 
-class Database(Submissions, Runs, Due, Launches, Metrics, Publications, Events, Files, Leases, Keys, Audit):
+class Database(
+    Submissions, Runs, Deletions, Due, Launches, Metrics, Publications, Events, Files, Leases, Keys, Audit
+):
     """Everything that is remembered, each subject's methods side by side."""
 
     def check(self) -> None:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from orchestrator.db import tables as t
 from orchestrator.db.engine import insert
 from orchestrator.db.transactions import Transactions
-from orchestrator.db.values import Publication
+from orchestrator.db.values import Publication, Version
+from orchestrator.spec.stored import model_of
 
 
 class Publications(Transactions):
@@ -19,15 +20,16 @@ class Publications(Transactions):
         query = sa.select(t.publications).where(t.publications.c.run == run)
         with self.reading() as connection:
             rows = connection.execute(query.order_by(t.publications.c.target)).mappings()
-            return [Publication(**{k: v for k, v in row.items() if k != "run"}) for row in rows]
+            return [_publication(row) for row in rows]
 
-    def published(self, project: str, limit: int) -> list[tuple[str, Publication]]:
-        """What was published of a project's runs, newest first, each with its run."""
-        query = sa.select(t.publications).join(t.runs, t.runs.c.id == t.publications.c.run)
-        query = query.where(t.runs.c.project == project).order_by(t.publications.c.time.desc()).limit(limit)
+    def published(self, project: str, limit: int) -> list[Version]:
+        """What was published of a project's runs, newest first."""
+        ran = sa.outerjoin(t.publications, t.runs, t.runs.c.id == t.publications.c.run)
+        query = sa.select(t.publications, t.runs.c.name.label("named"), t.runs.c.spec).select_from(ran)
+        query = query.where(sa.or_(t.runs.c.project == project, t.publications.c.project == project))
         with self.reading() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        return [(row.pop("run"), Publication(**row)) for row in rows]
+            rows = connection.execute(query.order_by(t.publications.c.time.desc()).limit(limit))
+            return [_version(row) for row in rows.mappings()]
 
     def add_publication(self, run: str, publication: Publication) -> None:
         values = {"run": run, **dataclasses.asdict(publication)}
@@ -39,3 +41,20 @@ class Publications(Transactions):
                 .values(values)
                 .on_conflict_do_update(index_elements=keys, set_=changed)
             )
+
+
+def _publication(row: sa.RowMapping) -> Publication:
+    return Publication(**{field.name: row[field.name] for field in dataclasses.fields(Publication)})
+
+
+def _version(row: sa.RowMapping) -> Version:
+    """A run that is there tells of itself; of a deleted one the publication does."""
+    spec = row["spec"]
+    deleted = spec is None
+    return Version(
+        run=row["run"],
+        name=row["name"] if deleted else row["named"],
+        base_model=row["base_model"] if deleted else model_of(spec),
+        deleted=deleted,
+        publication=_publication(row),
+    )

@@ -154,6 +154,11 @@ class Runs(Transactions):
 
     def _near(self, name: str, project: str | None) -> str:
         """What to say to somebody who asked for a run that is not there."""
+        deleted = sa.select(t.deleted_runs.c.project).where(t.deleted_runs.c.id == name)
+        with self.reading() as connection:
+            owner = connection.scalar(deleted)
+        if owner is not None and project in (None, owner):
+            return "it was deleted; `axo get` lists the runs there are"
         near = difflib.get_close_matches(name, self.names(project), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         return f"{meant}`axo get` lists the runs there are"

@@ -18,9 +18,10 @@ _FINAL = [status.value for status in Status if status.final]
 # Made once: making a statement takes longer than PostgreSQL does to follow it.
 _ADD = {kind: make(t.runs).on_conflict_do_nothing().returning(t.runs.c.id) for kind, make in INSERTS.items()}
 _KEEP = t.requests.insert()
+_WAS_DELETED = sa.select(t.deleted_runs.c.id).where(t.deleted_runs.c.id == sa.bindparam("run"))
 _REQUESTED = (
-    sa.select(t.runs, t.requests.c.fingerprint.label("fingerprint"))
-    .join(t.requests, t.requests.c.run == t.runs.c.id)
+    sa.select(t.runs, t.requests.c.fingerprint, t.requests.c.run)
+    .join_from(t.requests, t.runs, t.requests.c.run == t.runs.c.id, isouter=True)
     .where(t.requests.c.project == sa.bindparam("of"), t.requests.c.key == sa.bindparam("by"))
 )
 
@@ -37,8 +38,8 @@ class Submissions(Transactions):
         same spec and folder.
 
         Raises:
-            ConflictError: the key came with another fingerprint.
-            TakenError: another run has the fresh one's id.
+            ConflictError: the key came with another fingerprint, or its run was deleted.
+            TakenError: another run has the fresh one's id, or had it.
         """
         with self.writing(recorded=False) as connection:
             if key:
@@ -57,7 +58,8 @@ class Submissions(Transactions):
 
 def _add_run(connection: sa.Connection, run: Run) -> None:
     """Add a run and its first event."""
-    if connection.scalar(_ADD[connection.dialect.name], vars(run)) is None:
+    taken = connection.scalar(_WAS_DELETED, {"run": run.id}) is not None
+    if taken or connection.scalar(_ADD[connection.dialect.name], vars(run)) is None:
         raise TakenError(f"there is a run {run.id} already")
     add_event(connection, run.id, run.created, run.status, run.reason, run.message)
 
@@ -69,10 +71,15 @@ def _requested(connection: sa.Connection, project: str, key: str, fingerprint: s
         return None
     if row["fingerprint"] != fingerprint:
         raise ConflictError(
-            f"the idempotency key {key!r} was used for another submission, that of {row['id']}",
+            f"the idempotency key {key!r} was used for another submission, that of {row['run']}",
             hint="give each submission a key of its own",
         )
-    return run_of({name: value for name, value in row.items() if name != "fingerprint"})
+    if row["id"] is None:
+        raise ConflictError(
+            f"{row['run']}, which the idempotency key {key!r} got, was deleted",
+            hint="give each submission a key of its own",
+        )
+    return run_of({name: value for name, value in row.items() if name not in ("fingerprint", "run")})
 
 
 def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> None:

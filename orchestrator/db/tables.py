@@ -112,10 +112,11 @@ attempts = Table(
     Column("checkpoint", Integer, nullable=False),
 )
 
+# What registries confirmed. It outlives its run: once that is deleted, the last three columns tell of it.
 publications = Table(
     "publications",
     metadata,
-    Column("run", String(64), ForeignKey("runs.id"), primary_key=True),
+    Column("run", String(64), primary_key=True),
     Column("target", Integer, primary_key=True),
     Column("registry", String(16), nullable=False),
     Column("reference", Text, nullable=False),
@@ -123,6 +124,9 @@ publications = Table(
     Column("url", Text, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("time", Float, nullable=False),
+    Column("project", String(64)),
+    Column("name", String(64)),
+    Column("base_model", Text),
 )
 
 events = Table(
@@ -137,15 +141,36 @@ events = Table(
     Index("events_of_run", "run", "id"),
 )
 
-# A submission that came with an idempotency key, and the run that it got.
+# A submission that came with an idempotency key, and the run that it got, which may be deleted since.
 requests = Table(
     "requests",
     metadata,
     Column("project", String(64), primary_key=True),
     Column("key", String(200), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
-    Column("run", String(64), ForeignKey("runs.id"), nullable=False),
+    Column("run", String(64), nullable=False),
     Column("created", Float, nullable=False),
+)
+
+# Runs that somebody deleted. Their ids are not given again: MLflow, registries and the audit log know them.
+deleted_runs = Table(
+    "deleted_runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("storage", Text, nullable=False),
+    Column("mlflow_url", Text),
+    Column("time", Float, nullable=False),
+)
+
+# Folders of storage that nobody may need any more, until they are gone.
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("storage", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("time", Float, nullable=False),
 )
 
 # Who may act, until when; `fence` counts the holders.

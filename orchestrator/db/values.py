@@ -104,6 +104,38 @@ class Publication:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A published version, and what is known of its run, which may be deleted since."""
+
+    run: str
+    name: str
+    base_model: str
+    deleted: bool
+    publication: Publication
+
+
+@dataclass(frozen=True)
+class DeletedRun:
+    """What stays known of a run that somebody deleted."""
+
+    id: str
+    project: str
+    storage: str
+    mlflow_url: str | None
+    time: float
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A folder of storage that is to go: nobody may need it any more."""
+
+    id: int
+    storage: str
+    folder: str
+    time: float
+
+
+@dataclass(frozen=True)
 class Event:
     """A change of a run's status or reason; `id` only ever grows."""
 

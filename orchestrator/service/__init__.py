@@ -18,6 +18,7 @@ from orchestrator.service.access import Access
 from orchestrator.service.caller import LOCAL, Caller, Role
 from orchestrator.service.catalogue import Catalogue
 from orchestrator.service.files import Files
+from orchestrator.service.keeping import Keeping
 from orchestrator.service.keys import Keys
 from orchestrator.service.plans import Plans
 from orchestrator.service.reports import Crowd, Reporter, Reports
@@ -46,6 +47,10 @@ class Service:
     @property
     def results(self) -> Results:
         return Results(self.settings, self.database, self.clock, self.news)
+
+    @property
+    def keeping(self) -> Keeping:
+        return Keeping(self.settings, self.database, self.clock)
 
     @property
     def keys(self) -> Keys:

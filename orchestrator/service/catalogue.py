@@ -9,9 +9,9 @@ from itertools import groupby
 from orchestrator import db, wire
 from orchestrator.db import Database
 from orchestrator.mlflow_client import public_uri
+from orchestrator.service import told
 from orchestrator.service.caller import Caller
 from orchestrator.settings import Settings
-from orchestrator.spec.stored import model_of
 
 MOST_RUNS = 1000  # that datasets are looked for in
 
@@ -36,21 +36,19 @@ class Catalogue:
         """The datasets that the newest runs of the project used, the last used first."""
         runs = self.database.with_dataset(caller.project, MOST_RUNS)
         by_digest = sorted(runs, key=_dataset)
-        found = [_told(digest, list(users)) for digest, users in groupby(by_digest, _dataset)]
+        found = [_dataset_told(digest, list(users)) for digest, users in groupby(by_digest, _dataset)]
         return sorted(found, key=lambda dataset: -dataset.used)[:limit]
 
     def models(self, caller: Caller, limit: int) -> list[wire.Model]:
         """The published versions of the project, newest first."""
-        published = self.database.published(caller.project, limit)
-        runs = {name: self.database.run(name, caller.project) for name in {run for run, _ in published}}
-        return [_model(runs[run], publication) for run, publication in published]
+        return [told.version(version) for version in self.database.published(caller.project, limit)]
 
 
 def _dataset(run: db.Run) -> str:
     return str(run.facts["dataset"])
 
 
-def _told(digest: str, users: Sequence[db.Run]) -> wire.Dataset:
+def _dataset_told(digest: str, users: Sequence[db.Run]) -> wire.Dataset:
     """A dataset of runs that are in the order of their submission, newest first."""
     facts = users[0].facts.get("dataset_facts") or {}
     return wire.Dataset(
@@ -62,8 +60,3 @@ def _told(digest: str, users: Sequence[db.Run]) -> wire.Dataset:
         used=users[0].created,
         runs=[run.id for run in users],
     )
-
-
-def _model(run: db.Run, publication: db.Publication) -> wire.Model:
-    known = {name: value for name, value in asdict(publication).items() if name != "target"}
-    return wire.Model(**known, run=run.id, name=run.name, base_model=model_of(run.spec))

@@ -41,6 +41,22 @@ def event(found: db.Event) -> wire.Event:
     return wire.Event(**asdict(found), sentence=sentence)
 
 
+def version(found: db.Version) -> wire.Model:
+    """A published version."""
+    return wire.Model(
+        **publication(found.publication).model_dump(),
+        run=found.run,
+        name=found.name,
+        base_model=found.base_model,
+        run_deleted=found.deleted,
+    )
+
+
+def publication(each: db.Publication) -> wire.Publication:
+    """A registry's confirmation."""
+    return wire.Publication(**{name: value for name, value in asdict(each).items() if name != "target"})
+
+
 def series(points: Sequence[db.Point], keys: Sequence[str], most: int) -> list[wire.Series]:
     """Points by metric, in the order of `keys`, or all metrics by name where there are none."""
     found: dict[str, list[db.Point]] = {key: [] for key in keys}
@@ -78,7 +94,7 @@ def _detail(
         evaluation=found.facts.get("evaluate"),
         estimate=found.facts.get("estimate"),
         attempts=attempts,
-        published=[_publication(each) for each in published],
+        published=[publication(each) for each in published],
         estimate_against_actual=[wire.Figure(**asdict(each), error=each.error) for each in figures],
     )
 
@@ -108,7 +124,3 @@ def _standing(found: db.Run, settings: Settings) -> dict[str, Any]:
         "mlflow": found.mlflow_url,
         "tracked": not behind(found, settings),
     }
-
-
-def _publication(each: db.Publication) -> wire.Publication:
-    return wire.Publication(**{name: value for name, value in asdict(each).items() if name != "target"})

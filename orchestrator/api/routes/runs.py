@@ -64,6 +64,12 @@ def detail(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.RunDetail
     return service.runs.detail(caller, run)
 
 
+@router.delete("/{run}")
+def delete(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Deleted:
+    """Delete the run of that very id, which has ended: records and storage. What it published stays."""
+    return service.keeping.delete(caller, run)
+
+
 @router.post("/{run}/cancel", status_code=202)
 def cancel(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
     """Stop a run; its newest checkpoint stays."""

@@ -77,6 +77,7 @@ DOORS = {
         Role.SUBMITTER, good=202, theirs=202, body={"spec": REMOTE, "file": "spec.yaml"}, records=True
     ),
     "GET /api/v1/runs/{run}": VIEW,
+    "DELETE /api/v1/runs/{run}": Door(Role.SUBMITTER, records=True),
     "GET /api/v1/runs/{run}/attempts": VIEW,
     "GET /api/v1/runs/{run}/events": VIEW,
     "GET /api/v1/runs/{run}/metrics": VIEW,
