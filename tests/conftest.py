@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from s3_server import NoServer, S3Server, s3_server
 
 from orchestrator import mlflow_server
 
@@ -31,6 +33,26 @@ def engine() -> Iterator[str]:
     yield started.stdout.strip()
     if not ran_before:
         subprocess.run([script, "down"], check=True)
+
+
+@pytest.fixture(scope="session")
+def object_storage() -> Iterator[S3Server]:
+    """A real server that speaks S3."""
+    try:
+        with s3_server() as server:
+            yield server
+    except NoServer as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+
+
+@pytest.fixture
+def bucket(object_storage: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket, which this process and those that it starts have the keys of."""
+    for name, value in object_storage.environment().items():
+        monkeypatch.setenv(name, value)
+    bucket = f"axo-{uuid4().hex[:12]}"
+    object_storage.make_bucket(bucket)
+    return bucket
 
 
 @pytest.fixture(scope="session")

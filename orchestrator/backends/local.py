@@ -138,6 +138,8 @@ class LocalBackend:
             return {**common, "PYTHONPATH": str(Path(orchestrator.__file__).parent.parent)}
         if launch.report:
             common |= {REPORT_URL: launch.report.url, REPORT_TOKEN: str(launch.report.token)}
+        if launch.storage.startswith("s3://"):
+            common["AXO_SECRETS"] = str(self._settings.secrets)
         return {**common, "PYTHONPATH": str(self._package_alone()), "PYTHONNOUSERSITE": "1"}
 
     def _package_alone(self) -> Path:

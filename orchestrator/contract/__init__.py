@@ -1,7 +1,7 @@
 """What service and trainer agree on: storage layout, manifest, attempt, outcome, metric record.
 
-Standard library only: the trainer's environment has nothing else of ours. No rename, append or
-lock is assumed of storage, so `file://` and `s3://` follow one protocol:
+Standard library only, but for botocore on the way to a bucket: the trainer's environment has nothing
+else of ours. No rename, append or lock is assumed of storage, so `file://` and `s3://` follow one protocol:
 
     models/<digest>/..  MANIFEST.json         datasets/<digest>/..  MANIFEST.json
     runs/<run>/spec.yaml

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from orchestrator.contract.store import ContractError, File, Store, hash_file, to_json
+from orchestrator.contract.store import ContractError, File, Store, to_json
 
 MANIFEST = "MANIFEST.json"
 VERSION = 1
@@ -124,17 +124,14 @@ def verify_folder(store: Store, prefix: str) -> list[str]:
     manifest = read_manifest(store, prefix)
     if manifest is None:
         return [f"{prefix} has no true manifest"]
-    folder = store.local(prefix)
-    if folder is None:
-        raise ContractError(f"{store.url} has no local folder to verify in place; fetch it instead")
-    return [fault for file in manifest.files if (fault := _untrue(folder, file))]
+    sizes = store.sizes(prefix)
+    return [fault for file in manifest.files if (fault := _untrue(store, prefix, file, sizes))]
 
 
 def remove_folder(store: Store, prefix: str) -> None:
     """Delete a folder, its manifest first, so that it never looks whole while it is half gone."""
     store.delete(f"{prefix}/{MANIFEST}")
-    for key in store.keys(prefix):
-        store.delete(key)
+    store.delete(*store.keys(prefix))
 
 
 def local_files(folder: Path) -> list[str]:
@@ -166,12 +163,12 @@ def _fetch_file(store: Store, prefix: str, file: File, target: Path) -> None:
         raise ContractError(f"{prefix}/{file.path} is not the file its manifest names")
 
 
-def _untrue(folder: Path, file: File) -> str | None:
-    path = folder / file.path
-    if not path.is_file():
+def _untrue(store: Store, prefix: str, file: File, sizes: Mapping[str, int]) -> str | None:
+    size = sizes.get(f"{prefix}/{file.path}")
+    if size is None:
         return f"{file.path} is missing"
-    if path.stat().st_size != file.size:
-        return f"{file.path} has {path.stat().st_size} bytes, not {file.size}"
-    if hash_file(path, file.path).sha256 != file.sha256:
+    if size != file.size:
+        return f"{file.path} has {size} bytes, not {file.size}"
+    if store.digest(f"{prefix}/{file.path}").sha256 != file.sha256:
         return f"{file.path} has other content than its manifest says"
     return None

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from orchestrator.contract.store import Store
 from orchestrator.contract.streams import StreamWriter
 
 LOG_SECONDS = 1.0
+STORAGE_PATIENCE = 600.0  # seconds that a step waits for storage that is away: its work is worth more
 
 
 class Log:
@@ -29,8 +31,10 @@ class Log:
     def __init__(self, run: Store, attempt: int, speaker: str) -> None:
         self._speaker = speaker
         self._writer = StreamWriter(run, attempt, "log")
-        self._lock = threading.Lock()  # a pump that outlives its child may still be writing
+        self._pending: deque[bytes] = deque()
+        self._writing = threading.Lock()  # a pump that outlives its child may still be writing
         self._flushed = time.monotonic()
+        self._beside = threading.Thread()
 
     def say(self, text: str) -> None:
         self.write(f"[{self._speaker}] {text}\n".encode(errors="replace"))
@@ -39,15 +43,21 @@ class Log:
         with contextlib.suppress(OSError, ValueError):  # nobody reads our output any more
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        with self._lock:
-            self._writer.append(data)
+        self._pending.append(data)
 
     def flush(self, *, due: bool = False) -> None:
-        """Write what is new; with `due`, only a second or more after the last time."""
-        if due and time.monotonic() - self._flushed < LOG_SECONDS:
-            return
-        self._flushed = time.monotonic()
-        with self._lock, contextlib.suppress(OSError):
+        """Write what is new; with `due`, beside the caller, and a second or more after the last time."""
+        if not due:
+            self._flush()
+        elif time.monotonic() - self._flushed >= LOG_SECONDS and not self._beside.is_alive():
+            self._flushed = time.monotonic()
+            self._beside = threading.Thread(target=self._flush, daemon=True)
+            self._beside.start()
+
+    def _flush(self) -> None:
+        with self._writing, contextlib.suppress(OSError):
+            while self._pending:
+                self._writer.append(self._pending.popleft())
             self._writer.flush()
 
 

@@ -1,4 +1,4 @@
-"""Storage as both sides see it: objects under keys, with one store on a local or mounted folder."""
+"""Storage as both sides see it: objects under keys; here the store in a local or mounted folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlparse
 
 COPY_BYTES = 4 * 1024 * 1024
@@ -38,7 +39,12 @@ class Store(Protocol):
 
     url: str
 
-    def read(self, key: str) -> bytes: ...
+    def read(self, key: str, start: int = 0) -> bytes:
+        """The object's bytes, from `start` on."""
+
+    def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The object's bytes from `start` up to `end`, a block at a time: for what may be large."""
+
     def write(self, key: str, data: bytes) -> None:
         """Replace the object whole and durably: a reader sees the old bytes or the new."""
 
@@ -48,8 +54,11 @@ class Store(Protocol):
     def keys(self, prefix: str = "") -> list[str]:
         """Every key below the folder `prefix`, sorted."""
 
-    def delete(self, key: str) -> None:
-        """Remove the object; a missing one is fine."""
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The keys below the folder `prefix`, sorted, and the bytes of each."""
+
+    def delete(self, *keys: str) -> None:
+        """Remove objects; a missing one is fine."""
 
     def put(self, source: Path, key: str, *, keep: bool = False) -> File:
         """Copy a local file in, whole or not at all; size and SHA-256 of what then lies at `key`.
@@ -60,6 +69,9 @@ class Store(Protocol):
     def get(self, key: str, target: Path) -> File:
         """Copy an object out to a local file; its size and SHA-256 as they were read."""
 
+    def digest(self, key: str) -> File:
+        """Size and SHA-256 of an object, read to its end."""
+
     def local(self, prefix: str) -> Path | None:
         """The folder `prefix` as a readable local path, where the store is one."""
 
@@ -67,16 +79,24 @@ class Store(Protocol):
         """The same store, rooted at the folder `prefix`."""
 
 
-def open_store(url: str) -> Store:
-    """The store at a `file://` URL or a local path.
+def open_store(url: str, patience: float = 0.0) -> Store:
+    """The store at a `file://` URL, a local path or `s3://[<secret>@]<bucket>/<prefix>`.
+
+    While a server is away, each request is repeated for `patience` seconds.
 
     Raises:
-        ContractError: the scheme is not one this version writes to.
+        ContractError: the scheme is not one this version writes to, or what opens the store is not here.
     """
     parsed = urlparse(url)
     if parsed.scheme in ("", "file"):
         return FileStore(Path(unquote(parsed.path) if parsed.scheme else url).absolute())
-    raise ContractError(f"storage URLs of kind {parsed.scheme}:// are not supported; use file:///some/folder")
+    if parsed.scheme == "s3":
+        from orchestrator.contract.s3 import S3Store
+
+        return S3Store.at(url, patience)
+    raise ContractError(
+        f"storage URLs of kind {parsed.scheme}:// are not supported; use file:///some/folder or s3://bucket/prefix"
+    )
 
 
 class FileStore:
@@ -86,8 +106,18 @@ class FileStore:
         self.root = root
         self.url = root.as_uri()
 
-    def read(self, key: str) -> bytes:
-        return self._path(key).read_bytes()
+    def read(self, key: str, start: int = 0) -> bytes:
+        with open(self._path(key), "rb") as reader:
+            reader.seek(start)
+            return reader.read()
+
+    def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        with open(self._path(key), "rb") as reader:
+            reader.seek(start)
+            left = max(0, end - start) if end is not None else sys.maxsize
+            while block := reader.read(min(COPY_BYTES, left)):
+                left -= len(block)
+                yield block
 
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
@@ -110,11 +140,18 @@ class FileStore:
         found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
         return sorted(str(path.relative_to(self.root)) for path in found if not path.name.startswith(".tmp-"))
 
-    def delete(self, key: str) -> None:
-        path = self._path(key)
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty, or somebody else removed it
-            path.parent.rmdir()
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        found = {}
+        for key in self.keys(prefix):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found[key] = self._path(key).stat().st_size
+        return found
+
+    def delete(self, *keys: str) -> None:
+        for path in map(self._path, keys):
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty, or somebody else removed it
+                path.parent.rmdir()
 
     def put(self, source: Path, key: str, *, keep: bool = False) -> File:
         target = self._path(key)
@@ -133,6 +170,9 @@ class FileStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         return _copy(self._path(key), target, key)
 
+    def digest(self, key: str) -> File:
+        return hash_file(self._path(key), key)
+
     def local(self, prefix: str) -> Path | None:
         return self._path(prefix)
 
@@ -140,10 +180,14 @@ class FileStore:
         return FileStore(self._path(prefix))
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if key.startswith("/") or any(part in ("", ".", "..") for part in parts):
-            raise ContractError(f"not a storage key: {key!r}")
-        return self.root.joinpath(*parts)
+        check_key(key)
+        return self.root.joinpath(key)
+
+
+def check_key(key: str) -> None:
+    """Raises ContractError where a key could lead out of its store."""
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        raise ContractError(f"not a storage key: {key!r}")
 
 
 @contextlib.contextmanager
@@ -168,15 +212,11 @@ def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path, path: str) -> File:
-    digest, size = hashlib.sha256(), 0
     with open(source, "rb") as reader, open(target, "wb") as writer:
-        while block := reader.read(COPY_BYTES):
-            digest.update(block)
-            size += len(block)
-            writer.write(block)
+        copied = drained(_blocks_of(reader), writer.write)
         writer.flush()
         os.fsync(writer.fileno())
-    return File(path, size, digest.hexdigest())
+    return File(path, *copied)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -189,11 +229,23 @@ def _sync_folder(folder: Path) -> None:
 
 def hash_file(source: Path, path: str) -> File:
     """Size and SHA-256 of a local file, named `path`."""
-    digest = hashlib.sha256()
     with open(source, "rb") as reader:
-        while block := reader.read(COPY_BYTES):
-            digest.update(block)
-    return File(path, source.stat().st_size, digest.hexdigest())
+        return File(path, *drained(_blocks_of(reader)))
+
+
+def drained(blocks: Iterable[bytes], write: Callable[[bytes], object] | None = None) -> tuple[int, str]:
+    """The size and SHA-256 in hex of all blocks together, each given to `write` as well."""
+    digest, size = hashlib.sha256(), 0
+    for block in blocks:
+        digest.update(block)
+        size += len(block)
+        if write:
+            write(block)
+    return size, digest.hexdigest()
+
+
+def _blocks_of(reader: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: reader.read(COPY_BYTES), b"")
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

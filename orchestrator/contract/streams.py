@@ -49,9 +49,15 @@ class StreamWriter:
 
 
 def read_stream(run: Store, attempt: int, stream: Stream, offset: int = 0) -> bytes:
-    """The bytes of a stream from `offset` on."""
-    parts = sorted(key for key in run.keys(attempt_key(attempt)) if f"/{stream}-" in key)
-    return b"".join(run.read(key) for key in parts)[offset:]
+    """The bytes of a stream from `offset` on; parts before it are not read."""
+    found = []
+    for key, size in run.sizes(attempt_key(attempt)).items():
+        if f"/{stream}-" not in key:
+            continue
+        if offset < size:
+            found.append(run.read(key, offset))
+        offset = max(0, offset - size)
+    return b"".join(found)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from orchestrator.contract import (
     launch_key,
     open_store,
 )
-from orchestrator.contract.program import Log, scratch_folder
+from orchestrator.contract.program import STORAGE_PATIENCE, Log, scratch_folder
 from orchestrator.errors import DataError, FaultsError, OrchestratorError
 from orchestrator.signals import Signals, Stopped
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         print(_USAGE, file=sys.stderr)
         return ExitCode.CONFIG
     try:
-        run = open_store(arguments[0])
+        run = open_store(arguments[0], STORAGE_PATIENCE)
         plan = LaunchPlan.from_json(run.read(f"{launch_key(int(arguments[1]))}/plan.json"))
         claim = claim_attempt(run, plan.launch, host=socket.gethostname(), pid=os.getpid(), now=time.time())
     except (ContractError, FileNotFoundError, ValueError, TypeError) as error:
@@ -97,7 +97,7 @@ def _run(run: Store, plan: LaunchPlan, claim: Claim, signals: Signals) -> int:
     log.say(f"attempt {claim.attempt} of run {plan.run}, launch {plan.launch}: {plan.step}")
     try:
         with signals.raising(), scratch_folder(plan.run, claim.attempt, os.environ) as scratch:
-            storage = open_store(run.url.rstrip("/").rsplit("/", 2)[0])
+            storage = open_store(run.url.rstrip("/").rsplit("/", 2)[0], STORAGE_PATIENCE)
             work = Work(plan, storage, scratch, Fence(run, claim.attempt), log.say)
             ending = Ending(ExitCode.SUCCESS, "The step is done.", facts=_step(plan)(work))
     except Stopped:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.contract import LaunchPlan, Store, launch_key, open_store
+from orchestrator.contract.program import STORAGE_PATIENCE
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Order:
 
     @property
     def store(self) -> Store:
-        return open_store(self.run)
+        return open_store(self.run, STORAGE_PATIENCE)
 
     def resuming(self, step: int, *, evaluation_due: bool) -> Order:
         return replace(self, resume_from=step, evaluation_due=evaluation_due)

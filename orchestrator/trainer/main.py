@@ -30,14 +30,13 @@ from orchestrator.contract import (
     Store,
     attempt_key,
     claim_attempt,
-    fetch_folder,
     open_store,
     parse_records,
     read_manifest,
     read_stream,
     verify_folder,
 )
-from orchestrator.contract.program import Log, scratch_folder
+from orchestrator.contract.program import STORAGE_PATIENCE, Log, scratch_folder
 from orchestrator.signals import Signals, Stopped
 from orchestrator.trainer import oom
 from orchestrator.trainer.checkpoints import choose
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str], signals: Signals) -> int:
         return ExitCode.CONFIG
     started = time.time()
     try:
-        run = open_store(arguments[0])
+        run = open_store(arguments[0], STORAGE_PATIENCE)
         plan = read_plan(run, int(arguments[1]))
         claim = claim_attempt(run, plan.launch, host=socket.gethostname(), pid=os.getpid(), now=started)
     except (ContractError, OSError, ValueError) as error:
@@ -108,7 +107,7 @@ class _Attempt:
             return self._run(order)
 
     def _prepare(self, scratch: Path) -> Order:
-        storage = open_store(_storage_url(self.run.url))
+        storage = open_store(_storage_url(self.run.url), STORAGE_PATIENCE)
         order = Order(self.run.url, self.plan.launch, self.claim.attempt, os.getpid(), str(scratch))
         lay_out(storage, self.run, self.plan, order.work)
         if self.plan.step == "train":
@@ -135,7 +134,7 @@ class _Attempt:
     def _run(self, order: Order) -> Ending:
         command = [sys.executable, "-P", "-m", "orchestrator.trainer.train", str(order.write())]
         devices = self.plan.devices if self.plan.step == "train" else 1
-        environment = child_environment(Path(order.scratch), self.plan.device, devices, os.environ)
+        environment = child_environment(Path(order.scratch), self.plan.device, devices, os.environ, order.run)
         kills = oom.kills()
         with rendezvous(devices) as place:
             children = [
@@ -211,15 +210,7 @@ class _Attempt:
 def _committed_adapter(run: Store) -> Manifest | None:
     """The manifest of an adapter that is whole to the last byte, or None."""
     manifest = read_manifest(run, ADAPTER)
-    if manifest is None:
-        return None
-    if run.local(ADAPTER) is not None:
-        return None if verify_folder(run, ADAPTER) else manifest
-    with scratch_folder("verify", 0, os.environ) as folder:
-        try:
-            return fetch_folder(run, ADAPTER, folder / ADAPTER)
-        except ContractError:
-            return None
+    return manifest if manifest is not None and not verify_folder(run, ADAPTER) else None
 
 
 def _already_trained(manifest: Manifest) -> Ending:

@@ -31,7 +31,6 @@ OFFLINE = {
     "DO_NOT_TRACK": "1",
     "DISABLE_MLFLOW_INTEGRATION": "TRUE",
     "WANDB_DISABLED": "true",
-    "AWS_EC2_METADATA_DISABLED": "true",
 }
 # Worker processes open sockets below TMPDIR (`/pymp-xxxxxxxx/listener-xxxxxxxx`), of 107 bytes at most.
 _TEMPORARY_LENGTH = 70
@@ -66,9 +65,12 @@ def overlay(resume_from: int | None) -> bytes:
 
 
 def child_environment(
-    scratch: Path, device: str, devices: int, environment: Mapping[str, str]
+    scratch: Path, device: str, devices: int, environment: Mapping[str, str], run: str = ""
 ) -> dict[str, str]:
-    """What every child's environment holds: ours, offline, with every cache inside the scratch folder."""
+    """What every child's environment holds: ours, offline, with every cache inside the scratch folder.
+
+    `run` is the run's URL: storage in a bucket may be opened by what the machine's metadata say.
+    """
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(part for part in (package, environment.get("PYTHONPATH")) if part)
     child = {
@@ -80,6 +82,8 @@ def child_environment(
         "AXOLOTL_TEE_STDOUT": "0",  # the log goes to storage; no second copy in the output folder
         "TQDM_MININTERVAL": "5",
     }
+    if not run.startswith("s3://"):
+        child["AWS_EC2_METADATA_DISABLED"] = "true"
     if len(str(scratch / "tmp")) <= _TEMPORARY_LENGTH:
         child["TMPDIR"] = str(scratch / "tmp")
     if device == "cpu":

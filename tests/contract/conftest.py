@@ -14,10 +14,12 @@ from orchestrator.contract import Store, open_store
 from orchestrator.db import Database, opened
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind; a new kind joins here and meets the whole suite."""
-    return {"file": lambda: open_store((tmp_path / "a store").as_uri())}[request.param]()
+    if request.param == "s3":
+        return open_store(f"s3://{request.getfixturevalue('bucket')}/a store")
+    return open_store((tmp_path / "a store").as_uri())
 
 
 @pytest.fixture(scope="session")
