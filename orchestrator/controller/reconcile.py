@@ -61,7 +61,12 @@ class Controller:
             self.database, run.id, store
         )  # an outcome seen just now had its last points before it
         for action in runs.decide(self._run_view(run), views):
-            run = self._act(run, action, store)
+            try:
+                run = self._act(run, action, store)
+            except (
+                BackendAway
+            ) as error:  # it is looked for at the next pass, and made again if it is not there
+                return self.database.move(run, run.status, Reason.UNKNOWN, _with_hint(error), self.clock())
             if run.status.final:
                 break  # an act that could not be done has ended the run
         return run
@@ -149,7 +154,7 @@ class Controller:
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
         except BackendAway:
-            return run  # it is looked for at the next pass, and made again if it is not there
+            raise
         except BackendError as error:
             return self.database.move(run, Status.FAILED, Reason.BACKEND, _with_hint(error), now)
         return run

@@ -106,6 +106,14 @@ def shipped(file: str, namespace: str) -> list[Object]:
     return list(yaml.safe_load_all(text.replace("axo-training", namespace)))
 
 
+def make_namespace(cluster: Cluster, name: str) -> None:
+    """A training namespace, with all that the shipped manifests put into one."""
+    for file in ("namespace", "access", "network"):
+        for thing in shipped(file, name):
+            cluster.apply(thing)
+    cluster.wait_for_account(name)
+
+
 def volume(namespace: str, claim: str, folder: Path) -> list[Object]:
     """A volume over a folder that every node has, and the claim of it."""
     name = volume_name(namespace, claim)

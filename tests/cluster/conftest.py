@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_parts import Cluster, shipped, volume, volume_name
+from cluster_parts import Cluster, make_namespace, volume, volume_name
 from cluster_world import KubernetesLab, with_context_away
 
 ROOT = Path(__file__).parents[2]
@@ -68,12 +68,9 @@ def cluster(kubeconfig: Path, image: str) -> Cluster:
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """A training namespace of the test's own, with all that the shipped manifests put into one."""
+    """A training namespace of the test's own."""
     name = f"axo-test-{uuid.uuid4().hex[:8]}"
-    for file in ("namespace", "access", "network"):
-        for thing in shipped(file, name):
-            cluster.apply(thing)
-    cluster.wait_for_account(name)
+    make_namespace(cluster, name)
     yield name
     cluster.delete("v1", "Namespace", name)
 

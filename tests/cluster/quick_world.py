@@ -12,7 +12,7 @@ from pathlib import Path
 
 import quick_trainer
 import yaml
-from cluster_parts import Cluster, Object, volume, volume_name, wait
+from cluster_parts import Cluster, Object, make_namespace, volume, volume_name, wait
 from cluster_world import pod_of
 from node import processes
 from serving import Server, serving
@@ -87,9 +87,10 @@ class QuickWorld:
     def folder(self, run: str) -> Path:
         return self.storage / "runs" / run
 
-    def reached(self, run: str) -> int:
-        """The newest checkpoint of a run."""
-        return max(contract.checkpoint_steps(contract.FileStore(self.folder(run))), default=0)
+    def records(self, run: str) -> list[contract.Record]:
+        """What the newest attempt of a run has recorded."""
+        store = contract.FileStore(self.folder(run))
+        return contract.parse_records(contract.read_stream(store, contract.owner(store), "metrics"))[0]
 
     def weights(self, run: str) -> bytes:
         return (self.folder(run) / "adapter/adapter_model.safetensors").read_bytes()
@@ -149,10 +150,21 @@ class QuickWorld:
         self.cluster.delete("v1", "PersistentVolume", volume_name(self.namespace, "code"))
         shutil.rmtree(self.code)
 
-    def lay_out_namespace(self) -> None:
-        """The claim of the code, beside what the namespace has from its fixture."""
-        for thing in volume(self.namespace, "code", self.code):
-            self.cluster.apply(thing)
+    def remove_namespace(self) -> None:
+        """With all that is in it; the folders behind its volumes stay."""
+        self.cluster.delete("v1", "Namespace", self.namespace)
+        wait(lambda: self.cluster.get("v1", "Namespace", self.namespace) is None, 120)
+        for claim in self._volumes():
+            self.cluster.delete("v1", "PersistentVolume", volume_name(self.namespace, claim))
+
+    def make_namespace(self) -> None:
+        make_namespace(self.cluster, self.namespace)
+        for claim, folder in self._volumes().items():
+            for thing in volume(self.namespace, claim, folder):
+                self.cluster.apply(thing)
+
+    def _volumes(self) -> dict[str, Path]:
+        return {"axo-storage": self.storage, "code": self.code}
 
     def _lay_out_code(self) -> None:
         source, package = Path(orchestrator.__file__).parent, self.code / "orchestrator"
@@ -165,7 +177,8 @@ class QuickWorld:
             (package / step).mkdir()
             (package / step / "__init__.py").touch()
             shutil.copy(quick_trainer.__file__, package / step / "__main__.py")
-        self.lay_out_namespace()
+        for thing in volume(self.namespace, "code", self.code):
+            self.cluster.apply(thing)
 
     def _job(self) -> Object:
         job: Object = yaml.safe_load((shipped_folder("k8s") / "job.yaml").read_text())

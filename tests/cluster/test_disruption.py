@@ -40,11 +40,12 @@ def test_whatever_ends_a_pod_or_a_job_the_run_goes_on(world: QuickWorld) -> None
     """Side by side, each run is disturbed once, held at a step between two checkpoints."""
     with world.serving():
         runs = {how: world.submit(how.replace("_", "-"), hold=10) for how in DISTURBANCES}
-        before = {how: (world.pod(run), _steps(world, run, 10)) for how, run in runs.items()}
+        before = {how: world.pod(run) for how, run in runs.items()}
         for how, disturb in DISTURBANCES.items():
-            disturb(world, runs[how], before[how][0])
+            _trained(world, runs[how], 10)
+            disturb(world, runs[how], before[how])
         for how, run in runs.items():
-            assert world.pod(run) != before[how][0]
+            assert world.pod(run) != before[how]
             world.let_go(run)
         for run in world.ended(*runs.values()):
             world.assert_right(run)
@@ -84,16 +85,9 @@ DISTURBANCES: dict[str, Callable[[QuickWorld, str, str], None]] = {
 }
 
 
-def _steps(world: QuickWorld, run: str, step: int) -> int:
+def _trained(world: QuickWorld, run: str, step: int) -> None:
     """Wait until a run has trained so many steps."""
-
-    def trained() -> bool:
-        store = contract.FileStore(world.folder(run))
-        data, _ = contract.parse_records(contract.read_stream(store, contract.owner(store), "metrics"))
-        return any(record.kind == "metrics" and record.step >= step for record in data)
-
-    wait(trained, 120)
-    return step
+    wait(lambda: any(r.kind == "metrics" and r.step >= step for r in world.records(run)), 120)
 
 
 def test_of_two_trainers_on_one_run_the_older_cannot_commit(world: QuickWorld) -> None:
@@ -101,7 +95,7 @@ def test_of_two_trainers_on_one_run_the_older_cannot_commit(world: QuickWorld) -
     with world.serving():
         run = world.submit("two", hold=10)
         first = world.pod(run)
-        _steps(world, run, 10)
+        _trained(world, run, 10)
         world.cluster.create("v1", "Pod", _copy(world, first), world.namespace)
         store = contract.FileStore(world.folder(run))
         wait(lambda: contract.attempts(store)[-1].host == "copy")
@@ -171,6 +165,26 @@ def test_jobs_that_end_and_vanish_while_the_service_is_away_end_right(world: Qui
         for done in world.ended(*runs):
             world.assert_right(done)
             assert len(_training(world, done.id)) == (1 if done.id == cut_off else 0)
+
+
+def test_a_namespace_that_vanishes_with_its_jobs_is_waited_for(world: QuickWorld) -> None:
+    """One run had ended before anybody looked; the other goes on once the namespace is back."""
+    with world.serving():
+        done, cut_off = world.submit("done", hold=36), world.submit("cut-off", hold=10)
+        for run in (done, cut_off):
+            world.pod(run)
+        world.kill_service()
+    world.let_go(done)
+    wait(lambda: _has_ended(world, done), 120)
+    world.remove_namespace()
+    with world.serving():
+        world.ended(done)
+        wait(lambda: "there is no namespace" in world.run(cut_off).message)
+        world.let_go(cut_off)
+        world.make_namespace()
+        for run in world.ended(done, cut_off):
+            world.assert_right(run)
+        assert world.records(cut_off)[0].values["resumed_from"] >= 8
 
 
 def _training(world: QuickWorld, run: str) -> list[Object]:

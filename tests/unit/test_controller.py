@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from memory_world import PREPARED, SPEC, Crash, MemoryBackend, World
 
+from orchestrator.backends import BackendAway
 from orchestrator.contract import Cause, Record, Result
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.ship import Shipping
@@ -95,6 +96,18 @@ def test_a_backend_that_refuses_ends_the_run_with_its_words(world: World) -> Non
     run = world.passes(2)
     assert (run.status, run.reason) == (Status.FAILED, Reason.BACKEND)
     assert run.message == "no such queue; name another"
+
+
+def test_a_backend_that_is_away_when_something_is_launched_is_told_and_waited_for(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    for _ in range(2):
+        world.backend.fault = BackendAway("there is no namespace training", hint="make it")
+        run = world.passes()
+        assert (run.status, run.reason) == (Status.PREPARING, Reason.UNKNOWN)
+        assert run.message == "there is no namespace training; make it"
+    assert world.passes().status is Status.WAITING
+    assert [launch.number for launch in world.database.launches(world.run_id)] == [1, 2]
 
 
 def test_a_config_that_cannot_be_rendered_ends_the_run(world: World) -> None:

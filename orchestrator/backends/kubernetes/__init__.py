@@ -68,7 +68,7 @@ class KubernetesBackend:
             self._api.create(self._jobs, self.request(launch))
         except NotThere as error:
             hint = "make it from k8s/namespace.yaml and k8s/access.yaml, or name another in the settings file"
-            raise BackendError(f"there is no namespace {self._section.namespace}", hint=hint) from error
+            raise BackendAway(f"there is no namespace {self._section.namespace}", hint=hint) from error
         except AlreadyThere as error:
             if self._job(launch.name) is None:
                 hint = f"remove it, or let launches run in another namespace than {self._section.namespace}"

@@ -142,6 +142,8 @@ def _translated(status: int, message: str) -> BackendError:
     match status:
         case 404:
             return NotThere(message)
+        case 403 if message.endswith("because it is being terminated"):  # a namespace, on its way out
+            return NotThere(message)
         case 409:
             return AlreadyThere(message)
         case 401 | 429:
