@@ -1,55 +1,42 @@
-"""`axo completion`: what a shell needs to complete commands, options and names of runs."""
+"""`axo completion`: what a shell needs to complete commands, options and names."""
 
 from __future__ import annotations
-
-import os
-import sqlite3
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
-MOST = 50
+from orchestrator.cli.frame import Frame
+from orchestrator.cli.names import model_names, run_names
 
 _FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/axo.fish"}
 
 
 class RunName(click.types.StringParamType):
-    """The id or name of a run, completed from the database of this home."""
+    """The id or name of a run; with `models` also the reference of what was published."""
 
     name = "run"
+
+    def __init__(self, *, models: bool = False) -> None:
+        self._models = models
 
     def shell_complete(
         self, context: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        return [CompletionItem(run, help=status) for run, status in newest_runs(incomplete)]
+        frame = context.find_root().obj
+        service = frame.context if isinstance(frame, Frame) else None
+        found = run_names(incomplete, service)
+        if self._models:
+            found += model_names(incomplete, service)
+        return [CompletionItem(name, help=told) for name, told in found]
 
 
-RUN = RunName()
-
-
-def newest_runs(prefix: str) -> list[tuple[str, str]]:
-    """Ids and statuses of the newest runs that begin with `prefix`; none where no database can be read.
-
-    Read with the standard library alone: a key press has no time for anything larger.
-    """
-    home = Path(os.environ.get("AXO_HOME") or Path.home() / ".axo")
-    file = (home / "axo.db").absolute()
-    query = "SELECT id, status FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created DESC LIMIT ?"
-    try:
-        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=0.1)
-        try:
-            return connection.execute(query, (len(prefix), prefix, MOST)).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return []
+RUN, RUN_OR_MODEL = RunName(), RunName(models=True)
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(tuple(_FILES)))
 def command(shell: str) -> None:
-    """Print the script that makes SHELL complete axo's commands, options and runs.
+    """Print the script that makes SHELL complete axo's commands, options and names.
 
     \b
     Examples:

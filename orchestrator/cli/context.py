@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.connection import spoken_to
+from orchestrator.cli.frame import complete_context
 from orchestrator.cli.output import fields, note, output_option, print_data, print_list
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def list_contexts(form: str) -> None:
 
 
 @command.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_context)
 def use(name: str) -> None:
     """Speak to the service of the context NAME from now on; `local` is the one of this machine."""
     from orchestrator.client.contexts import read_contexts
@@ -69,7 +70,7 @@ def use(name: str) -> None:
 
 
 @command.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_context)
 def remove(name: str) -> None:
     """Forget the context NAME and its key."""
     from orchestrator.client.contexts import read_contexts

@@ -9,8 +9,12 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "Write a spec": {
@@ -128,6 +132,7 @@ def frame_options(hidden: bool = False) -> list[click.Parameter]:
         expose_value=False,
         is_eager=True,
         callback=_take_context,
+        shell_complete=complete_context,
         help="The service to speak to (`axo context list`).",
     )
     return [
@@ -146,6 +151,15 @@ def frame_options(hidden: bool = False) -> list[click.Parameter]:
             for flag, callback, sentence in flags
         ),
     ]
+
+
+def complete_context(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The contexts there are, for a key press."""
+    from click.shell_completion import CompletionItem
+
+    from orchestrator.cli.names import context_names
+
+    return [CompletionItem(name, help=url) for name, url in context_names(incomplete)]
 
 
 def can_ask() -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.completion import RUN
+from orchestrator.cli.completion import RUN_OR_MODEL
 from orchestrator.cli.connection import connected
 from orchestrator.cli.moved import Moved
 from orchestrator.cli.output import fields, note, output_option, print_data
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("pull")
-@click.argument("name", metavar="NAME", type=RUN)
+@click.argument("name", metavar="NAME", type=RUN_OR_MODEL)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @output_option("table", "json", "yaml")
 def command(name: str, folder: Path | None, form: str) -> None:

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from stored_run import store_run
 
 from orchestrator.cli import axo
-from orchestrator.cli.completion import newest_runs
 from orchestrator.cli.frame import SENTENCES
+from orchestrator.cli.names import run_names
 
 AXO = Path(sys.executable).parent / "axo"
 
@@ -166,13 +166,13 @@ def test_bash_takes_the_script(tmp_path: Path) -> None:
 
 
 def test_runs_are_completed_from_the_database(home: Path) -> None:
-    assert newest_runs("") == []
+    assert run_names("") == []
     home.mkdir()
     store_run(home, "triage-a%c")
     store_run(home, "triage-b2", created=2_000.0)
-    assert newest_runs("triage-") == [("triage-b2", "succeeded"), ("triage-a%c", "succeeded")]
-    assert newest_runs("triage-a%") == [("triage-a%c", "succeeded")]
-    assert newest_runs("%") == []
+    assert run_names("triage-") == [("triage-b2", "succeeded"), ("triage-a%c", "succeeded")]
+    assert run_names("triage-a%") == [("triage-a%c", "succeeded")]
+    assert run_names("%") == []
 
 
 def test_a_key_press_loads_nothing_heavy_and_completes(home: Path) -> None:

@@ -1,0 +1,168 @@
+"""Names that a key press completes: of runs, of published models, of contexts.
+
+A key press has no time: what this home's database knows is read with the standard library alone. What a
+service elsewhere knows is remembered in a file; a process of its own asks for it, and the key press
+waits for that a quarter of a second at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST = 50
+WAIT_SECONDS = 0.25
+FRESH_SECONDS = 10.0  # what was remembered so lately is not asked for again, nor after a failure
+_RUNS = "SELECT id, status FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created DESC LIMIT ?"
+_MODELS = (
+    "SELECT reference, run FROM publications WHERE substr(reference, 1, ?) = ? ORDER BY time DESC LIMIT ?"
+)
+
+Named = tuple[str, str]  # a name, and what is said beside it
+
+
+def run_names(prefix: str, context: str | None = None) -> list[Named]:
+    """Ids and statuses of the newest runs that begin with `prefix`, in the service of that context."""
+    return _names(prefix, context, "runs", _RUNS)
+
+
+def model_names(prefix: str, context: str | None = None) -> list[Named]:
+    """References that begin with `prefix` of what was published last, and the runs that made them."""
+    return _names(prefix, context, "models", _MODELS)
+
+
+def context_names(prefix: str) -> list[Named]:
+    """Contexts that begin with `prefix`, and their services."""
+    known = {
+        "local": "the service of this machine",
+        **{name: each.url for name, each in _contexts()[1].items()},
+    }
+    return [(name, url) for name, url in known.items() if name.startswith(prefix)]
+
+
+@dataclass(frozen=True)
+class _Service:
+    """A service elsewhere."""
+
+    url: str
+    key: str | None = None
+    project: str | None = None
+
+    @property
+    def file(self) -> Path:
+        """Where its names are remembered."""
+        digest = hashlib.sha256(f"{self.url}\n{self.key}\n{self.project}".encode()).hexdigest()
+        return _home() / "cache" / "names" / f"{digest[:16]}.json"
+
+
+def _names(prefix: str, context: str | None, kind: str, query: str) -> list[Named]:
+    service = _service(context)
+    if service is None:
+        return _of_database(query, prefix)
+    _refresh(service)
+    try:
+        found = json.loads(service.file.read_text())[kind]
+        return [(name, told) for name, told in found if name.startswith(prefix)][:MOST]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _of_database(query: str, prefix: str) -> list[Named]:
+    file = (_home() / "axo.db").absolute()
+    try:
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=0.1)
+        try:
+            return connection.execute(query, (len(prefix), prefix, MOST)).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return []
+
+
+def _service(context: str | None) -> _Service | None:
+    """The service elsewhere that is spoken to; None for that of this machine, and where nobody can tell."""
+    if context is None and (url := os.environ.get("AXO_URL")):
+        return _Service(url, os.environ.get("AXO_KEY"), os.environ.get("AXO_PROJECT"))
+    current, known = _contexts()
+    return known.get(context or current)
+
+
+def _contexts() -> tuple[str, Mapping[str, _Service]]:
+    """The current context and all those of services elsewhere; what is no file of contexts has none."""
+    file = _home() / "config.yaml"
+    if not file.is_file():
+        return "local", {}
+    import yaml
+
+    try:
+        read = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        known = {
+            str(name): _Service(str(entry["url"]), entry.get("key"), entry.get("project"))
+            for name, entry in read["contexts"].items()
+        }
+        return str(read.get("current", "local")), known
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return "local", {}
+
+
+def _refresh(service: _Service) -> None:
+    """Have a service asked for its names, unless it was of late, and wait a moment for the answer."""
+    if not hasattr(os, "fork") or _is_fresh(asked := service.file.with_suffix(".asked")):
+        return
+    try:
+        asked.parent.mkdir(parents=True, exist_ok=True)
+        asked.touch()
+    except OSError:
+        return
+    child = os.fork()
+    if child == 0:
+        _alone(lambda: _ask(service))
+    until = time.monotonic() + WAIT_SECONDS
+    while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.005)
+
+
+def _is_fresh(file: Path) -> bool:
+    with suppress(OSError):
+        return 0 <= time.time() - file.stat().st_mtime < FRESH_SECONDS
+    return False
+
+
+def _alone(work: Callable[[], None]) -> None:
+    """Work on without the shell, which waits until nobody writes to it any more; does not return."""
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def _ask(service: _Service) -> None:
+    from orchestrator.client import Client
+
+    with Client(service.url, service.key, project=service.project) as client:
+        client.patience.away = client.patience.busy = 0.0
+        runs = [(run.id, run.status.value) for run in client.runs(limit=500)]
+        models = [(model.reference, model.run) for model in client.models(limit=500)]
+    _remember(service.file, {"runs": runs, "models": models})
+
+
+def _remember(file: Path, names: Mapping[str, Sequence[Named]]) -> None:
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        json.dump(names, opened)
+    fresh.replace(file)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("AXO_HOME") or Path.home() / ".axo")
