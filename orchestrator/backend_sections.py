@@ -45,6 +45,12 @@ class KubernetesSection(Closed):
     secrets: tuple[Name, ...] = Field(
         default=(), max_length=100, description="Secrets of the namespace that specs may name."
     )
+    queues: tuple[Name, ...] = Field(
+        default=(), max_length=100, description="LocalQueues of Kueue in the namespace that specs may name."
+    )
+    priorities: tuple[Name, ...] = Field(
+        default=(), max_length=100, description="Priority classes that specs may name."
+    )
     job: Path | None = Field(
         default=None,
         strict=False,

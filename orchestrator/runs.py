@@ -84,6 +84,10 @@ class Reason(StrEnum):
     STUCK = "stuck"
     DEADLINE = "deadline"
     SCRATCH = "scratch"
+    NO_QUEUE = "no_queue"
+    QUEUE_STOPPED = "queue_stopped"
+    SLOW_START = "slow_start"
+    SUSPENDED = "suspended"
 
 
 class Phase(StrEnum):
@@ -266,6 +270,30 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         "Ask the operator to raise scratch_gib of its machine, then run again with --new.",
         False,
         True,
+    ),
+    Reason.NO_QUEUE: ReasonFacts(
+        "The cluster does not have the queue of compute.queue.",
+        "Ask the operator to make it, and it goes on by itself; or name another and run again with --new.",
+        True,
+        False,
+    ),
+    Reason.QUEUE_STOPPED: ReasonFacts(
+        "The queue lets nothing go now, or this run was taken out of it.",
+        "Ask the operator to open the queue, or to run the command in the message where there is one.",
+        True,
+        False,
+    ),
+    Reason.SLOW_START: ReasonFacts(
+        "Its pod did not start in the time that the queue grants, and it stands in the queue again.",
+        "Wait; if it happens again, tell the operator: pulling its image may take too long.",
+        True,
+        False,
+    ),
+    Reason.SUSPENDED: ReasonFacts(
+        "Its Job is suspended, and no queue has it.",
+        "Name a compute.queue where the cluster wants one; else the command in the message lets it go on.",
+        True,
+        False,
     ),
 }
 

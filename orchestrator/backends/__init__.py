@@ -41,7 +41,7 @@ class LaunchRequest:
 
     Besides its run's folder it `reads` these folders of storage (keys), and is given these named secrets.
     `inputs` is the folder that relative paths of the spec start from, where it was submitted on the service's
-    own machine.
+    own machine. On a cluster it waits in the `queue`, where one is named; its `priority` says who goes first.
     """
 
     run: str
@@ -53,6 +53,8 @@ class LaunchRequest:
     secrets: Sequence[str] = ()
     inputs: str | None = None
     report: ReportTo | None = None
+    queue: str | None = None
+    priority: str | None = None
 
     @property
     def name(self) -> str:

@@ -208,14 +208,16 @@ def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machi
 
 
 def _request(run: Run, plan: Plan, machine: Machine, report: ReportTo | None) -> LaunchRequest:
-    """Preparing alone fetches anything, so it alone gets the named secrets, uploads and the spec's folder."""
+    """Preparing alone fetches anything, so it alone gets the named secrets, uploads and the spec's folder. It
+    does not run on the spec's machine, so it does not queue for that."""
     launch = plan.launch
     reads = tuple(key for key in (launch.model, launch.dataset, launch.adapter) if key)
     whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads, report=report)
+    spec = spec_of(run)
     if launch.step != "prepare":
-        return whole
+        return replace(whole, queue=spec.compute.queue, priority=spec.compute.priority)
     uploads = (uploads_key(run.project),)
-    return replace(whole, reads=uploads, secrets=spec_of(run).secrets, inputs=run.base or None)
+    return replace(whole, reads=uploads, secrets=spec.secrets, inputs=run.base or None)
 
 
 def make_plan(

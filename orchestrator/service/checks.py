@@ -69,14 +69,24 @@ def check_templates(loaded: Loaded) -> None:
 
 
 def check_machine(loaded: Loaded, settings: Settings) -> None:
-    """Refuse a machine that the catalogue does not have.
+    """Refuse a machine that is not in the catalogue, a queue or a priority that the operator does not offer.
 
     Raises:
-        SpecError: with the machines there are.
+        SpecError: with what there is.
     """
-    machine = loaded.spec.compute.machine
-    if machine not in settings.machines:
-        raise SpecError(with_places(loaded, [_unknown_machine(machine, list(settings.machines))]))
+    compute, cluster = loaded.spec.compute, settings.kubernetes
+    asked = [("machine", compute.machine, list(settings.machines))]
+    if settings.backend == "kubernetes" and cluster:
+        asked += [
+            (kind, name, list(offered))
+            for kind, name, offered in (
+                ("queue", compute.queue, cluster.queues),
+                ("priority", compute.priority, cluster.priorities),
+            )
+            if name is not None
+        ]
+    if faults := [_unknown(kind, name, known) for kind, name, known in asked if name not in known]:
+        raise SpecError(with_places(loaded, faults))
 
 
 def check_config(loaded: Loaded, settings: Settings) -> None:
@@ -141,12 +151,13 @@ def check_trainer(settings: Settings) -> None:
         )
 
 
-def _unknown_machine(name: str, known: list[str]) -> Fault:
+def _unknown(kind: str, name: str, known: list[str]) -> Fault:
     close = difflib.get_close_matches(name, known, 1)
     meant = f"did you mean {close[0]!r}? " if close else ""
+    plural = {"machine": "machines", "queue": "queues", "priority": "priorities"}[kind]
     return Fault(
-        "there is no machine of that name",
-        fix=f"{meant}machines here: {', '.join(known)}",
-        path="compute.machine",
+        f"there is no {kind} of that name",
+        fix=f"{meant}{plural} here: {', '.join(known)}" if known else "remove it; the operator offers none",
+        path=f"compute.{kind}",
         value=repr(name),
     )

@@ -52,7 +52,16 @@ class Plans:
     def _launch(self, loaded: Loaded) -> LaunchRequest:
         """The training launch of such a run, under an id that none has."""
         machine = self.settings.machines[loaded.spec.compute.machine]
-        return LaunchRequest(f"{loaded.spec.name}-xxxxx", 2, "train", self.settings.storage, machine)
+        compute = loaded.spec.compute
+        return LaunchRequest(
+            f"{loaded.spec.name}-xxxxx",
+            2,
+            "train",
+            self.settings.storage,
+            machine,
+            queue=compute.queue,
+            priority=compute.priority,
+        )
 
 
 def _planned(settings: Settings, project: str, asked: wire.Submission) -> dict[str, Any]:

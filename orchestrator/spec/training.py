@@ -141,6 +141,16 @@ class Compute(Closed):
         description="How several devices share the work: `ddp` (each holds the model; what is taken if left "
         "out) or `fsdp` (they share its weights).",
     )
+    queue: Name | None = Field(
+        default=None,
+        description="The queue of a Kubernetes cluster (a LocalQueue of Kueue) that it waits in for its "
+        "machine; other backends have none.",
+    )
+    priority: Name | None = Field(
+        default=None,
+        description="Who goes first on a Kubernetes cluster: in a queue a WorkloadPriorityClass of Kueue, "
+        "else a PriorityClass in the place of the machine's.",
+    )
     max_hours: float | None = Field(
         default=None, gt=0, le=10_000, description="Hours of training after which the run is stopped."
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.backends import BackendAway, LaunchRequest
 from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
+from orchestrator.backends.kubernetes.kueue import told_of
 from orchestrator.backends.kubernetes.manifest import (
     COMPONENT,
     job_manifest,
@@ -22,7 +23,14 @@ from orchestrator.backends.kubernetes.manifest import (
     pod_of,
     read_template,
 )
-from orchestrator.backends.kubernetes.observe import CONTAINER, has_ended, needs_events, observation
+from orchestrator.backends.kubernetes.observe import (
+    CONTAINER,
+    has_ended,
+    is_suspended,
+    needs_events,
+    observation,
+)
+from orchestrator.backends.kubernetes.queues import Queues
 from orchestrator.backends.kubernetes.sight import Sight, launch_of_pod
 from orchestrator.backends.kubernetes.tokens import PodTokens
 from orchestrator.errors import BackendError, UnreachableError
@@ -47,6 +55,7 @@ class KubernetesBackend:
         self._section = settings.kubernetes
         self._api = api or Api(self._section.context)
         self._sight = Sight(self._api, self._section.namespace)
+        self._queues = Queues(self._api, self._section.namespace)
         self._clock = clock
         self._core = f"/api/v1/namespaces/{self._section.namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{self._section.namespace}/jobs"
@@ -81,9 +90,10 @@ class KubernetesBackend:
                 return Observation(Phase.MISSING)
             pods = self._sight.ask_pods(name) if has_ended(job) else self._sight.pods(name)
             events = self._sight.events(name) if needs_events(job, pods) else []
+            waits = told_of(job, self._queues.place(job)) if is_suspended(job) else None
         except BackendError as error:
             return Observation(Phase.UNKNOWN, detail=str(error))
-        return observation(job, pods, events, self._clock())
+        return observation(job, pods, events, self._clock(), waits)
 
     def stop(self, name: str, now: float) -> None:
         job = self._job(name)
@@ -114,6 +124,7 @@ class KubernetesBackend:
 
     def close(self) -> None:
         self._sight.close()
+        self._queues.close()
         self._api.close()
 
     def logs(self, name: str) -> str:

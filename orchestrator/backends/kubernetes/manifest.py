@@ -23,6 +23,7 @@ COMPONENT = "app.kubernetes.io/component"
 RUN, LAUNCH, STEP = "axo/run", "axo/launch", "axo/step"
 STORAGE = "axo/storage"
 SCRATCH = "scratch"
+QUEUE, QUEUE_PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 _SECRETS, _REPORT = "/secrets", "/report"
 _SECRET_MODE = 0o440  # the pod's group reads it, by fsGroup; nobody else does
 _TOKEN_SECONDS = 3600
@@ -65,6 +66,7 @@ def job_manifest(template: Mapping[str, Any], launch: LaunchRequest, settings: K
     for thing in (job, pod):
         _metadata(thing).setdefault("labels", {}).update(labels)
     _lay_over_pod(pod_of(job), launch, settings)
+    _lay_over_queue(job, launch)
     return job
 
 
@@ -120,6 +122,17 @@ def _lay_over_machine(pod: Object, container: Object, machine: Machine) -> None:
         pod["tolerations"] = [*pod.get("tolerations", []), *map(dict, machine.tolerations)]
     if machine.priority:
         pod["priorityClassName"] = machine.priority
+
+
+def _lay_over_queue(job: Object, launch: LaunchRequest) -> None:
+    """In a queue it is made suspended, so that nothing starts before Kueue says so, whoever sees it first."""
+    if launch.queue:
+        job["spec"]["suspend"] = True
+        job["metadata"]["labels"][QUEUE] = launch.queue
+        if launch.priority:
+            job["metadata"]["labels"][QUEUE_PRIORITY] = launch.priority
+    elif launch.priority:
+        job["spec"]["template"]["spec"]["priorityClassName"] = launch.priority
 
 
 def _storage_folder(launch: LaunchRequest) -> str:

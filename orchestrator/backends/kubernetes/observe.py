@@ -8,10 +8,11 @@ words of the cluster mean stands in the tables below.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.backends.kubernetes.objects import condition, items, kept_metadata, met, seconds, text
+from orchestrator.backends.kubernetes.scheduling import in_plain_words
 from orchestrator.runs import Observation, Phase, Reason
 
 CONTAINER = "step"
@@ -47,32 +48,39 @@ _OWN_SCRATCH = re.compile(
     r"|Pod ephemeral local storage usage exceeds the total limit"
     r"|Container .+ exceeded its local ephemeral storage limit"
 )
-_METADATA = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
 _POD_STATUS = ("phase", "message", "conditions", "containerStatuses")
 _VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedBinding")
 
 
-def observation(job: Object, pods: Sequence[Object], events: Sequence[Object], now: float) -> Observation:
-    """What is known of a launch; `events` are those about the Job and its pods, `now` seconds since 1970."""
+def observation(
+    job: Object,
+    pods: Sequence[Object],
+    events: Sequence[Object],
+    now: float,
+    waits: tuple[str, Reason] | None = None,
+) -> Observation:
+    """What is known of a launch; `events` are those about the Job and its pods, `now` seconds since 1970.
+    `waits` says why a suspended Job waits, None of one that is not."""
     pod = _newest(pods)
     if ended := _ended(job, pod):
         return ended
     if pod is None:
-        return Observation(Phase.PENDING, None, *_without_pod(job, events))
+        return Observation(Phase.PENDING, None, *(waits or _without_pod(events)))
     if stuck := _stuck(pod, now):
         return stuck
     if full := next((words for each in pods if _OWN_SCRATCH.search(words := _pod_words(each))), None):
         return Observation(Phase.RUNNING, None, full.strip(), Reason.SCRATCH)
-    if _met(job, "metadata", "deletionTimestamp"):
+    if met(job, "metadata", "deletionTimestamp"):
         return Observation(Phase.RUNNING, detail="it was told to leave")
-    return _of_pod(pod, events)
+    seen = _of_pod(pod, events)
+    return _suspended(seen, pod, *waits) if waits else seen
 
 
 def kept_of_job(job: Object) -> Object:
     """What of a Job is read here, and whose it is."""
     status = job.get("status") or {}
     return {
-        "metadata": _kept_metadata(job),
+        "metadata": kept_metadata(job),
         "spec": {"suspend": job["spec"].get("suspend")},
         "status": {"conditions": status.get("conditions") or []},
     }
@@ -85,40 +93,40 @@ def kept_of_pod(pod: Object) -> Object:
         {"name": each["name"], "resources": each.get("resources")} for each in pod["spec"]["containers"]
     )
     return {
-        "metadata": _kept_metadata(pod),
+        "metadata": kept_metadata(pod),
         "spec": {"containers": list(containers)},
         "status": {key: status[key] for key in _POD_STATUS if key in status},
     }
 
 
-def _kept_metadata(thing: Object) -> Object:
-    metadata = thing["metadata"]
-    return {key: metadata[key] for key in _METADATA if key in metadata}
-
-
 def has_ended(job: Object) -> bool:
-    return (_condition(job, "Complete") or _condition(job, "Failed")) is not None
+    return (condition(job, "Complete") or condition(job, "Failed")) is not None
+
+
+def is_suspended(job: Object) -> bool:
+    """Whether it may have no pod now, and goes on later."""
+    return met(job, "spec", "suspend") is True and not has_ended(job)
 
 
 def needs_events(job: Object, pods: Sequence[Object]) -> bool:
     """Whether events could say more than the objects do."""
-    if has_ended(job) or _met(job, "spec", "suspend") is True:
+    if has_ended(job) or is_suspended(job):
         return False
     pod = _newest(pods)
-    return pod is None or _met(pod, "status", "phase") == "Pending"
+    return pod is None or met(pod, "status", "phase") == "Pending"
 
 
 def _ended(job: Object, pod: Object | None) -> Observation | None:
-    if done := _condition(job, "Complete"):
-        return Observation(Phase.ENDED, 0, _text(done, "message"))
-    failed = _condition(job, "Failed")
+    if done := condition(job, "Complete"):
+        return Observation(Phase.ENDED, 0, text(done, "message"))
+    failed = condition(job, "Failed")
     if not failed:
         return None
     if failed.get("reason") == "DeadlineExceeded":
-        return Observation(Phase.ENDED, None, _text(failed, "message"), Reason.DEADLINE)
+        return Observation(Phase.ENDED, None, text(failed, "message"), Reason.DEADLINE)
     left = _terminated(pod)
     code = left.get("exitCode")
-    words = _text(left, "message").strip() or _pod_words(pod) or _text(failed, "message")
+    words = text(left, "message").strip() or _pod_words(pod) or text(failed, "message")
     detail = f"its program left with exit code {code}: {words}" if left else words
     memory = Reason.OUT_OF_MEMORY if left.get("reason") == "OOMKilled" else None
     if memory:
@@ -126,9 +134,7 @@ def _ended(job: Object, pod: Object | None) -> Observation | None:
     return Observation(Phase.ENDED, code if isinstance(code, int) else None, detail, memory)
 
 
-def _without_pod(job: Object, events: Sequence[Object]) -> tuple[str, Reason]:
-    if _met(job, "spec", "suspend") is True:
-        return "", Reason.QUEUED
+def _without_pod(events: Sequence[Object]) -> tuple[str, Reason]:
     refused = _newest_event(events, ("FailedCreate",))
     if "exceeded quota" in refused:
         return refused, Reason.QUOTA
@@ -137,30 +143,39 @@ def _without_pod(job: Object, events: Sequence[Object]) -> tuple[str, Reason]:
 
 def _stuck(pod: Object, now: float) -> Observation | None:
     """A pod that should have been killed long ago: only its node could say that it is gone."""
-    told = _seconds(_met(pod, "metadata", "deletionTimestamp"))  # when its grace is over
+    told = seconds(met(pod, "metadata", "deletionTimestamp"))  # when its grace is over
     if told is None or now < told + STUCK_SECONDS:
         return None
-    name, namespace = _met(pod, "metadata", "name"), _met(pod, "metadata", "namespace")
+    name, namespace = met(pod, "metadata", "name"), met(pod, "metadata", "namespace")
     command = f"kubectl delete pod {name} --namespace {namespace} --grace-period=0 --force"
     return Observation(Phase.RUNNING, None, command, Reason.STUCK)
 
 
+def _suspended(seen: Observation, pod: Object, detail: str, reason: Reason) -> Observation:
+    """What a pod says that is still there: it is on its way out, for the reason that its Job is suspended."""
+    if seen.phase is Phase.PENDING:
+        return Observation(Phase.PENDING, None, detail, reason)
+    if met(pod, "status", "phase") != "Running":
+        return seen
+    return Observation(Phase.RUNNING, None, detail, None if reason is Reason.QUEUED else reason)
+
+
 def _of_pod(pod: Object, events: Sequence[Object]) -> Observation:
-    disrupted = _condition(pod, "DisruptionTarget")
-    taken = _DISRUPTIONS.get(_text(disrupted, "reason")) if disrupted else None
-    leaving = _met(pod, "metadata", "deletionTimestamp") is not None
-    match _met(pod, "status", "phase"):
+    disrupted = condition(pod, "DisruptionTarget")
+    taken = _DISRUPTIONS.get(text(disrupted, "reason")) if disrupted else None
+    leaving = met(pod, "metadata", "deletionTimestamp") is not None
+    match met(pod, "status", "phase"):
         case "Pending":
             detail, reason = _of_pending(pod, events)
             return Observation(Phase.PENDING, None, detail, reason)
         case "Running" if leaving:
-            return Observation(Phase.RUNNING, None, _text(disrupted, "message"), taken)
-        case "Running" if _condition(pod, "Ready", "Unknown"):
+            return Observation(Phase.RUNNING, None, text(disrupted, "message"), taken)
+        case "Running" if condition(pod, "Ready", "Unknown"):
             return Observation(Phase.RUNNING, None, "", Reason.NODE_LOST)
         case "Running":
             return Observation(Phase.RUNNING)
         case "Failed" if taken or _terminated(pod).get("exitCode") == INTERRUPTED:
-            return Observation(Phase.PENDING, None, _text(disrupted, "message"), taken or Reason.RESUMING)
+            return Observation(Phase.PENDING, None, text(disrupted, "message"), taken or Reason.RESUMING)
         case "Succeeded" | "Failed":
             return Observation(Phase.RUNNING, detail="its pod has ended, and the Job is being counted")
         case other:
@@ -168,33 +183,26 @@ def _of_pod(pod: Object, events: Sequence[Object]) -> Observation:
 
 
 def _of_pending(pod: Object, events: Sequence[Object]) -> tuple[str, Reason]:
-    scheduled = _condition(pod, "PodScheduled", "False")
+    scheduled = condition(pod, "PodScheduled", "False")
     if scheduled and scheduled.get("reason") == "Unschedulable":
-        return _text(scheduled, "message"), Reason.UNSCHEDULABLE
+        return in_plain_words(text(scheduled, "message")), Reason.UNSCHEDULABLE
     waiting = _state(pod, "waiting")
-    if reason := _WAITING.get(_text(waiting, "reason")):
-        return _text(waiting, "message") or _text(waiting, "reason"), reason
+    if reason := _WAITING.get(text(waiting, "reason")):
+        return text(waiting, "message") or text(waiting, "reason"), reason
     mount = _newest_event(events, _VOLUME_EVENTS)
     return (mount, Reason.VOLUME) if mount else ("", Reason.STARTING)
 
 
 def _newest(pods: Sequence[Object]) -> Object | None:
     """The pod that was made last; those that are not pods at all count as none."""
-    known = [pod for pod in pods if isinstance(_met(pod, "metadata", "creationTimestamp"), str)]
+    known = [pod for pod in pods if isinstance(met(pod, "metadata", "creationTimestamp"), str)]
     return max(known, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
 
 def _newest_event(events: Sequence[Object], reasons: Sequence[str]) -> str:
-    found = [event for event in events if _met(event, "reason") in reasons]
+    found = [event for event in events if met(event, "reason") in reasons]
     times = [str(event.get("lastTimestamp") or event.get("eventTime") or "") for event in found]
-    return max(zip(times, (_text(event, "message") for event in found), strict=True), default=("", ""))[1]
-
-
-def _condition(thing: Object, kind: str, status: str = "True") -> Object | None:
-    for condition in _items(_met(thing, "status", "conditions")):
-        if (condition.get("type"), condition.get("status")) == (kind, status):
-            return condition
-    return None
+    return max(zip(times, (text(event, "message") for event in found), strict=True), default=("", ""))[1]
 
 
 def _terminated(pod: Object | None) -> Object:
@@ -203,49 +211,22 @@ def _terminated(pod: Object | None) -> Object:
 
 def _state(pod: Object, name: str) -> Object:
     """How the step's container waits, runs or has ended."""
-    for status in _items(_met(pod, "status", "containerStatuses")):
+    for status in items(met(pod, "status", "containerStatuses")):
         if status.get("name") == CONTAINER:
-            state = _met(status, "state", name)
+            state = met(status, "state", name)
             return state if isinstance(state, Mapping) else {}
     return {}
 
 
 def _pod_words(pod: Object | None) -> str:
     """What the kubelet says of a pod that it ended itself."""
-    said = _met(pod, "status", "message") if pod else None
+    said = met(pod, "status", "message") if pod else None
     return said if isinstance(said, str) else ""
 
 
 def _memory_limit(pod: Object | None) -> str:
-    containers = _items(_met(pod, "spec", "containers")) if pod else iter(())
+    containers = items(met(pod, "spec", "containers")) if pod else iter(())
     limits = [
-        _met(each, "resources", "limits", "memory") for each in containers if each.get("name") == CONTAINER
+        met(each, "resources", "limits", "memory") for each in containers if each.get("name") == CONTAINER
     ]
     return str(limits[0]) if limits and limits[0] else "the node"
-
-
-def _met(thing: object, *path: str) -> Any:
-    """What lies at a path, None where there is nothing of the kind."""
-    for key in path:
-        if not isinstance(thing, Mapping):
-            return None
-        thing = thing.get(key)
-    return thing
-
-
-def _items(value: object) -> Iterator[Object]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        yield from (item for item in value if isinstance(item, Mapping))
-
-
-def _text(thing: Object | None, key: str) -> str:
-    value = thing.get(key) if thing else None
-    return value if isinstance(value, str) else ""
-
-
-def _seconds(timestamp: object) -> float | None:
-    """Seconds since 1970 of the API server's time."""
-    try:
-        return datetime.fromisoformat(timestamp).timestamp() if isinstance(timestamp, str) else None
-    except ValueError:
-        return None

@@ -6,8 +6,6 @@ Job is always asked for: news that lag behind would otherwise make a second laun
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from orchestrator.backends.kubernetes.api import Api, NotThere
 from orchestrator.backends.kubernetes.manifest import RUN
 from orchestrator.backends.kubernetes.observe import kept_of_job, kept_of_pod
+from orchestrator.backends.kubernetes.remembered import Remembered
 from orchestrator.backends.kubernetes.watch import Watched
 
 EVENT_SECONDS = 2.0  # for so long, one list of events serves every launch that waits
@@ -29,8 +28,7 @@ class Sight:
         self._api = api
         self._core = f"/api/v1/namespaces/{namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
-        self._lock = threading.Lock()
-        self._events: tuple[float, Sequence[Object]] = (-EVENT_SECONDS, ())
+        self._warnings = Remembered(EVENT_SECONDS, self._ask_warnings)
 
     def job(self, name: str) -> Object | None:
         """Raises BackendError where the cluster cannot be asked."""
@@ -44,13 +42,7 @@ class Sight:
 
     def events(self, name: str) -> Sequence[Object]:
         """Warnings about a Job and its pods. Raises BackendError where the cluster cannot be asked."""
-        with self._lock:
-            then, found = self._events
-            if time.monotonic() - then >= EVENT_SECONDS:
-                query = {"fieldSelector": "type=Warning", "limit": "500"}
-                found = self._api.get(f"{self._core}/events", **query)["items"]
-                self._events = (time.monotonic(), found)
-        about = ((event, event["involvedObject"].get("name", "")) for event in found)
+        about = ((event, event["involvedObject"].get("name", "")) for event in self._warnings.of("Warning"))
         return [event for event, who in about if name in (who, launch_of_pod(who))]
 
     def ask_job(self, name: str) -> Object | None:
@@ -64,6 +56,10 @@ class Sight:
         """Raises BackendError where the cluster cannot be asked."""
         found = self._api.get(f"{self._core}/pods", labelSelector=f"batch.kubernetes.io/job-name={name}")
         return list(found["items"])
+
+    def _ask_warnings(self, kind: str) -> Sequence[Object]:
+        query = {"fieldSelector": f"type={kind}", "limit": "500"}
+        return list(self._api.get(f"{self._core}/events", **query)["items"])
 
     def forget(self, name: str) -> None:
         """A Job that was just removed."""

@@ -49,6 +49,7 @@ LAUNCHES = {
         report=ReportTo("http://axo.axo.svc:8520"),
     ),
 }
+LAUNCHES["queued"] = replace(LAUNCHES["train"], queue="gpus", priority="axo-urgent")
 MANIFESTS = sorted(shipped_folder("k8s").rglob("*.yaml"))
 
 
@@ -126,6 +127,24 @@ def test_only_preparing_may_go_out_and_gets_secrets() -> None:
     assert not selected <= labels["train"].items()
 
 
+def test_without_a_queue_a_priority_is_the_pods() -> None:
+    urgent = manifest(replace(LAUNCHES["train"], priority="axo-urgent"))
+    assert urgent["spec"]["template"]["spec"]["priorityClassName"] == "axo-urgent"
+    assert "suspend" not in urgent["spec"]
+
+
+def test_the_queues_that_ship_are_those_that_launches_can_name() -> None:
+    made = {thing["kind"]: thing for thing in things("admin/queues.yaml")}
+    queue, classes = made["LocalQueue"], [t for t in things("admin/queues.yaml") if "value" in t]
+    assert queue["metadata"]["namespace"] == SETTINGS.namespace
+    assert queue["spec"]["clusterQueue"] == made["ClusterQueue"]["metadata"]["name"]
+    (group,) = made["ClusterQueue"]["spec"]["resourceGroups"]
+    asked = manifest(LAUNCHES["queued"])["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+    assert set(asked) <= set(group["coveredResources"])  # else Kueue never admits one
+    pods = {thing["metadata"]["name"]: thing["value"] for thing in things("admin/priorities.yaml")}
+    assert {thing["metadata"]["name"]: thing["value"] for thing in classes} == pods
+
+
 def test_storage_that_is_no_volume_is_refused() -> None:
     with pytest.raises(BackendError, match="cannot reach the storage s3://bucket"):
         manifest(replace(LAUNCHES["train"], storage="s3://bucket"))
@@ -152,16 +171,17 @@ def test_every_manifest_loads_and_names_its_things(file: Path) -> None:
         assert thing["metadata"].get("name") or file.name == "job.yaml"
 
 
-def test_the_role_is_small_and_never_sees_a_secret() -> None:
+def test_the_roles_are_small_and_never_see_a_secret() -> None:
     kinds = [thing["kind"] for file in MANIFESTS for thing in yaml.safe_load_all(file.read_text())]
     assert "ClusterRole" not in kinds
-    assert kinds.count("Role") == 1
-    pairs = granted()
-    assert len(pairs) <= 16
+    assert kinds.count("Role") == 2
+    assert len(granted("access.yaml")) <= 16
+    assert len(granted("kueue.yaml")) <= 3
+    pairs = granted("access.yaml") | granted("kueue.yaml")
     assert not [pair for pair in pairs if pair[0] in ("secrets", "*") or pair[1] in ("*", "escalate", "bind")]
 
 
-def granted() -> set[tuple[str, str]]:
-    """Each (resource, verb) of the service's Role."""
-    (role,) = (thing for thing in things("access.yaml") if thing["kind"] == "Role")
+def granted(file: str) -> set[tuple[str, str]]:
+    """Each (resource, verb) of the service's Role in a file."""
+    (role,) = (thing for thing in things(file) if thing["kind"] == "Role")
     return {(r, verb) for rule in role["rules"] for r in rule["resources"] for verb in rule["verbs"]}

@@ -42,7 +42,7 @@ def disrupted(reason: str) -> Object:
 
 
 def seen(name: str) -> Observation:
-    return observation(**RECORDED[name], now=NOW)
+    return observation(**RECORDED[name], now=NOW, waits=("", Reason.QUEUED) if name == "suspended" else None)
 
 
 @pytest.mark.parametrize(
