@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from backend_promises import EngineLab, wait, welcoming
-from cluster_parts import Cluster, Object
+from cluster_parts import Cluster, Object, shipped
 
 import orchestrator
 from orchestrator.backend_sections import KubernetesSection
 from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.backends.kubernetes import KubernetesBackend
+from orchestrator.backends.kubernetes.api import Api
 from orchestrator.machines import Machine
 from orchestrator.runs import Observation, Phase, Reason
 from orchestrator.settings import Settings
@@ -116,6 +117,28 @@ class KubernetesLab(EngineLab):
 
     def job(self, launch: LaunchRequest) -> Object | None:
         return self.cluster.get("batch/v1", "Job", launch.name, self.namespace)
+
+
+class Recording(Api):
+    """The API, and each (resource, verb) that was asked of it; what is served at all, everybody may ask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str]] = []
+
+    def _answer(self, method: str, path: str, query: Any, *more: Any, **options: Any) -> Any:
+        parts = path.partition("/namespaces/")[2].split("/")[1:]  # such as pods, NAME, log
+        reading = "get" if len(parts) > 1 else "watch" if "watch" in query else "list"
+        if parts:
+            verb = {"post": "create", "get": reading}.get(method, method)
+            self.asked.append(("/".join(parts[::2]), verb))
+        return super()._answer(method, path, query, *more, **options)
+
+
+def granted(file: str, namespace: str) -> set[tuple[str, str]]:
+    """Each (resource, verb) of the Role in a shipped manifest."""
+    (role,) = (thing for thing in shipped(file, namespace) if thing["kind"] == "Role")
+    return {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
 
 
 def pod_of(job: Object) -> Object:

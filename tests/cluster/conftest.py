@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from cluster_parts import Cluster, make_namespace, volume, volume_name
 from cluster_world import KubernetesLab, with_context_away
 
@@ -98,3 +99,12 @@ def lab(
     file.write_text(with_context_away(cluster.kubeconfig))
     monkeypatch.setenv("KUBECONFIG", str(file))
     return KubernetesLab(cluster, namespace, storage)
+
+
+@pytest.fixture
+def as_the_service(lab: KubernetesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, the cluster sees the service's own account, with its Roles and nothing else."""
+    config = yaml.safe_load(lab.cluster.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": lab.cluster.token("axo", "axo")}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

@@ -103,7 +103,13 @@ def test_why_a_launch_waits(lab: KubernetesLab) -> None:
             Reason.ADMISSION,
             "violates PodSecurity",
         ),
-        ("queue", lab.backend(lambda job: job["spec"].update(suspend=True)), SMALL, Reason.QUEUED, ""),
+        (
+            "queue",
+            lab.backend(lambda job: job["spec"].update(suspend=True)),
+            SMALL,
+            Reason.SUSPENDED,
+            "kubectl patch job queue-1",
+        ),
         (
             "variable",
             lab.backend(lambda job: pod_of(job)["containers"][0]["env"].append(from_secret("none"))),

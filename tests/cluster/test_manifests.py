@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from backend_promises import wait
 from cluster_parts import Cluster, Object, shipped
-from cluster_world import GPU, KubernetesLab, pod_of, sees
+from cluster_world import GPU, KubernetesLab, Recording, granted, pod_of, sees
 
 from orchestrator.access.provider import DISCOVERY
 from orchestrator.backends.kubernetes import KubernetesBackend
@@ -21,33 +19,8 @@ from orchestrator.runs import Phase, Reason
 IMAGE = "registry.example/axo@sha256:" + "1" * 64
 
 
-@pytest.fixture
-def as_the_service(lab: KubernetesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on, the cluster sees the service's own account, with its one Role and nothing else."""
-    config = yaml.safe_load(lab.cluster.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": lab.cluster.token("axo", "axo")}
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-
-
-class Recording(Api):
-    """The API, and each (resource, verb) that was asked of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[str, str]] = []
-
-    def _answer(self, method: str, path: str, query: Any, *more: Any, **options: Any) -> Any:
-        parts = path.split("/namespaces/")[1].split("/")[1:]  # such as pods, NAME, log
-        reading = "get" if len(parts) > 1 else "watch" if "watch" in query else "list"
-        self.asked.append(("/".join(parts[::2]), {"post": "create", "get": reading}.get(method, method)))
-        return super()._answer(method, path, query, *more, **options)
-
-
 @pytest.mark.usefixtures("as_the_service")
 def test_a_launch_uses_all_that_its_role_grants_and_nothing_else(lab: KubernetesLab) -> None:
-    (role,) = (thing for thing in shipped("access", lab.namespace) if thing["kind"] == "Role")
-    granted = {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
     api = Recording()
     backend = KubernetesBackend(lab.settings(), api)
     launch = lab.request()
@@ -59,7 +32,7 @@ def test_a_launch_uses_all_that_its_role_grants_and_nothing_else(lab: Kubernetes
     backend.stop(launch.name, 0.0)
     sees(backend, launch, Phase.MISSING, None)
     backend.close()
-    assert set(api.asked) == granted
+    assert set(api.asked) == granted("access", lab.namespace)
 
 
 def test_looking_at_many_launches_asks_nothing(lab: KubernetesLab) -> None:
@@ -70,11 +43,11 @@ def test_looking_at_many_launches_asks_nothing(lab: KubernetesLab) -> None:
     for launch in launches:
         backend.launch(launch)
     for launch in launches:
-        sees(backend, launch, Phase.PENDING, Reason.QUEUED)
+        sees(backend, launch, Phase.PENDING, Reason.SUSPENDED)
     wait(lambda: {("jobs", "watch"), ("pods", "watch")} <= set(api.asked))
     before = len(api.asked)
     for launch in launches * 50:
-        assert backend.observe(launch.name).reason is Reason.QUEUED
+        assert backend.observe(launch.name).reason is Reason.SUSPENDED
     assert len(api.asked) == before
     for launch in launches:
         backend.stop(launch.name, 0.0)

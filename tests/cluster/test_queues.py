@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from backend_promises import wait
 from cluster_parts import Object, shipped
-from cluster_world import GPU, KubernetesLab, sees
+from cluster_world import GPU, KubernetesLab, Recording, granted, sees
 from kueue_stand_in import VERSION, kueue
 from kueue_visibility import visibility
 
 from orchestrator.backends import LaunchRequest
+from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.runs import Phase, Reason
 
 
@@ -96,6 +97,21 @@ def test_a_queue_that_is_stopped_or_not_there_is_told_apart(lab: KubernetesLab) 
     assert sees(backend, launch, Phase.PENDING, Reason.QUEUE_STOPPED).detail == "LocalQueue other is inactive"
     lab.cluster.change(VERSION, "LocalQueue", "other", {"spec": {"stopPolicy": "None"}}, lab.namespace)
     wait(lambda: lab.starts(launch))
+
+
+@pytest.mark.usefixtures("queues", "as_the_service")
+def test_looking_at_a_queue_uses_all_that_its_role_grants_and_nothing_else(lab: KubernetesLab) -> None:
+    api, launch = Recording(), queued(lab, "run-a", devices=3)
+    backend = KubernetesBackend(lab.settings(), api)
+    backend.launch(launch)
+    wait(lambda: "is forbidden" in backend.observe(launch.name).detail)  # told, and nothing is held up
+    assert backend.observe(launch.name).reason is Reason.QUEUED
+    for thing in shipped("kueue", lab.namespace):
+        lab.cluster.apply(thing)
+    wait(lambda: "it is next in the queue gpus" in backend.observe(launch.name).detail)
+    wait(lambda: ("workloads", "watch") in api.asked)
+    backend.close()
+    assert set(api.asked) - granted("access", lab.namespace) == granted("kueue", lab.namespace)
 
 
 def test_a_queue_of_a_cluster_without_kueue_is_no_queue(lab: KubernetesLab) -> None:
