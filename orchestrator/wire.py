@@ -335,7 +335,16 @@ class Plan(Told):
     publish: list[str] = []
     config: dict[str, Any] = Field(description="The Axolotl config.")
     config_text: str = Field(description="The same, as the YAML that a launch reads.")
-    request: dict[str, Any] = Field(default={}, description="What the backend would send to start training.")
+    request: dict[str, Any] = Field(
+        default={},
+        description="What the backend would send to start training: a command, a container or a Job.",
+    )
+    against: str | None = Field(default=None, description="The run that `changes` are told against.")
+    changes: dict[str, dict[str, list[Any]]] = Field(
+        default={},
+        description="Old and new value of what differs from that run, by section (spec, dataset, config, "
+        "estimate) and field; null where one side has none.",
+    )
 
 
 class Machine(Told):

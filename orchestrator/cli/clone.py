@@ -42,7 +42,7 @@ def command(run: str, changes: Sequence[str], name: str | None, output: Path | N
       axo clone support-triage --set training.learning_rate=1e-4
       axo clone triage-x7k2p --name bold --set 'adapter={kind: lora, r: 64}'
     """
-    from orchestrator.cli.compare import differing, flat
+    from orchestrator.changes import differing, flat
 
     with connected() as client:
         found = client.run(run)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from orchestrator.changes import differing, flat
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import duration, note, output_option, print_data, table
@@ -110,27 +111,6 @@ def figures(client: Client, runs: Sequence[RunDetail]) -> Rows:
     """How each run ended: its newest metrics, scores and times; what none of them has is left out."""
     rows = {name: [figure(client, run) for run in runs] for name, figure in _FIGURES.items()}
     return {name: values for name, values in rows.items() if any(value is not None for value in values)}
-
-
-def differing(facts: Sequence[Mapping[str, Any]], whole: bool = False) -> Rows:
-    """The facts that are not the same everywhere; None where one has no such fact."""
-    keys = dict.fromkeys(key for each in facts for key in each)
-    rows = {key: [each.get(key) for each in facts] for key in keys}
-    return {key: values for key, values in rows.items() if whole or any(v != values[0] for v in values)}
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What is given in nested mappings and lists, by dotted keys: `training.epochs`, `publish[0].mlflow`."""
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            found |= flat(inner, f"{prefix}{key}.")
-        elif isinstance(inner, list) and inner and all(isinstance(entry, Mapping) for entry in inner):
-            for index, entry in enumerate(inner):
-                found |= flat(entry, f"{prefix}{key}[{index}].")
-        elif inner is not None and inner != []:
-            found[f"{prefix}{key}"] = inner
-    return found
 
 
 def mlflow_compare_url(runs: Sequence[RunDetail]) -> str | None:

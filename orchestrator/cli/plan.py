@@ -9,14 +9,13 @@ import click
 
 from orchestrator.cli.connection import connected, proving_settings
 from orchestrator.cli.output import fields, note, output_option, print_data
+from orchestrator.cli.plan_diff import NEWEST, described
 from orchestrator.cli.shown import count, size, span
 from orchestrator.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from orchestrator.estimate import Estimate
     from orchestrator.preview import Preview
-
-NEWEST = "newest"
 
 
 @click.command("plan")
@@ -78,13 +77,21 @@ def _refuse_unfit(planned: Preview) -> None:
 
 
 def _print_changes(planned: Preview, against: str, form: str) -> None:
-    from orchestrator.cli.plan_diff import changes, described
+    from orchestrator.changes import Foreseen, changes
 
+    loaded, estimate = planned.loaded, planned.estimate
+    now = Foreseen(
+        loaded.spec.model_dump(mode="json"),
+        planned.splits,
+        planned.config.keys,
+        estimate.to_dict() if estimate else None,
+    )
     with connected() as client:
-        run = client.run(planned.loaded.spec.name if against == NEWEST else against)
-        found = changes(planned, run, client.config(run.id) if "estimate" in run.facts else None)
+        run = client.run(loaded.spec.name if against == NEWEST else against)
+        config = client.config(run.id) if "estimate" in run.facts else None
+    found = changes(now, run.spec, run.facts, config)
     if form == "table":
-        click.echo(described(planned, run, found))
+        click.echo(described(loaded.path, run, found))
     else:
         print_data({"run": run.id, "changes": found}, form)
 

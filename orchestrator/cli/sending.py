@@ -30,18 +30,19 @@ def submitted(client: Client, loaded: Loaded, *, go_on: bool = False) -> RunDeta
         return client.submit(package.submission)
 
 
-def planned(client: Client, loaded: Loaded) -> Plan:
-    """What a run of the spec would be, as the service foresees it; its files are uploaded for that.
+def planned(client: Client, loaded: Loaded, against: str | None = None) -> Plan:
+    """What a run of the spec would be, as the service foresees it, and what differs from the run `against`;
+    its files are uploaded for that.
 
     Raises as `submitted` does.
     """
     if client.embedded:
-        return client.plan(of_this_machine(loaded, go_on=False))
+        return client.plan(of_this_machine(loaded, go_on=False), against)
     from orchestrator.client.pack import packed
 
     with packed(loaded) as package:
         send(client, package)
-        return client.plan(package.submission)
+        return client.plan(package.submission, against)
 
 
 def of_this_machine(loaded: Loaded, *, go_on: bool) -> Submission:

@@ -12,6 +12,7 @@ import click
 from orchestrator.cli.connection import connected
 from orchestrator.cli.follow import conclude, follow, leave
 from orchestrator.cli.output import fields, note, output_option, print_data
+from orchestrator.cli.plan_diff import NEWEST, described
 from orchestrator.cli.sending import planned, submitted
 from orchestrator.cli.shown import size, span
 
@@ -23,9 +24,19 @@ if TYPE_CHECKING:
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("-w", "--watch", is_flag=True, help="Follow it to its end; its exit code is the run's.")
 @click.option("--dry-run", is_flag=True, help="Show what it would be, and start nothing.")
+@click.option(
+    "--diff",
+    "against",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="With --dry-run: what changed since RUN, or the newest of this name.",
+)
 @click.option("--timeout", type=click.FloatRange(0), help="Watch for this many minutes at most (124).")
 @output_option("table", "json", "yaml", "name")
-def command(spec: Path, watch: bool, dry_run: bool, timeout: float | None, form: str) -> None:
+def command(
+    spec: Path, watch: bool, dry_run: bool, against: str | None, timeout: float | None, form: str
+) -> None:
     """Submit SPEC as a new run.
 
     A service elsewhere gets the spec as it is written, its mappings, and the files that it names;
@@ -35,14 +46,19 @@ def command(spec: Path, watch: bool, dry_run: bool, timeout: float | None, form:
     Examples:
       axo submit spec.yaml --watch
       axo submit spec.yaml -o name
-      axo submit spec.yaml --dry-run
+      axo submit spec.yaml --dry-run --diff
     """
     from orchestrator.spec.load import load_spec
 
+    if against and not dry_run:
+        raise click.UsageError("--diff tells what would be submitted: give --dry-run too")
     loaded = load_spec(spec)
     with connected(driving=watch) as client:
         if dry_run:
-            _show(planned(client, loaded), form)
+            plan = planned(client, loaded, loaded.spec.name if against == NEWEST else against)
+            _show(plan, form)
+            if plan.against and form == "table":
+                click.echo(f"\n{described(spec, client.run(plan.against), plan.changes)}")
             return
         run = submitted(client, loaded)
         note(f"{run.id}: submitted")

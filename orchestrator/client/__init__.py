@@ -101,12 +101,12 @@ class Client:
             wire.RunDetail, self._ask("POST", path, headers=headers, content=asked.model_dump_json())
         )
 
-    def plan(self, asked: wire.Submission) -> wire.Plan:
-        """What a run of the submission would be; nothing of it is made."""
+    def plan(self, asked: wire.Submission, against: str | None = None) -> wire.Plan:
+        """What a run of the submission would be, and what differs from the run `against`; nothing of it is
+        made."""
         headers, timeout = {"Content-Type": "application/json"}, httpx.Timeout(600, connect=CONNECT_SECONDS)
-        answer = self._ask(
-            "POST", "/plans", headers=headers, content=asked.model_dump_json(), timeout=timeout
-        )
+        params, content = {"against": against}, asked.model_dump_json()
+        answer = self._ask("POST", "/plans", params=params, headers=headers, content=content, timeout=timeout)
         return _read(wire.Plan, answer)
 
     def runs(

@@ -13,6 +13,9 @@ from typing import Any
 
 from orchestrator import contract, errors, wire
 from orchestrator.backends import Backend, LaunchRequest
+from orchestrator.changes import Foreseen, changes
+from orchestrator.controller.package import newest_config
+from orchestrator.controller.reconcile import run_store
 from orchestrator.service.caller import Caller
 from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings
@@ -32,22 +35,31 @@ class Plans:
     backend: Backend
     runs: Runs
 
-    def make(self, caller: Caller, asked: wire.Submission) -> wire.Plan:
-        """What a run of the submission would be; nothing of it is kept.
+    def make(self, caller: Caller, asked: wire.Submission, against: str | None = None) -> wire.Plan:
+        """What a run of the submission would be, and what differs from the run `against`; nothing is kept.
 
         Raises:
+            NotFoundError: there is no such run to tell the changes against.
             SpecError, DataError: with every fault of spec, base model, data and config.
             BusyError: as many plans as there may be are being made.
             TooLargeError: it takes longer than a request may.
         """
         loaded, _ = self.runs.taken(caller, asked)
+        earlier = None if against is None else self.runs.database.run(against, caller.project)
         if not _room.acquire(timeout=WAIT_SECONDS):
             raise errors.BusyError("too many plans are being made now", hint="try again in a minute")
         try:
             found = _planned(self.settings, caller.project, asked)
         finally:
             _room.release()
-        return wire.Plan(**found, request=dict(self.backend.request(self._launch(loaded))))
+        request = dict(self.backend.request(self._launch(loaded)))
+        if earlier is None:
+            return wire.Plan(**found, request=request)
+        now = Foreseen(
+            loaded.spec.model_dump(mode="json"), found["splits"], found["config"], found["estimate"]
+        )
+        changed = changes(now, earlier.spec, earlier.facts, newest_config(run_store(earlier)))
+        return wire.Plan(**found, request=request, against=earlier.id, changes=changed)
 
     def _launch(self, loaded: Loaded) -> LaunchRequest:
         """The training launch of such a run, under an id that none has."""

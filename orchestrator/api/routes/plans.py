@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from orchestrator import wire
 from orchestrator.api.who import CallerOf, ServiceOf
 
 router = APIRouter(prefix="/plans", tags=["plans"])
 
+_AGAINST = "The id of a run, or the name of a spec for its newest: tell what changed since."
+
 
 @router.post("")
-def make(asked: wire.Submission, service: ServiceOf, caller: CallerOf) -> wire.Plan:
-    """Foresee a run: its data is proven, its config written, its steps, memory, time and price told.
+def make(
+    asked: wire.Submission,
+    service: ServiceOf,
+    caller: CallerOf,
+    against: Annotated[wire.Word | None, Query(description=_AGAINST)] = None,
+) -> wire.Plan:
+    """Foresee a run: its data is proven, its config written, its steps, memory, time and price told, and
+    what differs from an earlier run.
 
     It reads the data, so it may take minutes; nothing of it is kept but what was counted."""
-    return service.plans.make(caller, asked)
+    return service.plans.make(caller, asked, against)

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from stored_run import DATASET, FACTS, SPEC, store_run
 
 from orchestrator import wire
+from orchestrator.changes import differing, flat
 from orchestrator.cli import axo
-from orchestrator.cli.compare import differing, flat, mlflow_compare_url, short_names
+from orchestrator.cli.compare import mlflow_compare_url, short_names
 from orchestrator.cli.connection import connected
 from orchestrator.cli.curve import Curve, draw_curves
 from orchestrator.db import opened

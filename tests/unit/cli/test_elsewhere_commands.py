@@ -32,6 +32,15 @@ def test_a_spec_is_proven_with_the_machines_of_the_service(laptop: Path, tmp_pat
         assert checked.returncode == 0, checked.stderr
         foreseen = axo(laptop, "submit", "spec.yaml", "--dry-run")
         assert "rows:      32, 8 held out" in foreseen.stdout, foreseen.stderr
+        run = axo(laptop, "submit", "spec.yaml", "-o", "name").stdout.strip()
+        (laptop / "spec.yaml").write_text(f"{SPEC.replace('256', '128')}compute: {{machine: tower}}\n")
+        changed = axo(laptop, "submit", "spec.yaml", "--dry-run", "--diff")
+        assert f"spec.yaml against {run} (" in changed.stdout, changed.stderr
+        assert "  training.sequence_len: 256 -> 128" in changed.stdout.splitlines()
+        here = axo(laptop, "plan", "spec.yaml", "--diff")
+        assert "  training.sequence_len: 256 -> 128" in here.stdout.splitlines()
+        assert "upload://" not in here.stdout
+        assert axo(laptop, "submit", "spec.yaml", "--diff").returncode == 2
         assert axo(laptop, "check", "spec.yaml", "--context", "local").returncode == 3
     gone = axo(laptop, "check", "spec.yaml")
     assert (gone.returncode, "its machines are not known" in gone.stderr) == (3, True)

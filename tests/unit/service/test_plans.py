@@ -13,7 +13,7 @@ from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.pack import packed
-from orchestrator.errors import ForbiddenError, SpecError
+from orchestrator.errors import ForbiddenError, NotFoundError, SpecError
 from orchestrator.host import Host, open_host
 from orchestrator.service import Caller, Role
 from orchestrator.settings import Settings
@@ -53,6 +53,27 @@ def test_a_packed_spec_is_foreseen_and_leaves_no_run(host: Host, laptop: Path) -
         assert "orchestrator.trainer" in plan.request["command"]
         assert list(client.runs()) == []
         assert client.submit(package.submission).spec_digest == plan.spec_digest
+
+
+def test_a_plan_tells_what_changed_since_a_run(host: Host, laptop: Path) -> None:
+    with asking(host) as client, packed(load_spec(laptop / "spec.yaml")) as package:
+        package.send(client)
+        run = client.submit(package.submission)
+        same = client.plan(package.submission, against="triage")
+        assert (same.against, same.changes["spec"]) == (run.id, {})
+        text = package.submission.spec.replace("sequence_len: 256", "sequence_len: 128")
+        other = client.plan(package.submission.model_copy(update={"spec": text}), against=run.id)
+        assert other.changes["spec"] == {"training.sequence_len": [256, 128]}
+        assert other.changes["dataset"]["train.rows"] == [None, 32]  # that run has prepared nothing yet
+        with pytest.raises(NotFoundError):
+            client.plan(package.submission, against="nothing")
+    with (
+        asking(host, Caller(project="theirs")) as theirs,
+        packed(load_spec(laptop / "spec.yaml")) as package,
+    ):
+        package.send(theirs)
+        with pytest.raises(NotFoundError):
+            theirs.plan(package.submission, against=run.id)
 
 
 def test_faults_of_the_data_come_back_at_their_place(host: Host, laptop: Path) -> None:
