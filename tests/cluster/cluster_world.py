@@ -23,6 +23,7 @@ from orchestrator.backend_sections import KubernetesSection
 from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.backends.kubernetes.api import Api
+from orchestrator.errors import BackendError
 from orchestrator.machines import Machine
 from orchestrator.runs import Observation, Phase, Reason
 from orchestrator.settings import Settings
@@ -32,6 +33,8 @@ SMALL = Machine("small", "cpu", cpus=0.1, host_memory_gib=0.125, scratch_gib=0.1
 GPU = replace(SMALL, name="gpu-1", device="gpu")
 GRACE = 2
 STAND_IN = Path(__file__).parents[1] / "stand_in.py"
+
+IMAGE = "registry.example/axo@sha256:" + "1" * 64  # one that the admission policy of the tests allows
 
 Change = Callable[[Object], Any]
 
@@ -173,3 +176,13 @@ def sees(
     except AssertionError:
         pytest.fail(f"it is seen as {backend.observe(launch.name)}")
     return found
+
+
+def refused(lab: KubernetesLab, change: Any = lambda job: None, **settings: Any) -> str:
+    """What the policy says against a launch; nothing where it would be taken."""
+    backend = lab.backend(change, **{"trainer_image": IMAGE, **settings})
+    try:
+        backend.check(lab.request())
+    except BackendError as error:
+        return str(error)
+    return ""

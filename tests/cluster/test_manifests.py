@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from backend_promises import wait
-from cluster_parts import Cluster, Object, shipped
-from cluster_world import GPU, KubernetesLab, Recording, granted, pod_of, sees
+from cluster_parts import Object, shipped
+from cluster_world import GPU, IMAGE, KubernetesLab, Recording, granted, pod_of, refused, sees
 
 from orchestrator.access.provider import DISCOVERY
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.backends.kubernetes.api import Api
 from orchestrator.errors import BackendError
 from orchestrator.runs import Phase, Reason
-
-IMAGE = "registry.example/axo@sha256:" + "1" * 64
 
 
 @pytest.mark.usefixtures("as_the_service")
@@ -79,39 +76,7 @@ def test_every_account_may_read_the_keys_that_tokens_are_signed_with() -> None:
     api.close()
 
 
-@pytest.fixture
-def _admission(cluster: Cluster, lab: KubernetesLab) -> None:
-    """The administrator's admission policy, in force for this namespace alone.
-
-    It stays, bound to a label that only such a namespace has: an API server that has seen the last binding
-    with parameters go finds none for the next (seen with 1.36.3).
-    """
-    policy, binding, allowed = (
-        thing for file in ("admission", "allowed") for thing in shipped(f"admin/{file}", lab.namespace)
-    )
-    label = {"axo-test/admission": "on"}
-    binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"].update(label)
-    allowed["data"]["images"] = IMAGE.partition("@")[0]
-    (namespace,) = (
-        thing for thing in shipped("namespace", lab.namespace) if thing["metadata"]["name"] == lab.namespace
-    )
-    namespace["metadata"]["labels"].update(label)
-    for thing in (policy, allowed, binding, namespace):
-        cluster.apply(thing)
-    wait(lambda: "by their digest" in refused(lab, trainer_image="axo:1"))  # in force within seconds
-
-
-def refused(lab: KubernetesLab, change: Any = lambda job: None, **settings: Any) -> str:
-    """What the policy says against a launch; nothing where it would be taken."""
-    backend = lab.backend(change, **{"trainer_image": IMAGE, **settings})
-    try:
-        backend.check(lab.request())
-    except BackendError as error:
-        return str(error)
-    return ""
-
-
-@pytest.mark.usefixtures("_admission")
+@pytest.mark.usefixtures("admission")
 def test_the_admission_policy_lets_launches_in_and_nothing_else(lab: KubernetesLab) -> None:
     assert refused(lab) == ""
     assert refused(lab, secrets=("hub",)) == ""
