@@ -50,6 +50,14 @@ class Intent(StrEnum):
     CANCEL = "cancel"
 
 
+class Keep(StrEnum):
+    """What of a cancelled run becomes its adapter: its best checkpoint, its last one, or none."""
+
+    BEST = "best"
+    LAST = "last"
+    NONE = "none"
+
+
 class Reason(StrEnum):
     """Why a run waits or has failed."""
 
@@ -337,6 +345,7 @@ class RunView:
     published: bool
     training_seconds: float = 0.0
     max_seconds: float | None = None
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True)
@@ -372,7 +381,14 @@ class Publish:
     """Push the adapter to every registry that has not confirmed it yet."""
 
 
-Action = Move | Launch | Stop | Publish
+@dataclass(frozen=True)
+class Cancel:
+    """End the run as cancelled, with what the user wants to keep of it as its adapter."""
+
+    keep: Keep
+
+
+Action = Move | Launch | Stop | Publish | Cancel
 
 
 def decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
@@ -404,6 +420,8 @@ def _wind_down(run: RunView, current: LaunchView | None) -> list[Action]:
         stuck = current.observation.reason is Reason.STUCK
         stopping = Move(run.status, Reason.STUCK, current.observation.detail) if stuck else None
         return [Stop(current.number), stopping or Move(run.status, Reason.STOPPING)]
+    if end is Status.CANCELLED and run.keep is not None:
+        return [Cancel(run.keep)]
     return [Move(end, Reason.BY_USER)]
 
 

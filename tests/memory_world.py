@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,8 +14,10 @@ from orchestrator import contract
 from orchestrator.backends import LaunchRequest
 from orchestrator.contract import Cause, Outcome, Record, Result, StreamWriter
 from orchestrator.controller.reconcile import Controller, run_store
-from orchestrator.db import Database, Run
-from orchestrator.runs import Observation, Phase
+from orchestrator.db import Database, Run, open_database
+from orchestrator.runs import Observation, Phase, Status
+from orchestrator.settings import Settings
+from orchestrator.spec.models import Spec
 
 SPEC = {
     "name": "triage",
@@ -121,3 +125,19 @@ class World:
         text = run_store(self.run).read(f"launches/{launch}/axolotl.yaml")
         keys: dict[str, Any] = yaml.safe_load(text)
         return keys
+
+
+@contextmanager
+def memory_world(folder: Path) -> Iterator[World]:
+    """One queued run in a home of its own; its clock counts up with each look."""
+    settings = Settings(folder, (folder / "storage").as_uri(), None, Path("/no/python"), folder / "secrets")
+    database = open_database(f"sqlite:///{folder / 'axo.db'}")
+    backend, clock = MemoryBackend(), iter(range(1, 100_000))
+    controller = Controller(settings, database, backend, lambda: float(next(clock)))
+    spec = Spec.model_validate(SPEC).model_dump(mode="json")
+    run = Run("triage-1", "triage", "d", spec, "text", str(folder), settings.storage, Status.QUEUED, 0.0, 0.0)
+    database.submit(run)
+    try:
+        yield World(database, backend, controller, run.id)
+    finally:
+        database.close()

@@ -32,7 +32,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "submit": "Hand a spec to the service, data and all.",
         "pause": "Stop a run for now, after a checkpoint.",
         "resume": "Go on with a run that was paused or let go of.",
-        "cancel": "Stop a run; its newest checkpoint stays.",
+        "cancel": "Stop a run for good; keep its best or last adapter.",
         "delete": "Delete runs that have ended, and all they left.",
     },
     "Look": {

@@ -30,7 +30,7 @@ from orchestrator import errors, wire
 from orchestrator.client.download import Told, fetch_file
 from orchestrator.client.patience import CUT, FOLLOW_SECONDS, UNSENT, Passing, Patience, Wait, wanted_pause
 from orchestrator.client.streams import Change, changes, log_parts
-from orchestrator.runs import Status
+from orchestrator.runs import Keep, Status
 
 API = "/api/v1"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
@@ -131,9 +131,10 @@ class Client:
         """Delete the run of that very id, which has ended; it may be said twice."""
         return _read(wire.Deleted, self._ask("DELETE", f"/runs/{_part(run)}"))
 
-    def cancel(self, name: str) -> wire.Run:
-        """Stop a run."""
-        return self._want(name, "cancel")
+    def cancel(self, name: str, keep: Keep = Keep.LAST) -> wire.Run:
+        """Stop a run for good; `keep` says which checkpoint becomes its adapter."""
+        path = f"/runs/{_part(name)}/cancel"
+        return _read(wire.Run, self._ask("POST", path, params={"keep": keep.value}))
 
     def pause(self, name: str) -> wire.Run:
         """Stop a run for now."""

@@ -9,6 +9,7 @@ else of ours. No rename, append or lock is assumed of storage, so `file://` and 
                attempts/<n>/claim.json  overlay.yaml  log-<part>.txt  metrics-<part>.jsonl  outcome.json
                checkpoints/checkpoint-<step>/..  MANIFEST.json
                adapter/..  MANIFEST.json
+               discard, once nothing of it is to be kept
 
 - A folder counts when its `MANIFEST.json`, written last, is there and true of its files.
 - An attempt claims its number by exclusive create; the highest claim owns the run, and every
@@ -37,6 +38,7 @@ from orchestrator.contract.attempt import (
 from orchestrator.contract.layout import (
     ADAPTER,
     CHECKPOINTS,
+    DISCARD,
     adapter_key,
     attempt_key,
     checkpoint_key,
@@ -80,6 +82,7 @@ from orchestrator.contract.streams import (
 __all__ = [
     "ADAPTER",
     "CHECKPOINTS",
+    "DISCARD",
     "MANIFEST",
     "MAX_REPORT_BYTES",
     "PART_BYTES",

@@ -8,6 +8,7 @@ from orchestrator.contract.store import Store
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
+DISCARD = "discard"  # an object of a run's folder: whoever is told to leave saves nothing first
 
 _CHECKPOINT = re.compile(rf"^{CHECKPOINTS}/checkpoint-(\d+)/")
 

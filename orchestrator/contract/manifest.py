@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -105,8 +105,10 @@ def share_folder(store: Store, source: Path, prefix: str, manifest: Manifest) ->
     return _commit(store, source, prefix, manifest, None, keep=True)
 
 
-def fetch_folder(store: Store, prefix: str, target: Path) -> Manifest:
-    """Copy the folder `prefix` out to `target`, checking every byte against its manifest.
+def fetch_folder(
+    store: Store, prefix: str, target: Path, wanted: Callable[[str], bool] = lambda _: True
+) -> Manifest:
+    """Copy the `wanted` files of the folder `prefix` out to `target`, each byte checked against its manifest.
 
     Raises:
         ContractError: there is no manifest, or a file is missing or not the one it names.
@@ -114,7 +116,7 @@ def fetch_folder(store: Store, prefix: str, target: Path) -> Manifest:
     manifest = read_manifest(store, prefix)
     if manifest is None:
         raise ContractError(f"{prefix} has no true manifest")
-    for file in manifest.files:
+    for file in filter(lambda file: wanted(file.path), manifest.files):
         _fetch_file(store, prefix, file, target)
     return manifest
 

@@ -10,6 +10,7 @@ from orchestrator import contract, runs
 from orchestrator.backends import Backend, BackendAway, LaunchRequest, ReportTo
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.gauges import LAUNCHES
+from orchestrator.controller.keep import keep_of
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import report_to
@@ -17,7 +18,7 @@ from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
-from orchestrator.runs import LaunchView, Observation, Phase, Reason, RunView, Status
+from orchestrator.runs import Keep, LaunchView, Observation, Phase, Reason, RunView, Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
 from orchestrator.uploads import uploads_key
@@ -121,6 +122,7 @@ class Controller:
             published=done >= set(range(len(spec.publish))),
             training_seconds=training_seconds(self.database.attempts(run.id)),
             max_seconds=hours * 3600 if hours is not None else None,
+            keep=run.keep,
         )
 
     def _act(self, run: Run, action: runs.Action, store: contract.Store) -> Run:
@@ -130,6 +132,8 @@ class Controller:
                 return self.database.move(run, status, reason, message, now)
             case runs.Stop(number):
                 self.database.check_lease()
+                if run.keep is Keep.NONE:
+                    store.write(contract.DISCARD, b"")
                 with contextlib.suppress(BackendAway):  # it is told again at the next pass
                     self.backend.stop(f"{run.id}-{number}", now)
                 return run
@@ -137,6 +141,9 @@ class Controller:
                 return self._launch(run, action, store, now)
             case runs.Publish():
                 return self._publish(run, now)
+            case runs.Cancel(keep):
+                kept = keep_of(store, keep, spec_of(run).model, run.total_steps)
+                return self.database.move(run, Status.CANCELLED, Reason.BY_USER, kept, now)
 
     def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
         """Decide in the database, write the plan, then start: each may be cut off and done again."""

@@ -47,10 +47,10 @@ class Sweep:
         if self.backend.observe(name).alive:
             _log.warning("%s still runs, and its run is over; it is told to leave", name)
             self.backend.stop(name, now)
+        if deleted:  # noted while the launch still reminds of it
+            self.database.remove_again(deleted, now)
         if deleted or now - ended >= KEEP_SECONDS:
             self.backend.remove(name)
-        if deleted:
-            self.database.remove_again(deleted, now)
 
     def _ended(self, run: str) -> float | None:
         """When a run ended that has, and that this database knows."""

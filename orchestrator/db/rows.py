@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.values import Run
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.runs import Intent, Keep, Reason, Status
 
 
 def to_run(row: sa.Row[Any]) -> Run:
@@ -21,6 +21,7 @@ def run_of(row: Mapping[Any, Any]) -> Run:
     values["status"] = Status(values["status"])
     values["reason"] = Reason(values["reason"]) if values["reason"] else None
     values["intent"] = Intent(values["intent"])
+    values["keep"] = Keep(values["keep"]) if values["keep"] else None
     return Run(**values)
 
 

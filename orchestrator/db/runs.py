@@ -15,7 +15,7 @@ from orchestrator.db.rows import to_run, update_run, within
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.runs import Intent, Keep, Reason, Status
 
 _FINAL = [status.value for status in Status if status.final]
 
@@ -106,13 +106,15 @@ class Runs(Transactions):
             found: str | None = connection.scalar(sa.select(t.runs.c.project).where(t.runs.c.id == run))
         return found
 
-    def set_intent(self, run: str, intent: Intent, now: float) -> None:
-        """Write what a user wants of a run.
+    def set_intent(self, run: str, intent: Intent, now: float, keep: Keep | None = None) -> None:
+        """Write what a user wants of a run and, of one to be cancelled, what it is to leave.
 
         Raises:
             RunMoved: the run has ended, or somebody has had it cancelled.
         """
-        wanted = update_run(run, intent=intent, updated=now, look=now).where(t.runs.c.status.not_in(_FINAL))
+        wanted = update_run(run, intent=intent, keep=keep, updated=now, look=now).where(
+            t.runs.c.status.not_in(_FINAL)
+        )
         if intent is not Intent.CANCEL:
             wanted = wanted.where(t.runs.c.intent != Intent.CANCEL.value)
         with self.writing() as connection:

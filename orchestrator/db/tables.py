@@ -56,6 +56,7 @@ runs = Table(
     Column("mappings", JSON, nullable=False, server_default="{}"),  # texts of the mapping files it names
     Column("uploads", JSON, nullable=False, server_default="{}"),  # `upload://` addresses by their fields
     Column("tell", Float),  # when MLflow must next be told of it; NULL: it knows everything
+    Column("keep", String(8)),
     Index("runs_due", "look"),
     Index("runs_to_tell", "tell"),
     Index("runs_of_project", "project", "created", "id"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.contract import StepKind
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.runs import Intent, Keep, Reason, Status
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Run:
     `look` is when the controller must look at it next, None for not before something is wanted of it;
     `tell` is when MLflow must next be told of it, None while it knows everything;
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
-    `mappings` and `uploads` are what its spec was packed with.
+    `mappings` and `uploads` are what its spec was packed with. `keep` is what a cancelled one leaves.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Run:
     loss: float | None = None
     mappings: Mapping[str, str] = field(default_factory=dict)
     uploads: Mapping[str, str] = field(default_factory=dict)
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True)

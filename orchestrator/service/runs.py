@@ -18,7 +18,7 @@ from orchestrator.controller.package import newest_config
 from orchestrator.controller.reconcile import run_store
 from orchestrator.db import Database, Run
 from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError, TakenError
-from orchestrator.runs import Intent, Status
+from orchestrator.runs import Intent, Keep, Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
 from orchestrator.service.checks import check_submission
@@ -106,8 +106,8 @@ class Runs:
         """How that run stands."""
         return told.run(self.database.run(name, caller.project), self.settings)
 
-    def want(self, caller: Caller, name: str, intent: Intent) -> wire.Run:
-        """Record what the user wants of a run; the controller acts on it.
+    def want(self, caller: Caller, name: str, intent: Intent, keep: Keep = Keep.LAST) -> wire.Run:
+        """Record what the user wants of a run; the controller acts on it. `keep` is for one to be cancelled.
 
         Raises:
             ConflictError: it has ended, or it is being cancelled and cannot go on.
@@ -118,7 +118,7 @@ class Runs:
             raise ConflictError(f"{run.id} has ended: {run.status}", hint=f"`axo get {run.id}` shows it")
         if run.intent is Intent.CANCEL and intent is not Intent.CANCEL:
             raise ConflictError(f"{run.id} is being cancelled", hint=f"`axo clone {run.id}` makes another")
-        self._set_intent(caller, run, intent)
+        self._set_intent(caller, run, intent, keep)
         return self.run(caller, run.id)
 
     def attempts(self, caller: Caller, name: str) -> list[wire.Attempt]:
@@ -165,10 +165,10 @@ class Runs:
                 )
         raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
 
-    def _set_intent(self, caller: Caller, run: Run, intent: Intent) -> None:
+    def _set_intent(self, caller: Caller, run: Run, intent: Intent, keep: Keep = Keep.LAST) -> None:
         now = self.clock()
         change = caller.change(_ACTIONS[intent], run.id, now)
-        self.database.by(change).set_intent(run.id, intent, now)
+        self.database.by(change).set_intent(run.id, intent, now, keep if intent is Intent.CANCEL else None)
         self.news.set()
 
     def _may_read(self, caller: Caller, run: str) -> bool:

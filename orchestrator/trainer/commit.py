@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from orchestrator.contract import ADAPTER, Fenced, Manifest, checkpoint_key, commit_folder
+from orchestrator.contract.adapter import gather_adapter
 from orchestrator.trainer.cadence import Cadence
 from orchestrator.trainer.checkpoints import prune
 from orchestrator.trainer.endings import from_exception
 from orchestrator.trainer.session import Session
-
-# Weights, configs, the tokenizer and its template: nothing that runs when it is loaded.
-_ALLOWED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model"}
-_ALLOWED_NAMES = {"merges.txt", "vocab.txt"}
-_OWN_FILES = {"trainer_state.json", "tokens_state.json"}
 
 
 def commit_checkpoint(session: Session, trainer: Any, cadence: Cadence, *, evaluation_due: bool) -> None:
@@ -61,24 +54,6 @@ def commit_adapter(session: Session, output: Path) -> Manifest:
     return commit_folder(session.run, staged, ADAPTER, manifest, guard=session.fence)
 
 
-def gather_adapter(output: Path, staged: Path, base_model: str | None) -> None:
-    """Copy what may leave from Axolotl's output folder, with the base model's true name in it.
-
-    Raises FileNotFoundError when there are no weights.
-    """
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    names = {path.name for path in output.iterdir() if path.is_file() and _allowed(path.name)}
-    if any(name.startswith("adapter_model") for name in names):
-        # After preference training Axolotl saves the base model's weights beside the adapter.
-        names = {name for name in names if not name.startswith("model")}
-    for name in sorted(names):
-        _link(output / name, staged / name)
-    if not any(staged.glob("*.safetensors")):
-        raise FileNotFoundError(f"Axolotl saved no weights in {output.name}")
-    _settle_config(staged / "adapter_config.json", base_model)
-
-
 def _commit_checkpoint(session: Session, trainer: Any, evaluation_due: bool) -> None:
     state = trainer.state
     step = state.global_step
@@ -114,29 +89,3 @@ def _patience_used(state: Any) -> int | None:
     saved = state.stateful_callbacks.get("EarlyStoppingCallback")
     saved = saved[0] if isinstance(saved, list) else saved
     return None if saved is None else int(saved["attributes"]["early_stopping_patience_counter"])
-
-
-def _allowed(name: str) -> bool:
-    return (Path(name).suffix in _ALLOWED_SUFFIXES or name in _ALLOWED_NAMES) and name not in _OWN_FILES
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _settle_config(path: Path, base_model: str | None) -> None:
-    """Axolotl wrote the scratch folder's `model`, which says nothing to whoever loads the adapter; PEFT
-    wrote its sets in any order, and the same training shall give the same bytes."""
-    if not path.is_file():
-        return
-    config = json.loads(path.read_bytes())
-    if base_model:
-        config["base_model_name_or_path"] = base_model
-    for name in ("target_modules", "modules_to_save", "exclude_modules"):
-        if isinstance(config.get(name), list):
-            config[name] = sorted(config[name])
-    path.unlink()  # it is a link to Axolotl's own file
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

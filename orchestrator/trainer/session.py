@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
-from orchestrator.contract import Fence, LaunchPlan, Store
+from orchestrator.contract import DISCARD, Fence, LaunchPlan, Store
 from orchestrator.trainer.endings import Ending, Phase, stopped
 from orchestrator.trainer.handover import Order, read_plan
 from orchestrator.trainer.ranks import Ranks
@@ -84,8 +84,16 @@ class Session:
 
     def _told_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
+        if self._discarded():
+            self.leave(stopped("Stopped at once: nothing of it is to be kept."))
         if self._nothing_to_lose():
             self.leave(self.stop_ending())
+
+    def _discarded(self) -> bool:
+        with contextlib.suppress(OSError):
+            self.run.read(DISCARD)
+            return True
+        return False
 
     def _nothing_to_lose(self) -> bool:
         """Before training there is nothing to save; after it, only what the last checkpoint holds."""

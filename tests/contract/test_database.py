@@ -25,7 +25,7 @@ from orchestrator.db import (
 )
 from orchestrator.db.tables import metadata
 from orchestrator.errors import ConflictError, NotFoundError, TakenError
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.runs import Intent, Keep, Reason, Status
 
 T = TypeVar("T")
 
@@ -131,7 +131,9 @@ def test_a_cancelled_run_is_not_taken_back_and_an_ended_one_is_past_wishing(data
     database.set_intent(run.id, Intent.CANCEL, 1.0)
     with pytest.raises(RunMoved):
         database.set_intent(run.id, Intent.RUN, 2.0)
-    database.set_intent(run.id, Intent.CANCEL, 3.0)
+    assert database.run(run.id).keep is None
+    database.set_intent(run.id, Intent.CANCEL, 3.0, Keep.BEST)
+    assert database.run(run.id).keep is Keep.BEST
     database.move(run, Status.CANCELLED, Reason.BY_USER, "", 4.0)
     with pytest.raises(RunMoved):
         database.set_intent(run.id, Intent.CANCEL, 5.0)

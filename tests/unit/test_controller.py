@@ -10,36 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_world import PREPARED, SPEC, Crash, MemoryBackend, World
+from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 
 from orchestrator.backends import BackendAway
 from orchestrator.contract import Cause, Record, Result
-from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.ship import Shipping
 from orchestrator.controller.track import Tracking, behind
-from orchestrator.db import Database, Run, open_database
+from orchestrator.db import Database
 from orchestrator.errors import BackendError, TrackingError
 from orchestrator.runs import Intent, Observation, Phase, Reason, Status
-from orchestrator.settings import Settings
-from orchestrator.spec.models import Spec
 from orchestrator.tracking import MetricPoint, TrackedRun, TrackingAway
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    settings = Settings(
-        tmp_path, (tmp_path / "storage").as_uri(), None, Path("/no/python"), tmp_path / "secrets"
-    )
-    database = open_database(f"sqlite:///{tmp_path / 'axo.db'}")
-    backend, clock = MemoryBackend(), iter(range(1, 100_000))
-    controller = Controller(settings, database, backend, lambda: float(next(clock)))
-    spec = Spec.model_validate(SPEC).model_dump(mode="json")
-    run = Run(
-        "triage-1", "triage", "d", spec, "text", str(tmp_path), settings.storage, Status.QUEUED, 0.0, 0.0
-    )
-    database.submit(run)
-    yield World(database, backend, controller, run.id)
-    database.close()
+    with memory_world(tmp_path) as made:
+        yield made
 
 
 def loss(step: int, value: float = 1.0) -> Record:

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from orchestrator import wire
 from orchestrator.api.problems import RESPONSES_BESIDE_TEXT
 from orchestrator.api.who import CallerOf, ServiceOf
-from orchestrator.runs import Intent, Status
+from orchestrator.runs import Intent, Keep, Status
 from orchestrator.service.runs import MAX_PAGE
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -71,9 +71,14 @@ def delete(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Deleted:
 
 
 @router.post("/{run}/cancel", status_code=202)
-def cancel(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
-    """Stop a run; its newest checkpoint stays."""
-    return service.runs.want(caller, run, Intent.CANCEL)
+def cancel(
+    run: RunName,
+    service: ServiceOf,
+    caller: CallerOf,
+    keep: Annotated[Keep, Query(description="Which checkpoint becomes the run's adapter.")] = Keep.LAST,
+) -> wire.Run:
+    """Stop a run for good; with `keep` none at once, and without a last checkpoint."""
+    return service.runs.want(caller, run, Intent.CANCEL, keep)
 
 
 @router.post("/{run}/pause", status_code=202)

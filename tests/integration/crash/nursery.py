@@ -23,7 +23,7 @@ from boundaries import Boundaries
 from orchestrator import wire
 from orchestrator.backends import LaunchRequest
 from orchestrator.backends.local import LocalBackend
-from orchestrator.controller import due, loop, publish, ship, track
+from orchestrator.controller import due, loop, publish, removals, ship, sweep, track
 from orchestrator.db import Run
 from orchestrator.errors import ConflictError
 from orchestrator.host import Host, open_host
@@ -68,6 +68,7 @@ def _settings(home: Path) -> Settings:
 def _hasten() -> None:
     due.LOOK_SECONDS = due.REST_SECONDS = ship.REST_SECONDS = loop.CANDIDATE_SECONDS = 0.01
     ship.CLAIM_SECONDS = 0.2
+    removals.SWEEP_SECONDS = 0.02
     due.AGAIN_SECONDS = (0.05,)
     track.Tracker = twins.TrackerTwin  # type: ignore[assignment, misc]
     publish.MlflowRegistry = twins.RegistryTwin  # type: ignore[assignment, misc]
@@ -80,6 +81,10 @@ def _wait(host: Host, run: str, until: Callable[[Run], bool]) -> Run:
             raise TimeoutError(f"{run} is {found.status} ({found.reason}: {found.message})")
         time.sleep(0.005)
     return found
+
+
+def _over(run: Run) -> bool:
+    return run.status.final and run.tracked == run.status
 
 
 def _going(run: Run) -> bool:
@@ -109,13 +114,41 @@ def _pause(host: Host, home: Path, run: str) -> None:
     _want(host, run, Intent.RUN)
 
 
+def _delete(host: Host, home: Path, run: str) -> None:
+    """Deleted once it is over; by whom it was cut off, somebody else finishes it."""
+    database, backend = host.service.database, host.loop.controller.backend
+    if database.deleted_run(run) is None:
+        _wait(host, run, _over)
+        host.service.keeping.delete(LOCAL, run)
+    deadline = time.monotonic() + SECONDS
+    while backend.launches() or database.removals():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the folder of {run} is not removed")
+        time.sleep(0.005)
+
+
 FLOWS: Mapping[str, Callable[[Host, Path, str], None]] = {
     "submit": _plain,
     "publish": _plain,
     "evicted": _plain,
     "cancel": _cancel,
     "pause": _pause,
+    "delete": _delete,
 }
+
+
+def _submitted(host: Host, home: Path, spec: str) -> str:
+    """The run that the key gets, or had got before it was deleted."""
+    asked = wire.Submission(spec=spec, base=str(home))
+    try:
+        run = host.service.runs.submit(LOCAL, asked, "the key").id
+    except ConflictError as error:
+        run = str(error).split(",")[0]
+        if host.service.database.deleted_run(run) is None:
+            raise
+    with (home / "answers").open("a") as answers:
+        answers.write(f"{run}\n")
+    return run
 
 
 def _live(trial: Mapping[str, Any]) -> None:
@@ -125,18 +158,18 @@ def _live(trial: Mapping[str, Any]) -> None:
     boundaries = Boundaries(home / "boundaries", trial["name"], trial["count"])
     boundaries.watch([twins.TrackerTwin, twins.RegistryTwin])
     settings = _settings(home)
+    if trial["flow"] == "delete":
+        sweep.SWEEP_SECONDS = 0.05
     spec = SPEC + (PUBLISH if trial["flow"] == "publish" else "")
     with open_host(settings) as host:
         backend = QuickBackend(settings)
         host.loop.controller = replace(host.loop.controller, backend=backend)
         boundaries.armed = True
         with host.driving():
-            asked = wire.Submission(spec=spec, base=str(home))
-            run = host.service.runs.submit(LOCAL, asked, "the key").id
-            with (home / "answers").open("a") as answers:
-                answers.write(f"{run}\n")
+            run = _submitted(host, home, spec)
             FLOWS[trial["flow"]](host, home, run)
-            _wait(host, run, lambda found: found.status.final and found.tracked == found.status)
+            if host.service.database.deleted_run(run) is None:
+                _wait(host, run, _over)
         boundaries.armed = False
     (home / "reached").write_text(str(boundaries.reached))
 

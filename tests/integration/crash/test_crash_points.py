@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from twins import heard
 
 from orchestrator.db import opened
+from orchestrator.db import tables as t
 from orchestrator.runs import Status
 
 HERE = Path(__file__).parent
@@ -46,6 +48,7 @@ FLOWS = {
     "evicted": (Status.SUCCEEDED, 3),
     "cancel": (Status.CANCELLED, 2),
     "pause": (Status.SUCCEEDED, 3),
+    "delete": (Status.SUCCEEDED, 2),
 }
 
 
@@ -125,7 +128,7 @@ class Trials:
                     self.deaths.append(f"{flow} {name or count}")
                     _let_the_lease_run_out(home)
             assert nursery.live(home, flow)
-            self.check(home, flow)
+            self.check_deleted(home) if flow == "delete" else self.check(home, flow)
         except AssertionError as error:
             raise AssertionError(f"{flow}, {name or counts}: {error}") from error
         finally:
@@ -142,7 +145,7 @@ class Trials:
             published = database.publications(run.id)
         answers = set((home / "answers").read_text().split())
         assert answers == {run.id}, f"a repeated submission was answered with {answers}"
-        starts = [line.split() for line in (home / "starts").read_text().splitlines()]
+        starts = _starts(home)
         assert [int(number) for number, _ in starts] == decided == list(range(1, launches + 1))
         assert not [pid for _, pid in starts if _alive(int(pid))], "a launch outlives its run"
         assert steps == [1, 2, 3, 4, 5]
@@ -153,6 +156,28 @@ class Trials:
         versions = [each for each in said if each["kind"] == "version"]
         assert len(versions) == len(published) == (1 if flow == "publish" else 0)
         shutil.rmtree(home / "storage")
+
+    def check_deleted(self, home: Path) -> None:
+        """Nothing of the run is left but that it was there, and MLflow knows how it ended."""
+        (run,) = set((home / "answers").read_text().split())
+        with opened(f"sqlite:///{home / 'axo.db'}") as database:
+            assert database.deleted_run(run) is not None
+            assert database.removals() == []
+            with database.reading() as connection:
+                tables = [table for table in t.metadata.sorted_tables if "run" in table.c]
+                left = {table.name: connection.execute(sa.select(table)).all() for table in tables}
+            assert [name for name, rows in left.items() if rows] == ["requests"]
+            assert [each.change.action for each in database.changes(limit=9)].count("run.delete") == 1
+        assert list((home / "storage").glob("runs/*")) == []
+        assert list((home / "local").glob("triage-*")) == [], "the backend still holds a launch of it"
+        assert (home / "storage/inputs/input.json").exists(), "what others may use stays"
+        assert not [line for line in _starts(home) if _alive(int(line[1]))]
+        assert heard(home)[-1] == {"kind": "end", "run": f"mlflow-{run}", "status": "FINISHED"}
+        shutil.rmtree(home / "storage")
+
+
+def _starts(home: Path) -> list[list[str]]:
+    return [line.split() for line in (home / "starts").read_text().splitlines()]
 
 
 _ENDS = {Status.SUCCEEDED: "FINISHED", Status.CANCELLED: "KILLED"}

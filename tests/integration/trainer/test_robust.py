@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 import time
 
-from training_lab import LORA, Lab
+from training_lab import LORA, Lab, tensors
 
-from orchestrator.contract import Cause, ExitCode, Result, checkpoint_steps, claim_attempt, read_manifest
+from orchestrator.contract import (
+    DISCARD,
+    Cause,
+    ExitCode,
+    Result,
+    checkpoint_steps,
+    claim_attempt,
+    read_manifest,
+    verify_folder,
+)
+from orchestrator.contract.adapter import may_leave
+from orchestrator.controller.keep import keep_of
+from orchestrator.runs import Keep
 
 
 def test_killed_group_loses_one_interval_and_broken_checkpoints_are_passed_over(lab: Lab) -> None:
@@ -58,6 +70,40 @@ def test_stop_before_the_first_step_leaves_at_once(lab: Lab) -> None:
     assert (outcome.result, outcome.cause, outcome.step) == (Result.INTERRUPTED, Cause.STOPPED, None)
     assert not checkpoint_steps(run.store)
     assert not list(lab.scratch.iterdir())
+
+
+def test_a_cancelled_run_leaves_the_adapter_of_its_last_checkpoint(lab: Lab) -> None:
+    run = lab.run("kept", LORA)
+    attempt = run.start()
+    assert attempt.until("'loss'", 6)
+    attempt.process.terminate()
+    assert attempt.wait() == ExitCode.INTERRUPTED
+    step = checkpoint_steps(run.store)[0]
+    told = keep_of(run.store, Keep.LAST, "acme/base", 16)
+    assert f"The adapter of step {step}, its last checkpoint" in told
+    manifest = read_manifest(run.store, "adapter")
+    assert manifest is not None
+    assert (manifest.step, manifest.facts["kept"]) == (step, "last")
+    assert not verify_folder(run.store, "adapter")
+    assert run.tensors == tensors(run.folder / f"checkpoints/checkpoint-{step}")
+    names = {file.path for file in manifest.files}
+    assert names >= {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"}
+    assert not [name for name in names if not may_leave(name)]
+    assert (
+        json.loads((run.adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+        == "acme/base"
+    )
+
+
+def test_a_run_of_which_nothing_is_to_be_kept_leaves_at_once(lab: Lab) -> None:
+    run = lab.run("discarded", LORA)
+    attempt = run.start()
+    assert attempt.until("'loss'", 2)
+    run.store.write(DISCARD, b"")
+    attempt.process.terminate()
+    assert attempt.wait() == ExitCode.INTERRUPTED
+    assert run.outcome().message == "Stopped at once: nothing of it is to be kept."
+    assert checkpoint_steps(run.store) == []
 
 
 def test_a_rival_attempt_fences_the_older_one(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.trainer.commit import gather_adapter
+from orchestrator.contract.adapter import gather_adapter
 
 
 def test_gathers_what_is_allowed(tmp_path: Path) -> None:
