@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from orchestrator.spec.base import Closed, Label, Name
 
+REQUESTS_PER_SECOND = 20.0  # about what a cluster's service level counts on for writes
 Image = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")]
 
 
@@ -50,6 +51,12 @@ class KubernetesSection(Closed):
     )
     priorities: tuple[Name, ...] = Field(
         default=(), max_length=100, description="Priority classes that specs may name."
+    )
+    requests_per_second: float = Field(
+        default=REQUESTS_PER_SECOND,
+        gt=0,
+        le=1000,
+        description="Requests to the cluster's API server, at most; what comes faster waits.",
     )
     job: Path | None = Field(
         default=None,

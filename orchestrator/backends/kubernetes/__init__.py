@@ -53,9 +53,9 @@ class KubernetesBackend:
         assert settings.kubernetes is not None
         self._storage = settings.storage
         self._section = settings.kubernetes
-        self._api = api or Api(self._section.context)
-        self._sight = Sight(self._api, self._section.namespace)
-        self._queues = Queues(self._api, self._section.namespace)
+        self._api = api or Api(self._section.context, self._section.requests_per_second)
+        self._sight = Sight(self._api, self._section.namespace, clock)
+        self._queues = Queues(self._api, self._section.namespace, clock)
         self._clock = clock
         self._core = f"/api/v1/namespaces/{self._section.namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{self._section.namespace}/jobs"

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
+from orchestrator.backend_sections import REQUESTS_PER_SECOND
 from orchestrator.backends import BackendAway
+from orchestrator.backends.kubernetes.pace import REQUESTS, Pacer
 from orchestrator.errors import BackendError
 
 _SECONDS = (5.0, 30.0)  # to connect, to answer
@@ -31,8 +33,9 @@ class AlreadyThere(BackendError):
 class Api:
     """One cluster, as the kubeconfig's `context` shows it, or as the pod that this runs in does."""
 
-    def __init__(self, context: str | None = None) -> None:
+    def __init__(self, context: str | None = None, requests_per_second: float = REQUESTS_PER_SECOND) -> None:
         self._context = context
+        self._pacer = Pacer(requests_per_second)
 
     def get(self, path: str, **query: str) -> Object:
         return self._json("get", path, query)
@@ -97,6 +100,8 @@ class Api:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
+        self._pacer.wait()
+        REQUESTS.labels(method).inc()
         try:
             return self._client.request(
                 method,

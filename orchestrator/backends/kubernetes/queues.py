@@ -6,7 +6,7 @@ touch, one list serves all, and of a cluster without Kueue that is asked once a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -28,11 +28,11 @@ Object = Mapping[str, Any]
 class Queues:
     """Kueue's view of one namespace."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
+    def __init__(self, api: Api, namespace: str, clock: Callable[[], float]) -> None:
         self._api, self._namespace = api, namespace
-        self._served = Remembered(SERVED_SECONDS, self._ask_version)
-        self._listed = Remembered(LISTED_SECONDS, self._ask_workloads)
-        self._positions = Remembered(POSITION_SECONDS, self._ask_positions)
+        self._served = Remembered(SERVED_SECONDS, self._ask_version, clock)
+        self._listed = Remembered(LISTED_SECONDS, self._ask_workloads, clock)
+        self._positions = Remembered(POSITION_SECONDS, self._ask_positions, clock)
 
     def place(self, job: Object) -> Place:
         """Where a suspended Job stands. Raises BackendAway where the cluster cannot be asked."""

@@ -6,7 +6,7 @@ Job is always asked for: news that lag behind would otherwise make a second laun
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,11 +24,11 @@ Object = Mapping[str, Any]
 class Sight:
     """What can be seen of launches in one namespace."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
+    def __init__(self, api: Api, namespace: str, clock: Callable[[], float]) -> None:
         self._api = api
         self._core = f"/api/v1/namespaces/{namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
-        self._warnings = Remembered(EVENT_SECONDS, self._ask_warnings)
+        self._warnings = Remembered(EVENT_SECONDS, self._ask_warnings, clock)
 
     def job(self, name: str) -> Object | None:
         """Raises BackendError where the cluster cannot be asked."""

@@ -12,6 +12,7 @@ from orchestrator.backends.kubernetes.api import NotThere
 from orchestrator.backends.kubernetes.kueue import Place, kept_of_workload, launch_of_workload, told_of
 from orchestrator.backends.kubernetes.observe import observation
 from orchestrator.backends.kubernetes.queues import Queues
+from orchestrator.backends.kubernetes.remembered import Remembered
 from orchestrator.errors import BackendError
 from orchestrator.runs import Observation, Phase, Reason
 
@@ -226,7 +227,7 @@ def crowd(count: int) -> dict[str, Any]:
 
 
 def places(cluster: Cluster, count: int) -> list[Place]:
-    queues = Queues(cluster, "training")  # type: ignore[arg-type]
+    queues = Queues(cluster, "training", lambda: 0.0)  # type: ignore[arg-type]
     found = [queues.place(job(n)) for _ in range(3) for n in range(count)]
     queues.close()
     return found[-count:]
@@ -244,6 +245,14 @@ def test_without_kueue_that_is_asked_once() -> None:
     cluster = Cluster({})
     assert places(cluster, 100) == [Place(kueue=False)] * 100
     assert cluster.asked == [KUEUE]
+
+
+def test_a_clock_that_is_set_back_is_no_memory() -> None:
+    times, asked = iter((100.0, 50.0, 51.0)), []
+    remembered = Remembered(10.0, asked.append, lambda: next(times))
+    for _ in range(2):
+        remembered.of("a")
+    assert asked == ["a", "a"]
 
 
 def test_what_may_not_be_seen_is_said_so_and_holds_nothing_up() -> None:
