@@ -40,8 +40,10 @@ class KubernetesSection(Closed):
     namespace: Name = Field(description="The namespace that launches run in.")
     service_image: Image = Field(description="Image of preparing: this package.")
     trainer_image: Image = Field(description="Image of training and evaluating: Axolotl and this package.")
-    storage_claim: Label = Field(
-        description="The volume claim that holds storage; launches and the service mount it at one place."
+    storage_claim: Label | None = Field(
+        default=None,
+        description="The volume claim that holds storage, where that is no bucket; launches and the service "
+        "mount it at one place.",
     )
     secrets: tuple[Name, ...] = Field(
         default=(), max_length=100, description="Secrets of the namespace that specs may name."

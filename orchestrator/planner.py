@@ -43,7 +43,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """The plan, or why there is none."""
     try:
         asked = wire.Submission.model_validate(question["submission"])
-        return {"plan": plan(asked, question["project"], Settings.from_environment())}
+        return {"plan": plan(asked, question["project"], Settings.from_environment().of(question["project"]))}
     except OrchestratorError as error:
         faults = [asdict(fault) for fault in error.faults] if isinstance(error, FaultsError) else []
         told = {"code": error.code, "message": error.args[0], "hint": error.hint, "faults": faults}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
+from urllib.parse import quote
 
 from orchestrator.errors import SettingsError
 from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MACHINES", "Machine", "Settings"]
 
 GIB = 1024**3
+_PROJECT = "{project}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,15 @@ class Settings:
         """Where the database is: as the operator says, else a file in the home."""
         return self.database or f"sqlite:///{self.home / 'axo.db'}"
 
+    def of(self, project: str) -> Settings:
+        """The settings with the storage of a project: one for all, unless its URL says `{project}`."""
+        return replace(self, storage=self.storage.replace(_PROJECT, project))
+
+    def is_storage(self, url: str) -> bool:
+        """Whether that is the storage of some project."""
+        parts = map(re.escape, self.storage.split(_PROJECT))
+        return re.fullmatch("[a-z0-9-]+".join(parts), url) is not None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
@@ -66,7 +78,9 @@ class Settings:
         - `AXO_BACKEND`: local, docker or kubernetes; default the settings file's `backend`, which is local by
           default.
         - `AXO_SECRETS`: the folder of named secrets; default `$AXO_HOME/secrets`.
-        - `AXO_STORAGE`: datasets, models, checkpoints, adapters; default `$AXO_HOME/storage`.
+        - `AXO_STORAGE`: datasets, models, checkpoints, adapters; default `$AXO_HOME/storage`. A folder, or
+          `s3://[<secret>@]<bucket>/<prefix>`, opened by the keys of a named secret or by the environment's.
+          `{project}` in it is the name of the project, which so has a storage of its own.
         - `AXO_MLFLOW_URI`, else `MLFLOW_TRACKING_URI`: the tracking server; without one, runs are
           not tracked and publishing to MLflow is refused.
         - `AXO_TRAINER_PYTHON`: the interpreter of the environment that holds Axolotl; default
@@ -158,7 +172,9 @@ def _count(values: Mapping[str, str], name: str, default: int) -> int:
 
 def _storage_url(place: str) -> str:
     """A URL as it is; a path made absolute, since launches run in folders of their own."""
-    return place if "://" in place else Path(place).absolute().as_uri()
+    if "://" in place:
+        return place
+    return Path(place).absolute().as_uri().replace(quote(_PROJECT), _PROJECT)
 
 
 def _writable(home: Path) -> Path:

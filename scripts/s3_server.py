@@ -71,11 +71,11 @@ def program() -> Path:
 
 
 @contextmanager
-def s3_server(folder: Path | None = None, *, address: str = "127.0.0.1") -> Iterator[S3Server]:
+def s3_server(folder: Path | None = None, *, address: str = "127.0.0.1", port: int = 0) -> Iterator[S3Server]:
     """A running server, stopped afterwards; over a folder that is removed then, where none is given."""
     place = folder or Path(tempfile.mkdtemp(prefix="axo-s3-"))
     try:
-        endpoint, process = start(place, address)
+        endpoint, process = start(place, address, port)
         try:
             yield S3Server(endpoint, process.pid, place / "buckets")
         finally:
@@ -87,7 +87,7 @@ def s3_server(folder: Path | None = None, *, address: str = "127.0.0.1") -> Iter
             shutil.rmtree(place, ignore_errors=True)
 
 
-def start(place: Path, address: str, port: int = 0) -> tuple[str, subprocess.Popen[bytes]]:
+def start(place: Path, address: str, port: int) -> tuple[str, subprocess.Popen[bytes]]:
     """Start a server over a folder; its endpoint and process."""
     port = port or _free_port(address)
     buckets, users = place / "buckets", place / "users"

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator import errors, wire
+from orchestrator import contract, errors, wire
 
 REQUEST_ID = "X-Request-Id"
 
@@ -105,6 +105,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of this application in the one form."""
     app.add_middleware(RequestIds)
     app.exception_handler(errors.OrchestratorError)(answer)
+    app.exception_handler(contract.StoreError)(_storage)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(Exception)(_bug)
@@ -126,6 +127,10 @@ def answer(request: Request, error: errors.OrchestratorError) -> JSONResponse:
     if type(error) in AGAIN:
         told.headers["Retry-After"] = str(AGAIN[type(error)])
     return told
+
+
+def _storage(request: Request, error: contract.StoreError) -> JSONResponse:
+    return answer(request, errors.StorageError(str(error.strerror)))
 
 
 def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

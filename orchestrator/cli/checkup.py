@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
@@ -113,20 +112,15 @@ def _is_local(settings: Settings) -> bool:
 
 
 def _storage(settings: Settings) -> Finding:
-    """Whether what is written to storage comes back, and can be removed."""
-    key, data = f"probes/{uuid4().hex}", b"axo doctor\n"
-    fix = "let AXO_STORAGE name a folder or address that can be written"
+    """Whether storage keeps its promises: what is written comes back, and one of many creates an object."""
+    fix = "let AXO_STORAGE name a folder or bucket that can be written"
+    url = settings.of("default").storage
     try:
-        store = contract.open_store(settings.storage)
-        store.write(key, data)
-        same = store.read(key) == data
-        store.delete(key)
+        contract.prove_store(contract.open_store(url))
     except (OSError, contract.ContractError) as error:
-        return Finding("storage", "fail", f"{settings.storage}: {error}", fix, away=True)
-    if not same:
-        told = f"{settings.storage} gives back other bytes than were written"
-        return Finding("storage", "fail", told, fix, away=True)
-    return Finding("storage", "ok", f"{settings.storage} can be written and read")
+        told = error.strerror if isinstance(error, contract.StoreError) else f"{url}: {error}"
+        return Finding("storage", "fail", str(told), fix, away=True)
+    return Finding("storage", "ok", f"{url} can be written and read, and has one winner among writers")
 
 
 def _database(settings: Settings) -> Finding:

@@ -55,7 +55,7 @@ def proving_settings() -> Settings:
     from orchestrator.machines import Machine
     from orchestrator.settings import Settings
 
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().of("default")
     if spoken_to().url is None:
         return settings
     try:

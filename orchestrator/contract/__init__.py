@@ -60,6 +60,7 @@ from orchestrator.contract.manifest import (
     share_folder,
     verify_folder,
 )
+from orchestrator.contract.proof import prove_store
 from orchestrator.contract.report import (
     MAX_REPORT_BYTES,
     REPORT_TOKEN,
@@ -68,7 +69,16 @@ from orchestrator.contract.report import (
     Taken,
     report_path,
 )
-from orchestrator.contract.store import ContractError, Fenced, File, FileStore, Store, hash_file, open_store
+from orchestrator.contract.store import (
+    ContractError,
+    Fenced,
+    File,
+    FileStore,
+    Store,
+    StoreError,
+    hash_file,
+    open_store,
+)
 from orchestrator.contract.streams import (
     PART_BYTES,
     Record,
@@ -104,6 +114,7 @@ __all__ = [
     "Result",
     "StepKind",
     "Store",
+    "StoreError",
     "Stream",
     "StreamWriter",
     "Taken",
@@ -125,6 +136,7 @@ __all__ = [
     "owner",
     "parse_records",
     "part_key",
+    "prove_store",
     "read_manifest",
     "read_outcome",
     "read_stream",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from orchestrator.contract.store import StoreError
+
 _KEYS_WRONG = "see that the keys are right and not run out"
 _REGION = "set AWS_REGION to the bucket's region"
 _REFUSALS = {
@@ -41,11 +43,11 @@ _NO_KEYS = (
 )
 
 
-class StorageAway(OSError):
+class StorageAway(StoreError):
     """Storage does not answer, or not now; asking again may help."""
 
 
-class StorageRefused(OSError):
+class StorageRefused(StoreError):
     """Storage will not do it until somebody changes something; `code` is the server's word for why."""
 
     code = ""

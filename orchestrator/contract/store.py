@@ -21,6 +21,10 @@ class ContractError(Exception):
     """Storage does not hold what the contract says it must."""
 
 
+class StoreError(OSError):
+    """The server of a storage does not do what it was asked."""
+
+
 class Fenced(ContractError):
     """A later attempt owns the run: this one may commit nothing more."""
 

@@ -7,6 +7,7 @@ the controller: a verb writes what is wanted and marks the run as due.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.backends import Backend
 from orchestrator.db import Database
+from orchestrator.errors import StorageError
 from orchestrator.service.access import Access
 from orchestrator.service.caller import LOCAL, Caller, Role
 from orchestrator.service.catalogue import Catalogue
@@ -24,7 +26,10 @@ from orchestrator.service.plans import Plans
 from orchestrator.service.reports import Crowd, Reporter, Reports
 from orchestrator.service.results import Results
 from orchestrator.service.runs import Runs
+from orchestrator.service.storage import need_storage
 from orchestrator.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["LOCAL", "Access", "Caller", "Reporter", "Role", "Service"]
 
@@ -39,6 +44,21 @@ class Service:
     clock: Callable[[], float] = time.time
     news: threading.Event = field(default_factory=threading.Event)
     crowd: Crowd = field(default_factory=Crowd)
+
+    def check(self) -> None:
+        """Whether requests can be served; storage of a project's own is looked at with its first run.
+
+        Raises:
+            DatabaseError, StorageError: they cannot; what stands there is for everybody to read.
+        """
+        self.database.check()
+        if self.settings.of("any") != self.settings:
+            return
+        try:
+            need_storage(self.settings.storage)
+        except StorageError as error:
+            _log.warning("%s", error)
+            raise StorageError("storage cannot be used", hint="the service's log says why") from error
 
     @property
     def runs(self) -> Runs:

@@ -121,4 +121,4 @@ class Files:
 
 def uploads_of(settings: Settings, project: str) -> Store:
     """The uploads of a project."""
-    return contract.open_store(settings.storage).below(uploads.uploads_key(project))
+    return contract.open_store(settings.of(project).storage).below(uploads.uploads_key(project))

@@ -52,7 +52,7 @@ class Plans:
             found = _planned(self.settings, caller.project, asked)
         finally:
             _room.release()
-        request = dict(self.backend.request(self._launch(loaded)))
+        request = dict(self.backend.request(self._launch(loaded, caller.project)))
         if earlier is None:
             return wire.Plan(**found, request=request)
         now = Foreseen(
@@ -61,7 +61,7 @@ class Plans:
         changed = changes(now, earlier.spec, earlier.facts, newest_config(run_store(earlier)))
         return wire.Plan(**found, request=request, against=earlier.id, changes=changed)
 
-    def _launch(self, loaded: Loaded) -> LaunchRequest:
+    def _launch(self, loaded: Loaded, project: str) -> LaunchRequest:
         """The training launch of such a run, under an id that none has."""
         machine = self.settings.machines[loaded.spec.compute.machine]
         compute = loaded.spec.compute
@@ -69,7 +69,7 @@ class Plans:
             f"{loaded.spec.name}-xxxxx",
             2,
             "train",
-            self.settings.storage,
+            self.settings.of(project).storage,
             machine,
             queue=compute.queue,
             priority=compute.priority,

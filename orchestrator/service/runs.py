@@ -26,6 +26,7 @@ from orchestrator.service.clone import cloned, mappings_beside
 from orchestrator.service.files import uploads_of
 from orchestrator.service.logs import read_logs
 from orchestrator.service.packed import check_places, with_uploads
+from orchestrator.service.storage import need_storage
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
 
@@ -53,7 +54,9 @@ class Runs:
         Raises:
             SpecError: with every fault of the spec, at its place.
             ConflictError: the key was used for another submission.
+            StorageError: nothing could be kept of it.
         """
+        need_storage(self.settings.of(caller.project).storage)
         loaded, base = self.taken(caller, asked)
         run, made = self._record(caller, loaded, base, asked, key)
         self.news.set()
@@ -83,7 +86,7 @@ class Runs:
         uploads = uploads_of(self.settings, caller.project)
         check_places(loaded, uploads, here=bool(base))
         may_read, folder = partial(self._may_read, caller), Path(base) if base else None
-        return check_submission(loaded, folder, self.settings, may_read, uploads), base
+        return check_submission(loaded, folder, self.settings.of(caller.project), may_read, uploads), base
 
     def page(
         self,
@@ -189,7 +192,7 @@ class Runs:
             base=base,
             mappings=mappings_beside(asked),
             uploads=asked.uploads,
-            storage=self.settings.storage,
+            storage=self.settings.of(caller.project).storage,
             status=Status.QUEUED,
             created=now,
             updated=now,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.contract import ContractError, Store, open_store
+from orchestrator.contract import ContractError, Store, open_store, prove_store
 
 
 def test_read_gives_what_was_written_last(store: Store) -> None:
@@ -81,6 +81,27 @@ def test_below_is_the_same_store_under_a_prefix(store: Store) -> None:
 def test_keys_never_leave_the_store(store: Store, key: str) -> None:
     with pytest.raises(ContractError, match="not a storage key"):
         store.write(key, b"")
+
+
+def test_reading_begins_where_one_says(store: Store) -> None:
+    store.write("a", bytes(range(100)))
+    assert store.read("a", 90) == bytes(range(90, 100))
+    assert store.read("a", 100) == store.read("a", 500) == b""
+    assert b"".join(store.blocks("a", 10, 20)) == bytes(range(10, 20))
+    assert b"".join(store.blocks("a", 95, 200)) == bytes(range(95, 100))
+    store.write("empty", b"")
+    assert store.read("empty") == b""
+
+
+def test_sizes_are_told_by_key(store: Store) -> None:
+    store.write("b/2", b"four")
+    store.write("b/1", b"")
+    assert list(store.sizes("b").items()) == [("b/1", 0), ("b/2", 4)]
+
+
+def test_a_store_that_keeps_its_promises_is_proven(store: Store) -> None:
+    prove_store(store)
+    assert store.keys() == []
 
 
 def test_an_unknown_kind_of_url_is_refused() -> None:

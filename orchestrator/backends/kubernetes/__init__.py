@@ -51,7 +51,7 @@ class KubernetesBackend:
         self, settings: Settings, api: Api | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         assert settings.kubernetes is not None
-        self._storage = settings.storage
+        self._settings = settings
         self._section = settings.kubernetes
         self._api = api or Api(self._section.context, self._section.requests_per_second)
         self._sight = Sight(self._api, self._section.namespace, clock)
@@ -103,7 +103,7 @@ class KubernetesBackend:
 
     def launches(self) -> Sequence[str]:
         jobs = self._api.get(self._jobs, labelSelector=f"{COMPONENT}=launch")["items"]
-        return sorted(name for job in jobs if (name := launch_of(job, self._storage)))
+        return sorted(name for job in jobs if (name := launch_of(job, self._settings.is_storage)))
 
     def remove(self, name: str) -> None:
         job = self._job(name)
@@ -150,7 +150,7 @@ class KubernetesBackend:
 
     def _ours(self, name: str, job: Object | None) -> Object | None:
         """The Job of a launch; another's of the same name is none."""
-        return job if job and launch_of(job, self._storage) == name else None
+        return job if job and launch_of(job, self._settings.is_storage) == name else None
 
     def _delete(self, job: Object, propagation: Literal["Foreground", "Background"]) -> None:
         """Remove this very Job; one of its name that came later is not meant."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -76,11 +76,12 @@ def pod_of(job: Mapping[str, Any]) -> Object:
     return spec
 
 
-def launch_of(job: Mapping[str, Any], storage: str) -> str | None:
-    """The name of the launch that a Job is; None for somebody else's, and for one of another storage."""
+def launch_of(job: Mapping[str, Any], is_ours: Callable[[str], bool]) -> str | None:
+    """The name of the launch that a Job is; None for somebody else's, and for one whose storage is not
+    ours."""
     metadata = job["metadata"]
     labels = metadata.get("labels") or {}
-    ours = (metadata.get("annotations") or {}).get(STORAGE) == storage
+    ours = is_ours(str((metadata.get("annotations") or {}).get(STORAGE)))
     return f"{labels[RUN]}-{labels[LAUNCH]}" if ours and RUN in labels and LAUNCH in labels else None
 
 
@@ -92,9 +93,10 @@ def _lay_over_pod(pod: Object, launch: LaunchRequest, settings: KubernetesSectio
     container["command"] = ["python", "-m", module]
     container["args"] = [f"{launch.storage}/{run_key(launch.run)}", str(launch.launch)]
     _lay_over_machine(pod, container, launch.machine)
-    _mount_storage(pod, container, launch, settings.storage_claim)
+    _open_storage(pod, container, launch, settings)
     for secret in launch.secrets:
-        _mount_secret(pod, container, secret, settings)
+        _check_secret(secret, settings)
+        _mount_secret(pod, container, secret)
     if launch.report:
         _let_report(pod, container, launch.report)
 
@@ -135,20 +137,28 @@ def _lay_over_queue(job: Object, launch: LaunchRequest) -> None:
         job["spec"]["template"]["spec"]["priorityClassName"] = launch.priority
 
 
-def _storage_folder(launch: LaunchRequest) -> str:
-    """The service and its launches see the volume at one place, so that a URL means the same to both."""
+def _open_storage(pod: Object, container: Object, launch: LaunchRequest, settings: KubernetesSection) -> None:
+    """A bucket is opened by the secret that its URL names, a Secret of the namespace; a folder is mounted."""
     url = urlsplit(launch.storage)
-    if url.scheme != "file":
+    if url.scheme == "s3":
+        if url.username:
+            _mount_secret(pod, container, unquote(url.username))
+    elif settings.storage_claim is None:
         raise BackendError(
-            f"launches on Kubernetes cannot reach the storage {launch.storage} yet",
-            hint="let AXO_STORAGE be a folder of the volume that `kubernetes.storage_claim` names",
+            f"launches cannot reach the storage {launch.storage}",
+            hint="let AXO_STORAGE be s3://<secret>@<bucket>/<prefix>, or a folder of the volume that "
+            "`kubernetes.storage_claim` names",
         )
-    return unquote(url.path)
+    else:
+        _mount_storage(pod, container, launch, unquote(url.path), settings.storage_claim)
 
 
-def _mount_storage(pod: Object, container: Object, launch: LaunchRequest, claim: str) -> None:
-    """Preparing fills storage; the other steps see their own run, and what they read, and nothing else."""
-    top, name = _storage_folder(launch), "storage"
+def _mount_storage(pod: Object, container: Object, launch: LaunchRequest, top: str, claim: str) -> None:
+    """The service and its launches see the volume at one place, so that a URL means the same to both.
+
+    Preparing fills storage; the other steps see their own run, and what they read, and nothing else.
+    """
+    name = "storage"
     _add_volume(pod, name, {"persistentVolumeClaim": {"claimName": claim}})
     if launch.step == "prepare":
         _mount(container, name, top)
@@ -159,12 +169,17 @@ def _mount_storage(pod: Object, container: Object, launch: LaunchRequest, claim:
         _mount(container, name, f"{top}/{key}", subPath=key, readOnly=True)
 
 
-def _mount_secret(pod: Object, container: Object, secret: str, settings: KubernetesSection) -> None:
+def _check_secret(secret: str, settings: KubernetesSection) -> None:
     if secret not in settings.secrets:
         raise BackendError(
             f"the secret {secret!r} may not be used by runs",
             hint=f"the operator can allow it: `kubernetes: {{secrets: [{secret}]}}` in the settings file",
         )
+
+
+def _mount_secret(pod: Object, container: Object, secret: str) -> None:
+    if any(volume["name"] == f"secret-{secret}" for volume in pod.get("volumes", ())):
+        return  # a spec may name the one that opens storage
     _add_volume(pod, f"secret-{secret}", {"secret": {"secretName": secret, "defaultMode": _SECRET_MODE}})
     _mount(container, f"secret-{secret}", f"{_SECRETS}/{secret}", readOnly=True)
     _set_variable(container, "AXO_SECRETS", _SECRETS)

@@ -145,9 +145,30 @@ def test_the_queues_that_ship_are_those_that_launches_can_name() -> None:
     assert {thing["metadata"]["name"]: thing["value"] for thing in classes} == pods
 
 
-def test_storage_that_is_no_volume_is_refused() -> None:
-    with pytest.raises(BackendError, match="cannot reach the storage s3://bucket"):
-        manifest(replace(LAUNCHES["train"], storage="s3://bucket"))
+def test_a_bucket_is_opened_by_its_secret_alone() -> None:
+    for step, launch in LAUNCHES.items():
+        pod = manifest(replace(launch, storage="s3://team-a@bucket/axo"))["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts["secret-team-a"] == "/secrets/team-a"
+        assert "storage" not in mounts
+        assert not [volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+        assert {"name": "AXO_SECRETS", "value": "/secrets"} in container["env"]
+        assert container["args"][0] == "s3://team-a@bucket/axo/runs/triage-abcde", step
+    train = manifest(replace(LAUNCHES["train"], storage="s3://bucket"))["spec"]["template"]["spec"]
+    assert not [volume for volume in train["volumes"] if "secret" in volume]
+
+
+def test_a_secret_for_storage_and_for_the_spec_is_mounted_once() -> None:
+    pod = manifest(replace(LAUNCHES["prepare"], storage="s3://hub@bucket"))["spec"]["template"]["spec"]
+    names = [volume["name"] for volume in pod["volumes"]]
+    assert names.count("secret-hub") == 1
+
+
+def test_a_folder_without_a_volume_is_refused() -> None:
+    section = SETTINGS.model_copy(update={"storage_claim": None})
+    with pytest.raises(BackendError, match="cannot reach the storage file:///srv/axo"):
+        job_manifest(read_template(None), LAUNCHES["train"], section)
 
 
 @pytest.mark.parametrize(
