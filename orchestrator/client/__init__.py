@@ -40,6 +40,7 @@ _MOST_EVENTS = 1000  # in one answer
 Body = TypeVar("Body", bound=BaseModel)
 _ATTEMPTS = TypeAdapter(list[wire.Attempt])
 _EVENTS = TypeAdapter(list[wire.Event])
+_FILES = TypeAdapter(list[wire.File])
 _KEYS = TypeAdapter(list[wire.Key])
 _SERIES = TypeAdapter(list[wire.Series])
 _MACHINES = TypeAdapter(list[wire.Machine])
@@ -168,9 +169,12 @@ class Client:
             if len(page) < _MOST_EVENTS:
                 return found
 
-    def metrics(self, name: str, *keys: str, points: int = 1000) -> dict[str, list[wire.Point]]:
-        """The points of metrics by their keys, thinned out to `points` each; all metrics without keys."""
-        params = {"key": keys, "points": points}
+    def metrics(
+        self, name: str, *keys: str, points: int = 1000, first: int = 0, last: int | None = None
+    ) -> dict[str, list[wire.Point]]:
+        """The points of metrics by their keys at steps `first` to `last`, thinned out to `points` each; all
+        metrics without keys."""
+        params = {"key": keys, "points": points, "first": first, "last": last}
         answer = self._ask("GET", f"/runs/{_part(name)}/metrics", params=params)
         return {series.key: series.points for series in _SERIES.validate_json(answer.content)}
 
@@ -204,6 +208,18 @@ class Client:
         asked = wire.FileAsked(sha256=sha256, size=size)
         headers = {"Content-Type": "application/json"}
         return _read(wire.File, self._ask("POST", "/files", headers=headers, content=asked.model_dump_json()))
+
+    def files(self, limit: int = 100) -> list[wire.File]:
+        """The files of the project, those announced last first."""
+        return _FILES.validate_json(self._ask("GET", "/files", params={"limit": limit}).content)
+
+    def file(self, sha256: str) -> wire.File:
+        """What of a file is there."""
+        return _read(wire.File, self._ask("GET", f"/files/{_part(sha256)}"))
+
+    def delete_file(self, sha256: str) -> None:
+        """Delete a file. A run that has not prepared its data fails without it."""
+        self._ask("DELETE", f"/files/{_part(sha256)}")
 
     def put_part(self, sha256: str, part: int, data: bytes) -> None:
         """Send a part of a file; it may be sent again."""

@@ -41,6 +41,7 @@ from orchestrator.db.values import (
     Recorded,
     Removal,
     Run,
+    Series,
     Version,
 )
 
@@ -62,6 +63,7 @@ __all__ = [
     "Removal",
     "Run",
     "RunMoved",
+    "Series",
     "Version",
     "connected",
     "is_there",

@@ -12,7 +12,7 @@ from orchestrator.db import tables as t
 from orchestrator.db.engine import insert
 from orchestrator.db.rows import hold_run, update_run
 from orchestrator.db.transactions import Transactions
-from orchestrator.db.values import Attempt, Point
+from orchestrator.db.values import Attempt, Point, Series
 
 
 class Metrics(Transactions):
@@ -56,6 +56,25 @@ class Metrics(Transactions):
         with self.reading() as connection:
             return [_to_point(row) for row in connection.execute(query)]
 
+    def series(
+        self, run: str, keys: Sequence[str], most: int, first: int = 0, last: int | None = None
+    ) -> dict[str, Series]:
+        """The points of metrics (all, where no key is given) at steps `first` to `last`, at most `most` of
+        each, evenly spread over them, its newest among them; the database thins them out."""
+        p = t.points.c
+        wanted = [p.run == run, p.step >= first]
+        wanted += [p.key.in_(keys)] if keys else []
+        wanted += [p.step <= last] if last is not None else []
+        place = sa.func.row_number().over(partition_by=p.key, order_by=p.step).label("place")
+        count = sa.func.count().over(partition_by=p.key).label("total")
+        ranked = sa.select(p.key, p.step, p.value, p.time, place, count).where(*wanted).subquery()
+        query = sa.select(ranked).where(_is_kept(ranked.c.place, ranked.c.total, most))
+        found: dict[str, Series] = {}
+        with self.reading() as connection:
+            for row in connection.execute(query.order_by(ranked.c.key, ranked.c.step)):
+                found.setdefault(row.key, Series(row.total, [])).points.append(_to_point(row))
+        return found
+
     def newest_point(self, run: str, key: str) -> Point | None:
         """The point of a metric with the highest step."""
         query = sa.select(t.points).where(t.points.c.run == run, t.points.c.key == key)
@@ -92,6 +111,15 @@ class Metrics(Transactions):
         if named:
             with self.writing() as connection:
                 connection.execute(query, named)
+
+
+def _is_kept(place: sa.ColumnElement[int], count: sa.ColumnElement[int], most: int) -> sa.ColumnElement[bool]:
+    """Whether the point at a place, counted from 1, is one of `most` that are spread evenly over `count`."""
+    if most == 1:
+        return place == count
+    gaps = sa.func.nullif(count - 1, 0)
+    begins = (place - 1) * (most - 1) // gaps > (place - 2) * (most - 1) // gaps
+    return sa.or_(count <= most, place == 1, begins)
 
 
 def _add_points(connection: sa.Connection, run: str, attempt: int, points: Sequence[Point]) -> int:

@@ -92,6 +92,14 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Series:
+    """Points of one metric by step, some of the `count` that there are."""
+
+    count: int
+    points: list[Point]
+
+
+@dataclass(frozen=True)
 class Publication:
     """A registry's confirmation of the adapter, read back by digest."""
 

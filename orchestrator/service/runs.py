@@ -135,10 +135,19 @@ class Runs:
         run = self.database.run(name, caller.project)
         return [told.event(event) for event in self.database.events(run.id, after, limit)]
 
-    def metrics(self, caller: Caller, name: str, keys: Sequence[str], most: int) -> list[wire.Series]:
-        """The points of metrics, all where no key is given, thinned out to `most` each."""
+    def metrics(
+        self,
+        caller: Caller,
+        name: str,
+        keys: Sequence[str],
+        most: int,
+        first: int = 0,
+        last: int | None = None,
+    ) -> list[wire.Series]:
+        """The points of metrics, all where no key is given, at steps `first` to `last`, thinned out to `most`
+        each."""
         run = self.database.run(name, caller.project)
-        return told.series(self.database.points(run.id), keys, most)
+        return told.series(self.database.series(run.id, keys, most, first, last), keys)
 
     def config(self, caller: Caller, name: str) -> str:
         """The Axolotl config of the newest launch that has one. Raises NotFoundError where none has."""

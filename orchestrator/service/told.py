@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -57,22 +57,17 @@ def publication(each: db.Publication) -> wire.Publication:
     return wire.Publication(**{name: value for name, value in asdict(each).items() if name != "target"})
 
 
-def series(points: Sequence[db.Point], keys: Sequence[str], most: int) -> list[wire.Series]:
+def series(found: Mapping[str, db.Series], keys: Sequence[str]) -> list[wire.Series]:
     """Points by metric, in the order of `keys`, or all metrics by name where there are none."""
-    found: dict[str, list[db.Point]] = {key: [] for key in keys}
-    for point in points:
-        if not keys or point.key in found:
-            found.setdefault(point.key, []).append(point)
-    names = keys or sorted(found)
-    return [wire.Series(key=key, count=len(found[key]), points=_thinned(found[key], most)) for key in names]
-
-
-def _thinned(points: Sequence[db.Point], most: int) -> list[wire.Point]:
-    """At most `most` of the points, evenly spread by step, the first and the last among them."""
-    if len(points) > most:
-        last = len(points) - 1
-        points = [points[round(i * last / (most - 1))] for i in range(most)] if most > 1 else [points[-1]]
-    return [wire.Point(step=p.step, value=p.value, time=p.time) for p in points]
+    return [
+        wire.Series(
+            key=key,
+            count=each.count,
+            points=[wire.Point(step=p.step, value=p.value, time=p.time) for p in each.points],
+        )
+        for key in keys or sorted(found)
+        for each in (found.get(key) or db.Series(0, []),)
+    ]
 
 
 def _detail(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import TypeVar
 
 import pytest
@@ -234,6 +235,31 @@ def test_the_same_bytes_are_taken_in_once(database: Database) -> None:
     database.take_in("triage-1", before, after, points)
     assert database.take_in("triage-1", before, after, points) == 0
     assert database.run("triage").lost_steps == 0
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 99, 100, 101])
+def test_the_database_thins_a_metric_out_evenly(database: Database, most: int) -> None:
+    database.submit(a_run())
+    points = [Point("loss", step, 1 / step, 100.0) for step in range(1, 101)]
+    points += [Point("epoch", 50, math.nan, 100.0)]
+    database.take_in("triage-1", Attempt(1, 1), Attempt(1, 1, 30), points)
+    found = database.series("triage-1", [], most)
+    assert list(found) == ["epoch", "loss"]
+    assert (found["epoch"].count, [point.step for point in found["epoch"].points]) == (1, [50])
+    steps = [point.step for point in found["loss"].points]
+    assert (found["loss"].count, len(steps), steps[-1]) == (100, min(most, 100), 100)
+    gaps = [after - before for before, after in pairwise(steps)]
+    assert most == 1 or (steps[0] == 1 and max(gaps) - min(gaps) <= 1)
+
+
+def test_a_range_of_steps_is_read_alone(database: Database) -> None:
+    database.submit(a_run())
+    points = [Point(key, step, 1.0, 100.0) for key in ("loss", "epoch") for step in range(1, 101)]
+    database.take_in("triage-1", Attempt(1, 1), Attempt(1, 1, 30), points)
+    found = database.series("triage-1", ["loss"], 3, first=11, last=20)
+    assert list(found) == ["loss"]
+    assert (found["loss"].count, [point.step for point in found["loss"].points]) == (10, [11, 16, 20])
+    assert database.series("triage-1", ["loss"], 3, first=101) == {}
 
 
 def test_points_are_shipped_in_order_and_once(database: Database) -> None:

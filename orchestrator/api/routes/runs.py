@@ -144,10 +144,12 @@ def metrics(
     service: ServiceOf,
     caller: CallerOf,
     key: Annotated[list[wire.Word], Query()] = [],  # noqa: B006
-    points: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+    points: Annotated[int, Query(ge=1, le=100_000, description="Points of each metric, at most.")] = 1000,
+    first: Annotated[int, Query(ge=0, le=wire.MAX_STEP, description="The first step of the range.")] = 0,
+    last: Annotated[int | None, Query(ge=0, le=wire.MAX_STEP, description="Its last step.")] = None,
 ) -> list[wire.Series]:
-    """The points of a run's metrics, thinned out to `points` each."""
-    return service.runs.metrics(caller, run, key, points)
+    """The points of a run's metrics in a range of steps, thinned out evenly to `points` each."""
+    return service.runs.metrics(caller, run, key, points, first, last)
 
 
 @router.get("/{run}/config", response_class=Yaml, responses=RESPONSES_BESIDE_TEXT)

@@ -174,6 +174,17 @@ def test_an_abandoned_file_makes_room(client: Client, now: list[float], tmp_path
         client.put_part(digest, 1, path.read_bytes()[PART : 2 * PART])
 
 
+def test_files_are_listed_looked_at_and_deleted(client: Client, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 2 * PART)
+    upload(client, path, digest, size)
+    assert [(file.sha256, file.complete) for file in client.files()] == [(digest, True)]
+    assert client.file(digest) == client.files()[0]
+    client.delete_file(digest)
+    assert client.files() == []
+    with pytest.raises(NotFoundError):
+        client.file(digest)
+
+
 def test_another_project_has_files_of_its_own(host: Host, client: Client, tmp_path: Path) -> None:
     path, digest, size = written(tmp_path, PART)
     upload(client, path, digest, size)

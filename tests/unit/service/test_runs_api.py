@@ -108,6 +108,9 @@ def test_a_value_that_is_no_number_survives_the_way(home: Path, client: Client) 
     assert math.isnan(loss[1].value)
     thin = client.metrics("triage-1", "loss", points=2)["loss"]
     assert [point.step for point in thin] == [1, 3]
+    part = client.metrics("triage-1", "loss", "no such", first=2, last=2)
+    steps = {key: [point.step for point in points] for key, points in part.items()}
+    assert steps == {"loss": [2], "no such": []}
 
 
 def test_logs_go_on_where_the_reader_stands(home: Path, client: Client) -> None:
