@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from orchestrator.contract.store import ContractError, File, Store, to_json
+from orchestrator.contract.store import ContractError, File, Store, check_key, to_json
 
 MANIFEST = "MANIFEST.json"
 VERSION = 1
@@ -52,13 +52,16 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
-        """Raises ContractError when the text is no manifest or its digest is not that of its files."""
+        """Raises ContractError when the text is no manifest, its digest is not that of its files, or one of
+        them would lie outside its folder."""
         try:
             raw = json.loads(data)
             files = tuple(File(**entry) for entry in raw["files"])
             known = {name: raw.get(name) for name in ("kind", "step", "attempt", "record")}
             manifest = cls(files=files, facts=raw.get("facts") or {}, **known)
-        except (ValueError, KeyError, TypeError) as error:
+            for file in files:
+                check_key(file.path)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ContractError(f"not a manifest: {error}") from error
         if raw.get("digest") != manifest.digest:
             raise ContractError("the manifest's digest is not that of its files")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlparse
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe opens at once, and is then seen to be one
 COPY_BYTES = 4 * 1024 * 1024
 
 
@@ -111,12 +115,12 @@ class FileStore:
         self.url = root.as_uri()
 
     def read(self, key: str, start: int = 0) -> bytes:
-        with open(self._path(key), "rb") as reader:
+        with self._opened(key) as reader:
             reader.seek(start)
             return reader.read()
 
     def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with open(self._path(key), "rb") as reader:
+        with self._opened(key) as reader:
             reader.seek(start)
             left = max(0, end - start) if end is not None else sys.maxsize
             while block := reader.read(min(COPY_BYTES, left)):
@@ -172,10 +176,12 @@ class FileStore:
 
     def get(self, key: str, target: Path) -> File:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return _copy(self._path(key), target, key)
+        with self._opened(key) as reader:
+            return _copied(reader, target, key)
 
     def digest(self, key: str) -> File:
-        return hash_file(self._path(key), key)
+        with self._opened(key) as reader:
+            return File(key, *drained(_blocks_of(reader)))
 
     def local(self, prefix: str) -> Path | None:
         return self._path(prefix)
@@ -184,8 +190,38 @@ class FileStore:
         return FileStore(self._path(prefix))
 
     def _path(self, key: str) -> Path:
+        """Where an object is to be written. Raises ContractError where a link would lead elsewhere."""
         check_key(key)
-        return self.root.joinpath(key)
+        path = self.root.joinpath(key)
+        for part in (path, *path.parents[: key.count("/")]):
+            if part.is_symlink():
+                raise ContractError(
+                    f"storage holds a link at {part.relative_to(self.root)}: it is not followed"
+                )
+        return path
+
+    @contextlib.contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        """A plain file of this very folder. What trained there could have put anything in its place: a link
+        out of its run, or a pipe that never ends."""
+        check_key(key)
+        *folders, name = key.split("/")
+        place = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for folder in folders:
+                place, above = os.open(folder, _FOLDER, dir_fd=place), place
+                os.close(above)
+            file = os.open(name, _FILE, dir_fd=place)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise ContractError(f"storage holds something else than a file at {key}") from error
+            raise
+        finally:
+            os.close(place)
+        with open(file, "rb") as reader:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise ContractError(f"storage holds something else than a file at {key}")
+            yield reader
 
 
 def check_key(key: str) -> None:
@@ -216,7 +252,12 @@ def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path, path: str) -> File:
-    with open(source, "rb") as reader, open(target, "wb") as writer:
+    with open(source, "rb") as reader:
+        return _copied(reader, target, path)
+
+
+def _copied(reader: BinaryIO, target: Path, path: str) -> File:
+    with open(target, "wb") as writer:
         copied = drained(_blocks_of(reader), writer.write)
         writer.flush()
         os.fsync(writer.fileno())

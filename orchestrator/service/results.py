@@ -99,10 +99,8 @@ class Results:
         file = next((file for file in manifest.files if file.path == path), None)
         if file is None:
             raise NotFoundError(f"the adapter of {run.id} has no file {path!r}")
-        store = run_store(run)
-        folder = store.local(contract.ADAPTER)
-        content = folder / path if folder else store.read(f"{contract.ADAPTER}/{path}")
-        return AdapterContent(file.sha256, content)
+        store, key = run_store(run), f"{contract.ADAPTER}/{path}"
+        return AdapterContent(file.sha256, store.local(key) or store.read(key))
 
     def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
         run = self.database.run(name, caller.project)

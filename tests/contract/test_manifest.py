@@ -87,6 +87,13 @@ def test_a_manifest_that_lies_about_its_files_is_none(store: Store, folder: Path
     assert read_manifest(store, "x") is None
 
 
+@pytest.mark.parametrize("path", ["../other/adapter.json", "/etc/passwd", "a/../../b", 7])
+def test_a_manifest_that_names_files_outside_its_folder_is_none(path: object) -> None:
+    text = json.dumps({"kind": "adapter", "files": [{"path": path, "size": 1, "sha256": "0" * 64}]})
+    with pytest.raises(ContractError, match=r"not a (storage key|manifest)"):
+        Manifest.from_json(text.encode())
+
+
 def test_committing_again_leaves_nothing_of_the_first(store: Store, folder: Path) -> None:
     store.write("x/optimizer.pt.half", b"junk")
     commit_folder(store, folder, "x", CHECKPOINT)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 
-from orchestrator.contract import ContractError, Store, open_store, prove_store
+from orchestrator.contract import ContractError, FileStore, Store, open_store, prove_store
 
 
 def test_read_gives_what_was_written_last(store: Store) -> None:
@@ -102,6 +103,49 @@ def test_sizes_are_told_by_key(store: Store) -> None:
 def test_a_store_that_keeps_its_promises_is_proven(store: Store) -> None:
     prove_store(store)
     assert store.keys() == []
+
+
+@pytest.fixture
+def trapped(tmp_path: Path) -> FileStore:
+    """A run's folder after code that trained there put what it liked into it."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/key").write_text("hush")
+    run = tmp_path / "run"
+    (run / "attempts").mkdir(parents=True)
+    (run / "link").symlink_to(tmp_path / "secrets/key")
+    (run / "folder").symlink_to(tmp_path / "secrets")
+    (run / "attempts/1").symlink_to(tmp_path / "secrets")
+    os.mkfifo(run / "pipe")
+    return FileStore(run)
+
+
+@pytest.mark.parametrize("key", ["link", "folder/key", "attempts/1/key", "pipe"])
+def test_what_is_no_file_of_the_folder_itself_is_not_read(
+    trapped: FileStore, key: str, tmp_path: Path
+) -> None:
+    for reading in (
+        lambda: trapped.read(key),
+        lambda: list(trapped.blocks(key)),
+        lambda: trapped.digest(key),
+        lambda: trapped.get(key, tmp_path / "out"),
+    ):
+        with pytest.raises(ContractError, match="storage holds something else than a file at"):
+            reading()
+
+
+@pytest.mark.parametrize("key", ["folder/key", "folder/new", "attempts/1/plan.json"])
+def test_what_is_written_follows_no_link(trapped: FileStore, key: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("mine")
+    for writing in (
+        lambda: trapped.write(key, b"mine"),
+        lambda: trapped.create(key, b"mine"),
+        lambda: trapped.put(tmp_path / "in", key),
+        lambda: trapped.delete(key),
+        lambda: trapped.local(key),
+    ):
+        with pytest.raises(ContractError, match="storage holds a link at"):
+            writing()
+    assert [path.read_text() for path in (tmp_path / "secrets").iterdir()] == ["hush"]
 
 
 def test_an_unknown_kind_of_url_is_refused() -> None:
