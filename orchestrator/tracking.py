@@ -75,9 +75,13 @@ class DatasetInput:
 
 @dataclass(frozen=True)
 class Tracker:
-    """The MLflow server at `uri`. Every method raises TrackingError, soon, where it is away or refuses."""
+    """The MLflow server at `uri`. Every method raises TrackingError, soon, where it is away or refuses.
+
+    `pace` is called before each request, and returns when that may be sent.
+    """
 
     uri: str
+    pace: Callable[[], object] = field(default=lambda: None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", mlflow_client.checked_uri(self.uri, TrackingError))
@@ -154,8 +158,10 @@ class Tracker:
     def log_artifact_texts(self, mlflow_run_id: str, texts: Mapping[str, str]) -> None:
         """Put small text files beside the run, each under its path; the same path is replaced."""
         with self._translated(), tempfile.TemporaryDirectory(prefix="axo-mlflow-") as scratch:
+            self.pace()
             artifacts = mlflow_client.open_artifacts(self.uri, mlflow_run_id)
             for path, text in texts.items():
+                self.pace()
                 folder, _, name = path.rpartition("/")
                 file = Path(scratch) / name
                 file.write_text(text, encoding="utf-8")
@@ -171,6 +177,8 @@ class Tracker:
 
     @property
     def _client(self) -> MlflowClient:
+        """The client for one request."""
+        self.pace()
         return mlflow_client.open_client(self.uri)
 
     def _translated(self) -> AbstractContextManager[None]:

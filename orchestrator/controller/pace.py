@@ -1,8 +1,10 @@
-"""How many launches may begin now."""
+"""How many launches may begin now, and when a further request may be sent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+import time
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -24,3 +26,19 @@ class Pace:
     def spend(self) -> None:
         """One has begun."""
         self._left -= 1.0
+
+
+@dataclass
+class Spacing:
+    """So many requests a second, none of them sooner after another; threads may share it."""
+
+    per_second: float
+    _next: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wait(self) -> None:
+        """Return when a request may be sent."""
+        with self._lock:
+            at = max(time.monotonic(), self._next)
+            self._next = at + 1 / self.per_second
+        time.sleep(max(0.0, at - time.monotonic()))

@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from orchestrator.controller.gauges import TELL_ERRORS, TOLD
 from orchestrator.controller.track import Tracking
+from orchestrator.controller.workers import Hands
 from orchestrator.db import LeaseLost
 from orchestrator.tracking import TrackingAway
 
 REST_SECONDS = 1.0
-PACE_SECONDS = 0.01  # between two runs: no more than about a hundred requests a second
+LIVE_SECONDS = (
+    5.0  # between two batches of a run's points: many small ones cost a server more than a large one
+)
+HANDS = 4
 AWAY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 REFUSED_SECONDS = 60.0
-CLAIM_SECONDS = 120.0  # whoever dies while telling of a run leaves it to be told again after so long
+MANY = 10  # so many runs in one turn leave no time to rest
+TURN_SECONDS = 30.0  # what hangs for longer no longer holds up a turn's end
 
 _log = logging.getLogger(__name__)
 
@@ -27,41 +33,60 @@ class Shipping:
         self._tracking = tracking
         self._clock = clock
         self._over = over
-        self._away = 0
+        self._hands = Hands("shipping", HANDS, over)
+        self._told: dict[str, float] = {}
+        self._away: TrackingAway | None = None
+        self._failures = 0
 
     def turn(self) -> float:
-        """Tell of each run once; the seconds to rest after it."""
-        for run in self._tracking.database.to_tell(self._clock()):
-            try:
-                self._one(run)
-            except TrackingAway as error:
-                return self._wait_for_it(run, error)
-            if self._over.wait(PACE_SECONDS):
+        """Tell of each run once, several at a time; the seconds to rest after it."""
+        self._away = None
+        begun = 0
+        for run, tell in self._tracking.database.to_tell(self._clock()).items():
+            if not self._rests(run, tell):
+                self._begin(run, tell)
+                begun += 1
+            if self._away or self._over.is_set():
                 break
-        return REST_SECONDS
+        self._hands.wait_done(TURN_SECONDS)
+        self._told = {run: at for run, at in self._told.items() if at + LIVE_SECONDS > self._clock()}
+        if self._away:
+            return self._wait_for_it(self._away)
+        return REST_SECONDS if begun < MANY else 0.0
 
-    def _one(self, name: str) -> None:
+    def _rests(self, run: str, tell: float) -> bool:
+        """Whether a run has nothing but points to tell, and told some only just now."""
+        return tell < 0.0 and self._clock() - self._told.get(run, 0.0) < LIVE_SECONDS
+
+    def _begin(self, run: str, tell: float) -> None:
+        while not self._over.is_set() and not self._away:
+            self._hands.wait_free(REST_SECONDS)
+            if self._hands.free > 0:
+                self._hands.take(run, partial(self._one, run, tell))
+                return
+
+    def _one(self, name: str, tell: float) -> None:
         """Tell of one run; what is refused of it leaves the others alone."""
-        claim = self._clock() + CLAIM_SECONDS
         database = self._tracking.database
-        database.tell_again(name, claim)
         try:
             self._tracking.tell(database.run(name))
-        except (TrackingAway, LeaseLost):
+        except TrackingAway as error:
+            self._away = error
+        except LeaseLost:
             raise
         except Exception:
             TELL_ERRORS.inc()
             _log.exception("MLflow cannot be told of %s; it is tried again", name)
             database.tell_again(name, self._clock() + REFUSED_SECONDS)
         else:
-            self._away = 0
+            self._failures = 0
+            self._told[name] = self._clock()
             TOLD.inc()
-            database.told(name, claim)
+            database.told(name, tell)
 
-    def _wait_for_it(self, run: str, error: TrackingAway) -> float:
+    def _wait_for_it(self, error: TrackingAway) -> float:
         """Seconds to wait for a server that is away."""
         TELL_ERRORS.inc()
         _log.warning("%s", error)
-        self._tracking.database.tell_again(run, self._clock())
-        self._away += 1
-        return AWAY_SECONDS[min(self._away, len(AWAY_SECONDS)) - 1]
+        self._failures += 1
+        return AWAY_SECONDS[min(self._failures, len(AWAY_SECONDS)) - 1]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator import contract
 from orchestrator.controller.estimates import estimate_against_actual
+from orchestrator.controller.pace import Spacing
 from orchestrator.controller.package import newest_config
 from orchestrator.db import Database, Run
 from orchestrator.runs import Status
@@ -17,6 +19,7 @@ from orchestrator.spec.models import Spec
 from orchestrator.tracking import DatasetInput, MetricPoint, Tracker
 
 BATCH = 500
+REQUESTS_PER_SECOND = 95
 
 # How far MLflow has been told: the run exists; its dataset and config are logged; the end.
 CREATED, PLANNED = "created", "planned"
@@ -34,6 +37,7 @@ class Tracking:
     settings: Settings
     database: Database
     _tracker: Tracker | None = field(default=None, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tell(self, run: Run) -> Run:
         """Tell MLflow everything about a run that it does not know yet.
@@ -51,10 +55,11 @@ class Tracking:
 
     @property
     def _server(self) -> Tracker:
-        if self._tracker is None:
-            assert self.settings.mlflow_uri
-            self._tracker = Tracker(self.settings.mlflow_uri)
-        return self._tracker
+        with self._making:  # all threads keep to one pace
+            if self._tracker is None:
+                assert self.settings.mlflow_uri
+                self._tracker = Tracker(self.settings.mlflow_uri, Spacing(REQUESTS_PER_SECOND).wait)
+            return self._tracker
 
     def _create(self, run: Run) -> Run:
         spec = Spec.model_validate(dict(run.spec))
@@ -80,7 +85,9 @@ class Tracking:
 
     def _ship_points(self, run: Run) -> None:
         assert run.mlflow_run is not None
-        while batch := self.database.points_to_ship(run.id, BATCH):
+        full = True
+        while full and (batch := self.database.points_to_ship(run.id, BATCH)):
+            full = len(batch) == BATCH
             points = [MetricPoint(p.key, p.step, p.value, int(p.time * 1000)) for p in batch]
             self._server.log_points(run.mlflow_run, points)
             self.database.mark_shipped(run.id, batch)
@@ -97,8 +104,13 @@ class Tracking:
 
 
 def experiment_of(run: Run, spec: Spec) -> str:
-    """The MLflow experiment of a run: each project but `default` has its own."""
-    return spec.experiment if run.project == "default" else f"{run.project}/{spec.experiment}"
+    """The MLflow experiment of a run: each project but `default` has its own.
+
+    An experiment of `default` may itself be called as another project's are, so it is set apart then.
+    """
+    if run.project == "default" and "/" not in spec.experiment:
+        return spec.experiment
+    return f"{run.project}/{spec.experiment}"
 
 
 def behind(run: Run, settings: Settings) -> bool:

@@ -39,7 +39,9 @@ class Due(Transactions):
 
     def lag(self, now: float) -> tuple[float, float]:
         """Seconds since the first of the due runs was to be looked at, and since MLflow was to be told."""
-        query = sa.select(sa.func.min(t.runs.c.look), sa.func.min(sa.func.nullif(t.runs.c.tell, 0.0)))
+        query = sa.select(
+            sa.func.min(t.runs.c.look), sa.func.min(sa.case((t.runs.c.tell > 0, t.runs.c.tell)))
+        )
         with self.reading() as connection:
             look, tell = connection.execute(query).one()
         return max(0.0, now - (look or now)), max(0.0, now - (tell or now))
@@ -55,11 +57,12 @@ class Due(Transactions):
         with self.writing() as connection:
             connection.execute(update_run(run, look=now))
 
-    def to_tell(self, now: float) -> list[str]:
-        """The ids of the runs that MLflow must be told of by now, those that have waited longest first."""
-        query = sa.select(t.runs.c.id).where(t.runs.c.tell <= now).order_by(t.runs.c.tell)
+    def to_tell(self, now: float) -> dict[str, float]:
+        """The runs that MLflow must be told of by now, and since when, those that have waited longest first;
+        a number below 0 where there is nothing but points."""
+        query = sa.select(t.runs.c.id, t.runs.c.tell).where(t.runs.c.tell <= now).order_by(t.runs.c.tell)
         with self.reading() as connection:
-            return list(connection.scalars(query))
+            return {row.id: row.tell for row in connection.execute(query)}
 
     def tell_again(self, run: str, tell: float) -> None:
         """Say when MLflow must next be told of a run, whatever comes before."""
@@ -67,6 +70,6 @@ class Due(Transactions):
             connection.execute(update_run(run, tell=tell))
 
     def told(self, run: str, seen: float) -> None:
-        """MLflow knows everything, unless there has been news since somebody set `tell` to `seen`."""
+        """MLflow knows everything, unless there has been news since `tell` was `seen`."""
         with self.writing() as connection:
             connection.execute(update_run(run, tell=None).where(t.runs.c.tell == seen))

@@ -14,6 +14,17 @@ from orchestrator.db.values import Launch
 from orchestrator.runs import Status
 
 _REPORTING = [Status.WAITING.value, Status.TRAINING.value]
+_LATER = t.launches.alias()
+_TRAINS = (
+    sa.select(t.launches.c.run, t.launches.c.number)
+    .join(t.runs, t.runs.c.id == t.launches.c.run)
+    .where(t.runs.c.status.in_(_REPORTING))
+    .where(~sa.exists().where(_LATER.c.run == t.launches.c.run, _LATER.c.number > t.launches.c.number))
+)  # made once: every report asks
+_OF_TOKEN = _TRAINS.where(t.launches.c.token == sa.bindparam("digest"))
+_OF_NAME = _TRAINS.where(
+    t.launches.c.run == sa.bindparam("run"), t.launches.c.number == sa.bindparam("number")
+)
 
 
 class Launches(Transactions):
@@ -44,19 +55,16 @@ class Launches(Transactions):
         with self.writing() as connection:
             connection.execute(t.launches.update().where(*mine).values(token=digest))
 
-    def launch_of_token(self, digest: str) -> tuple[str, int] | None:
-        """The run and the number of the launch that reports with the token of that SHA-256."""
-        query = sa.select(t.launches.c.run, t.launches.c.number).where(t.launches.c.token == digest)
+    def reporter(self, digest: str) -> tuple[str, int] | None:
+        """The run and the number of the launch that reports with the token of that SHA-256, while it may."""
         with self.reading() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_OF_TOKEN, {"digest": digest}).one_or_none()
         return (row.run, row.number) if row else None
 
     def reports(self, run: str, number: int) -> bool:
-        """Whether a launch is one that trains now: the newest of its run, which waits for it or trains."""
-        newest = _highest_launch(run).scalar_subquery()
-        query = sa.select(t.runs.c.id).where(t.runs.c.id == run, t.runs.c.status.in_(_REPORTING))
+        """Whether a launch may report: the newest of its run, which waits for it to train or trains."""
         with self.reading() as connection:
-            return connection.scalar(query.where(newest == number)) is not None
+            return connection.execute(_OF_NAME, {"run": run, "number": number}).one_or_none() is not None
 
 
 def _highest_launch(run: str) -> sa.Select[Any]:

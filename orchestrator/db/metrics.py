@@ -136,12 +136,17 @@ def _newest(attempt: Attempt, points: Sequence[Point]) -> dict[str, Any]:
     """What of a run changes with newer points: its step and loss, and how many steps it has."""
     losses = [point for point in points if point.key == "loss"]
     newest = max(losses, key=lambda point: point.step, default=None)
-    changes: dict[str, Any] = {"tell": 0.0} if points else {}
+    changes: dict[str, Any] = {"tell": _news(attempt)} if points else {}
     if newest:
         changes |= {"step": newest.step, "loss": newest.value}
     if attempt.total_steps is not None:
         changes["total_steps"] = attempt.total_steps
     return changes
+
+
+def _news(attempt: Attempt) -> float:
+    """What `tell` is while there are points to tell: below 0, and another number whenever there are more."""
+    return -float(attempt.number * 10**9 + attempt.offset)
 
 
 def _taken(connection: sa.Connection, run: str, attempt: int) -> int:

@@ -17,7 +17,7 @@ class Run:
     `base` is the folder that the spec's relative paths start from; `tracked` the status MLflow was
     last told; `facts` what steps found out (dataset, model and adapter digests, forecast, scores).
     `look` is when the controller must look at it next, None for not before something is wanted of it;
-    `tell` is when MLflow must next be told of it, None while it knows everything;
+    `tell` is when MLflow must next be told of it, below 0 for points alone, None while it knows everything;
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
     `mappings` and `uploads` are what its spec was packed with. `keep` is what a cancelled one leaves.
     """

@@ -14,7 +14,7 @@ from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 
 from orchestrator.backends import BackendAway
 from orchestrator.contract import Cause, Record, Result
-from orchestrator.controller.ship import Shipping
+from orchestrator.controller.ship import LIVE_SECONDS, Shipping
 from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database
 from orchestrator.errors import BackendError, TrackingError
@@ -233,7 +233,7 @@ def test_mlflow_may_be_away_at_any_time_and_catches_up(world: World) -> None:
     server.away = False
     shipping.turn()
     assert server.points == [("loss", 1, 1.0), ("loss", 2, 1.0)]
-    assert world.database.to_tell(1e9) == []
+    assert world.database.to_tell(1e9) == {}
     server.away = True
     world.end(1, Result.FAILED, Cause.DATA)
     run = world.passes()
@@ -258,14 +258,18 @@ def test_news_while_mlflow_is_being_told_is_told_next(world: World) -> None:
     server = Interrupted()
     settings = replace(world.controller.settings, mlflow_uri="http://mlflow")
     tracking = Tracking(settings, world.database, _tracker=server)  # type: ignore[arg-type]
-    shipping = Shipping(tracking, lambda: 1_000.0, threading.Event())
+    now = [1_000.0]
+    shipping = Shipping(tracking, lambda: now[0], threading.Event())
     world.passes()
     world.record(1, loss(1))
     world.passes()
     shipping.turn()
-    assert world.database.to_tell(1e9) == [world.run_id], "what came meanwhile is not forgotten"
+    assert list(world.database.to_tell(1e9)) == [world.run_id], "what came meanwhile is not forgotten"
     shipping.turn()
-    assert (server.points[1:], world.database.to_tell(1e9)) == ([("loss", 2, 1.0)], [])
+    assert list(world.database.to_tell(1e9)) == [world.run_id], "points of one run come in batches"
+    now[0] += LIVE_SECONDS
+    shipping.turn()
+    assert (server.points[1:], world.database.to_tell(1e9)) == ([("loss", 2, 1.0)], {})
 
 
 def test_what_mlflow_refuses_of_one_run_leaves_the_others_alone(world: World) -> None:
@@ -283,5 +287,5 @@ def test_what_mlflow_refuses_of_one_run_leaves_the_others_alone(world: World) ->
     shipping = Shipping(tracking, lambda: 1_000.0, threading.Event())
     shipping.turn()
     assert (world.run.tracked, world.database.run(other.id).tracked) == (None, "created")
-    assert world.database.to_tell(1_059.0) == []
-    assert world.database.to_tell(1_060.0) == [world.run_id]
+    assert world.database.to_tell(1_059.0) == {}
+    assert list(world.database.to_tell(1_060.0)) == [world.run_id]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from orchestrator import mlflow_client
 from orchestrator.errors import RegistryError, TrackingError
-from orchestrator.registries import RegistryAway
-from orchestrator.registries.mlflow import MlflowRegistry
-from orchestrator.tracking import Tracker
+from orchestrator.registries import Published, RegistryAway
+from orchestrator.registries.mlflow import MlflowRegistry, fetch_version
+from orchestrator.tracking import DatasetInput, MetricPoint, Tracker
 
 
 @contextmanager
@@ -74,12 +77,48 @@ def test_nobody_there_is_told_at_once() -> None:
 def test_a_server_that_says_nothing_meets_the_deadline() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         tracker = Tracker(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        mlflow_client.open_client(tracker.uri)  # its import is not what is timed
         token = mlflow_client._timeouts.set((1.0, 0.2))
         began = time.monotonic()
         with pytest.raises(TrackingError, match="does not answer in time"):
             tracker.check()
         mlflow_client._timeouts.reset(token)
         assert 0.2 <= time.monotonic() - began < 1
+
+
+CALLS: Mapping[str, Callable[[Tracker], object]] = {
+    "check": lambda tracker: tracker.check(),
+    "ensure_run": lambda tracker: tracker.ensure_run("a", "a", "a", {}, 1),
+    "log_params": lambda tracker: tracker.log_params("a", {"a": 1}),
+    "set_tags": lambda tracker: tracker.set_tags("a", {"a": "b"}),
+    "log_points": lambda tracker: tracker.log_points("a", [MetricPoint("loss", 1, 1.0, 1)]),
+    "log_summary": lambda tracker: tracker.log_summary("a", {"a": 1.0}),
+    "log_inputs": lambda tracker: tracker.log_inputs("a", [DatasetInput("a", "d")]),
+    "log_artifact_texts": lambda tracker: tracker.log_artifact_texts("a", {"a.txt": "a"}),
+    "finish": lambda tracker: tracker.finish("a", "FINISHED", 1),
+}
+
+
+def test_no_call_is_without_a_deadline() -> None:
+    """A server that takes a connection and says nothing: each call ends, and so do those of a registry."""
+    asks = {name for name, _ in inspect.getmembers(Tracker, inspect.isfunction) if not name.startswith("_")}
+    assert asks - {"run_url", "pace"} == set(CALLS), "say here how a new one is called"
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        registry = MlflowRegistry(uri, "m", None, "0" * 32)
+        calls = [*(partial(call, Tracker(uri)) for call in CALLS.values()), registry.check]
+        calls += [
+            lambda: registry.verify(Published("mlflow", "models:/m/1", "1", "", "d")),
+            lambda: fetch_version(uri, "models:/m/1", Path("nowhere")),
+        ]
+        mlflow_client.open_client(uri)  # its import is not what is timed
+        token = mlflow_client._timeouts.set((1.0, 0.1))
+        for call in calls:
+            began = time.monotonic()
+            with pytest.raises((TrackingError, RegistryAway), match="does not answer in time"):
+                call()
+            assert 0.1 <= time.monotonic() - began < 2
+        mlflow_client._timeouts.reset(token)
 
 
 def test_deadlines_are_ours_and_longer_for_large_files(monkeypatch: pytest.MonkeyPatch) -> None:

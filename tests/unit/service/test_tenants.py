@@ -60,6 +60,11 @@ def test_names_in_mlflow_are_a_projects_own(host: Host) -> None:
     spec = Spec.model_validate(dict(run.spec))
     assert experiment_of(run, spec) == "ours/triage"
     assert experiment_of(dataclasses.replace(run, project="default"), spec) == "triage"
+    taken = spec.model_copy(
+        update={"tracking": spec.tracking.model_copy(update={"experiment": "ours/triage"})}
+    )
+    named = {experiment_of(dataclasses.replace(run, project=who), taken) for who in ("default", "ours", "a")}
+    assert named == {"default/ours/triage", "ours/ours/triage", "a/ours/triage"}
     assert (model_name("ours", "triage"), model_name("default", "triage")) == ("ours.triage", "triage")
     with pytest.raises(ValueError, match="model"):
         MlflowTarget(model="ours.triage")
