@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,9 @@ class MemoryBackend:
 
     def observe(self, name: str) -> Observation:
         return self.phases.get(name, Observation(Phase.MISSING))
+
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        pass
 
     def stop(self, name: str, now: float) -> None:
         self.stopped.append(name)

@@ -11,7 +11,7 @@ Promises every backend keeps, proven by one shared suite (`tests/backend_promise
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,6 +81,12 @@ class Backend(Protocol):
 
     def observe(self, name: str) -> Observation:
         """What is known of the launch `name` now."""
+
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        """From now on call `hear` alone, from any thread, with the name of a launch that may have changed.
+
+        What is not told is seen by asking, a little later.
+        """
 
     def stop(self, name: str, now: float) -> None:
         """Ask it to leave; called again, and past its grace, make it leave. `now`: seconds since 1970.

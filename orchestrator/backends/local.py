@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,9 @@ class LocalBackend:
         self._folder = settings.home / "local"
         self._ours: dict[str, int] = {}
         self._exit_codes: dict[str, int] = {}
+        self._asking = threading.RLock()  # who asks holds the launch's lock for a moment
+        self._hear: Callable[[str], None] = lambda _name: None
+        self._awaited: set[str] = set()
 
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         return {
@@ -57,8 +62,16 @@ class LocalBackend:
             if lock is None or os.pread(lock, 1, 0):
                 return  # running, or has been
             self._ours[launch.name] = self._start(launch, lock)
+        self._await(launch.name, self._ours[launch.name])
 
     def observe(self, name: str) -> Observation:
+        with self._asking:
+            seen = self._observe(name)
+        if seen.phase is Phase.RUNNING and name not in self._awaited:
+            self._await(name, self._pid(name))
+        return seen
+
+    def _observe(self, name: str) -> Observation:
         exit_code = self._reap(name)
         path = self._path(name, "lock")
         if not path.exists():
@@ -69,6 +82,9 @@ class LocalBackend:
             if not os.pread(lock, 1, 0):
                 return Observation(Phase.MISSING)
         return Observation(Phase.ENDED, exit_code, _spoken(exit_code))
+
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
 
     def stop(self, name: str, now: float) -> None:
         if self.observe(name).phase is not Phase.RUNNING:
@@ -171,14 +187,37 @@ class LocalBackend:
         return float(path.read_text())
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        text = self._path(name, "pid").read_text() if self._path(name, "pid").exists() else ""
-        if not text.strip():
+        pid = self._pid(name)
+        if pid is None:
             return  # it is between lock and shell; the next call finds it
         with contextlib.suppress(ProcessLookupError):
             if number is signal.SIGKILL:
-                os.killpg(int(text), number)
+                os.killpg(pid, number)
             else:
-                os.kill(int(text), number)
+                os.kill(pid, number)
+
+    def _pid(self, name: str) -> int | None:
+        """The number that the launch's shell wrote, once it has."""
+        path = self._path(name, "pid")
+        text = path.read_text().strip() if path.exists() else ""
+        return int(text) if text else None
+
+    def _await(self, name: str, pid: int | None) -> None:
+        """Tell when a process ends, from a thread of its own."""
+        if pid is not None and name not in self._awaited and hasattr(os, "pidfd_open"):
+            self._awaited.add(name)
+            threading.Thread(
+                target=self._tell_end, args=(name, pid), name=f"end of {name}", daemon=True
+            ).start()
+
+    def _tell_end(self, name: str, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            try:
+                select.select([handle], [], [])
+            finally:
+                os.close(handle)
+        self._hear(name)
 
     def _path(self, name: str, kind: str) -> Path:
         return self._folder / f"{name}.{kind}"

@@ -15,6 +15,7 @@ from orchestrator.contract.store import Fenced, Store, known_fields, to_json
 
 StepKind = Literal["prepare", "train", "evaluate"]
 _CLAIM = re.compile(r"^attempts/(\d+)/claim\.json$")
+_RECORD = re.compile(r"^attempts/(\d+)/metrics-\d+\.jsonl$")
 
 
 class ExitCode(IntEnum):
@@ -146,6 +147,25 @@ def attempts(run: Store) -> list[Claim]:
 def owner(run: Store) -> int:
     """The attempt that owns a run: its highest claim, 0 where there is none."""
     return max((int(match[1]) for key in run.keys("attempts") if (match := _CLAIM.match(key))), default=0)
+
+
+@dataclass(frozen=True)
+class NewestAttempt:
+    """The attempt that owns a run, as it lies there: bytes of its metric record, whether it has ended."""
+
+    number: int
+    record: int
+    ended: bool
+
+
+def newest_attempt(run: Store) -> NewestAttempt | None:
+    """The attempt that owns a run, for one listing."""
+    sizes = run.sizes("attempts")
+    number = max((int(match[1]) for key in sizes if (match := _CLAIM.match(key))), default=0)
+    own = {key: size for key, size in sizes.items() if key.startswith(f"{attempt_key(number)}/")}
+    record = sum(size for key, size in own.items() if _RECORD.match(key))
+    ended = f"{attempt_key(number)}/outcome.json" in own
+    return NewestAttempt(number, record, ended) if number else None
 
 
 def read_outcome(run: Store, attempt: int) -> Outcome | None:

@@ -149,11 +149,8 @@ class FileStore:
         return sorted(str(path.relative_to(self.root)) for path in found if not path.name.startswith(".tmp-"))
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        found = {}
-        for key in self.keys(prefix):
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                found[key] = self._path(key).stat().st_size
-        return found
+        top = self._path(prefix) if prefix else self.root
+        return dict(sorted(_sizes(str(top), f"{prefix}/" if prefix else "")))
 
     def delete(self, *keys: str) -> None:
         for path in map(self._path, keys):
@@ -228,6 +225,17 @@ def check_key(key: str) -> None:
     """Raises ContractError where a key could lead out of its store."""
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise ContractError(f"not a storage key: {key!r}")
+
+
+def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """The files below a folder; what is removed meanwhile is not there."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _sizes(entry.path, f"{prefix}{entry.name}/")
+            elif not entry.name.startswith(".tmp-"):
+                with contextlib.suppress(FileNotFoundError):
+                    yield f"{prefix}{entry.name}", entry.stat().st_size
 
 
 @contextlib.contextmanager

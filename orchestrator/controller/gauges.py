@@ -10,6 +10,7 @@ RECONCILE = Histogram(
     "How long one look at a run took.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+GLANCES = Counter("axo_glances_total", "Glances at runs that go on by themselves.")
 ERRORS = Counter("axo_reconcile_errors_total", "Looks at a run that failed and are tried again.")
 STUCK = Gauge("axo_controller_stuck", "Runs that have been in hand for too long, in a call that hangs.")
 LAUNCHES = Counter("axo_launches_total", "Launches started.", ["step"])

@@ -64,6 +64,7 @@ class Loop:
         over = threading.Event()
         work = DueRuns(self.controller.under(lease), self.clock, over)
         turning("controller", work.turn, over, self.news)
+        turning("rounds", work.go_round, over, work.heard)
         if self.controller.settings.mlflow_uri:
             tracking = replace(self.tracking, database=self.database.under(lease))
             turning("shipping", Shipping(tracking, self.clock, over).turn, over)
@@ -76,6 +77,7 @@ class Loop:
             self._beat(lease, stop, over)
         over.set()
         self.news.set()
+        work.heard.set()
         work.hands.wait_done(LEAVE_SECONDS)
         self._let_go(lease)
 

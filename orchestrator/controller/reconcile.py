@@ -10,11 +10,12 @@ from orchestrator import contract, runs
 from orchestrator.backends import Backend, BackendAway, LaunchRequest, ReportTo
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.gauges import LAUNCHES
+from orchestrator.controller.glance import standing_of
 from orchestrator.controller.keep import keep_of
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import report_to
-from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved
+from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
@@ -25,6 +26,14 @@ from orchestrator.uploads import uploads_key
 
 PUBLISH_AGAIN_SECONDS = 5.0
 _FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A run after a look, and what a glance needs where it goes on by itself."""
+
+    run: Run
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -50,80 +59,69 @@ class Controller:
         if not run.status.final:
             self.database.move(run, run.status, reason, f"{type(error).__name__}: {error}", self.clock())
 
-    def reconcile(self, run_id: str) -> Run:
+    def reconcile(self, run_id: str) -> Looked:
         """Bring a run one step nearer to its end."""
-        run = self.database.run(run_id)
+        return self.look_at(self.database.run(run_id))
+
+    def look_at(self, run: Run) -> Looked:
+        """The same, of a run as it was just read."""
+        if run.status.final:
+            return Looked(run)
         store = run_store(run)
         if run.status is Status.QUEUED:
             store.write("spec.yaml", run.spec_text.encode())
-        take_in_records(self.database, run.id, store)
-        run, views = self._observe(self.database.run(run_id), store)
-        take_in_records(
-            self.database, run.id, store
-        )  # an outcome seen just now had its last points before it
-        for action in runs.decide(self._run_view(run), views):
+        views, attempts = self._observe(run, store)
+        facts = _facts_of(views)
+        if _news(run, facts):
+            run = self.database.add_facts(run, facts)
+        actions = runs.decide(self._run_view(run, attempts), views)
+        for action in actions:
             try:
                 run = self._act(run, action, store)
-            except (
-                BackendAway
-            ) as error:  # it is looked for at the next pass, and made again if it is not there
-                return self.database.move(run, run.status, Reason.UNKNOWN, _with_hint(error), self.clock())
+            except BackendAway as error:  # the launch is looked for next time, and made again if need be
+                unknown, words = Reason.UNKNOWN, _with_hint(error)
+                run = self.database.move(run, run.status, unknown, words, self.clock())
+                break
             if run.status.final:
                 break  # an act that could not be done has ended the run
-        return run
+        goes_on = all(isinstance(action, runs.Move) for action in actions)
+        return Looked(run, standing_of(run, views, attempts) if goes_on else None)
 
-    def _observe(self, run: Run, store: contract.Store) -> tuple[Run, list[LaunchView]]:
-        """What the backend and storage say of the launches; what outcomes found out is kept."""
-        if run.status.final:
-            return run, []
+    def _observe(self, run: Run, store: contract.Store) -> tuple[list[LaunchView], list[Attempt]]:
+        """What backend and storage say of the launches. The order matters: what is seen to have ended has
+        said all before, and an attempt whose outcome is there has written all of its record."""
         launches = self.database.launches(run.id)
         newest = self.backend.observe(f"{run.id}-{launches[-1].number}") if launches else _FOLLOWED
-        claims = contract.attempts(
-            store
-        )  # after the backend was asked: what is seen to have ended has said all
-        attempts = {attempt.number: attempt for attempt in self.database.attempts(run.id)}
-        views = []
-        for launch in launches:
-            own = [claim.attempt for claim in claims if claim.launch == launch.number]
-            seen = newest if launch is launches[-1] else _FOLLOWED
-            views.append(self._view(launch, seen, own, attempts, store))
-        facts = _facts_of(views)
-        return (self.database.add_facts(run, facts) if _news(run, facts) else run), views
+        last = {claim.launch: claim.attempt for claim in contract.attempts(store)}
+        outcomes = {launch: contract.read_outcome(store, attempt) for launch, attempt in last.items()}
+        attempts = take_in_records(self.database, run.id, store)
+        return [
+            _view(
+                launch,
+                newest if launch is launches[-1] else _FOLLOWED,
+                outcomes.get(launch.number),
+                [attempt for attempt in attempts if attempt.launch == launch.number],
+            )
+            for launch in launches
+        ], attempts
 
-    def _view(
-        self,
-        launch: Launch,
-        observation: Observation,
-        own: Sequence[int],
-        attempts: Mapping[int, Attempt],
-        store: contract.Store,
-    ) -> LaunchView:
-        outcome = contract.read_outcome(store, own[-1]) if own else None
-        seen = [attempts[number] for number in own if number in attempts]
-        return LaunchView(
-            number=launch.number,
-            step=launch.step,
-            observation=observation,
-            outcome=outcome,
-            claimed=bool(own),
-            started=any(attempt.started is not None for attempt in seen),
-            progress=max((attempt.checkpoint for attempt in seen), default=0),
-            micro_batch_size=launch.micro_batch_size,
-        )
-
-    def _run_view(self, run: Run) -> RunView:
-        spec = spec_of(run)
-        hours = spec.compute.max_hours
-        done = {publication.target for publication in self.database.publications(run.id)}
+    def _run_view(self, run: Run, attempts: Sequence[Attempt]) -> RunView:
+        spec = run.spec
+        hours = spec["compute"].get("max_hours")
         return RunView(
             status=run.status,
             intent=run.intent,
-            evaluate=spec.evaluate is not None,
-            published=done >= set(range(len(spec.publish))),
-            training_seconds=training_seconds(self.database.attempts(run.id)),
+            evaluate=spec.get("evaluate") is not None,
+            published=self._is_published(run),
+            training_seconds=training_seconds(attempts),
             max_seconds=hours * 3600 if hours is not None else None,
             keep=run.keep,
         )
+
+    def _is_published(self, run: Run) -> bool:
+        """Whether every registry that the spec names has confirmed the adapter."""
+        wanted = set(range(len(run.spec.get("publish") or ())))
+        return not wanted - {done.target for done in (self.database.publications(run.id) if wanted else ())}
 
     def _act(self, run: Run, action: runs.Action, store: contract.Store) -> Run:
         now = self.clock()
@@ -255,6 +253,22 @@ def _micro_batch_size(run: Run, step: contract.StepKind, machine: Machine) -> in
 def training_seconds(attempts: Sequence[Attempt]) -> float:
     """Seconds in which some attempt was training, from its first record to its newest."""
     return sum(a.last - a.started for a in attempts if a.started is not None and a.last is not None)
+
+
+def _view(
+    launch: Launch, observation: Observation, outcome: contract.Outcome | None, attempts: Sequence[Attempt]
+) -> LaunchView:
+    """A launch with what its own attempts have said."""
+    return LaunchView(
+        number=launch.number,
+        step=launch.step,
+        observation=observation,
+        outcome=outcome,
+        claimed=bool(attempts),
+        started=any(attempt.started is not None for attempt in attempts),
+        progress=max((attempt.checkpoint for attempt in attempts), default=0),
+        micro_batch_size=launch.micro_batch_size,
+    )
 
 
 def _facts_of(views: Sequence[LaunchView]) -> dict[str, object]:

@@ -10,13 +10,17 @@ from orchestrator import contract
 from orchestrator.db import Attempt, Database, Point
 
 
-def take_in_records(database: Database, run_id: str, store: contract.Store) -> None:
-    """Read what each attempt's record has said since the last time; safe to repeat and to cut off."""
+def take_in_records(database: Database, run_id: str, store: contract.Store) -> list[Attempt]:
+    """Read what the record of each attempt has said since the last time; safe to repeat and to cut off.
+
+    The attempts that are known then, oldest first.
+    """
     known = {attempt.number: attempt for attempt in database.attempts(run_id)}
     for claim in contract.attempts(store):
         before = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
         fresh = contract.read_stream(store, claim.attempt, "metrics", before.offset)
-        _take_in(database, run_id, before, fresh, new=claim.attempt not in known)
+        known[claim.attempt] = _take_in(database, run_id, before, fresh, new=claim.attempt not in known)
+    return [known[number] for number in sorted(known)]
 
 
 def take_in_report(database: Database, run_id: str, before: Attempt, offset: int, data: bytes) -> int:
@@ -29,16 +33,16 @@ def take_in_report(database: Database, run_id: str, before: Attempt, offset: int
     """
     if not offset <= before.offset < offset + len(data):
         return before.offset
-    return _take_in(database, run_id, before, data[before.offset - offset :], new=False)
+    return _take_in(database, run_id, before, data[before.offset - offset :], new=False).offset
 
 
-def _take_in(database: Database, run_id: str, before: Attempt, fresh: bytes, *, new: bool) -> int:
-    """Take in what follows on `before`; the offset of the record after it."""
+def _take_in(database: Database, run_id: str, before: Attempt, fresh: bytes, *, new: bool) -> Attempt:
+    """Take in what follows on `before`; the attempt as it is known after it."""
     records, size = contract.parse_records(fresh)
     after = _after(before, records, size)
     if records or new:
         database.take_in(run_id, before, after, _points(records))
-    return after.offset
+    return after
 
 
 def _after(before: Attempt, records: Sequence[contract.Record], size: int) -> Attempt:

@@ -2,40 +2,85 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
-from orchestrator.db.rows import to_run, update_run
+from orchestrator.db.rows import update_run
 from orchestrator.db.transactions import Transactions
-from orchestrator.db.values import Run
-from orchestrator.runs import Intent, Status
+from orchestrator.db.values import Look, Standing
+from orchestrator.runs import Intent, Reason, Status
 
+_LOOK = sa.select(t.runs.c.id, t.runs.c.look)
 _QUEUED = sa.and_(t.runs.c.status == Status.QUEUED.value, t.runs.c.intent == Intent.RUN.value)
+
+
+def _newest(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Of the rows of a run, the one with the highest number."""
+    same = table.alias()
+    highest = sa.select(sa.func.max(same.c.number)).where(same.c.run == t.runs.c.id).scalar_subquery()
+    return sa.and_(table.c.run == t.runs.c.id, table.c.number == highest)
+
+
+_STANDING = (
+    sa.select(
+        *(t.runs.c[name] for name in ("id", "storage", "status", "reason", "message")),
+        t.launches.c.number,
+        t.launches.c.step,
+        t.attempts.c.number.label("attempt"),
+        t.attempts.c.launch.label("of_launch"),
+        t.attempts.c.started,
+        t.attempts.c.offset,
+    )
+    .select_from(t.runs.join(t.launches, _newest(t.launches)).outerjoin(t.attempts, _newest(t.attempts)))
+    .where(t.runs.c.look.is_not(None), t.runs.c.intent == Intent.RUN.value)
+)
 
 
 class Due(Transactions):
     """The times in `runs.look` and `runs.tell`."""
 
-    def due(self, now: float, limit: int) -> list[Run]:
+    def due(self, now: float, limit: int) -> list[Look]:
         """The runs that the controller must look at by now, those that have waited longest first."""
-        query = sa.select(t.runs).where(t.runs.c.look <= now).order_by(t.runs.c.look).limit(limit)
-        with self.reading() as connection:
-            return [to_run(row) for row in connection.execute(query)]
+        return self._looks(_LOOK.where(t.runs.c.look <= now).order_by(t.runs.c.look).limit(limit))
 
-    def due_beside_the_queue(self, now: float, limit: int) -> list[Run]:
+    def due_beside_the_queue(self, now: float, limit: int) -> list[Look]:
         """The same, but for those that only wait for their first launch."""
-        query = sa.select(t.runs).where(t.runs.c.look <= now, sa.not_(_QUEUED))
-        with self.reading() as connection:
-            return [to_run(row) for row in connection.execute(query.order_by(t.runs.c.look).limit(limit))]
+        query = _LOOK.where(t.runs.c.look <= now, sa.not_(_QUEUED))
+        return self._looks(query.order_by(t.runs.c.look).limit(limit))
 
-    def next_of_the_queue(self, now: float, limit: int) -> list[Run]:
+    def next_of_the_queue(self, now: float, limit: int) -> list[Look]:
         """Those that wait for their first launch, oldest first, one of each project in turn."""
         place = sa.func.row_number().over(
             partition_by=t.runs.c.project, order_by=(t.runs.c.look, t.runs.c.id)
         )
-        query = sa.select(t.runs).where(t.runs.c.look <= now, _QUEUED).order_by(place, t.runs.c.look)
+        query = _LOOK.where(t.runs.c.look <= now, _QUEUED).order_by(place, t.runs.c.look)
+        return self._looks(query.limit(limit))
+
+    def _looks(self, query: sa.Select[Any]) -> list[Look]:
         with self.reading() as connection:
-            return [to_run(row) for row in connection.execute(query.limit(limit))]
+            return [Look(run, look) for run, look in connection.execute(query)]
+
+    def standing(self) -> list[Standing]:
+        """All runs that have a launch and are to go on, as their last looks left them."""
+        with self.reading() as connection:
+            return [
+                Standing(
+                    row.id,
+                    row.storage,
+                    Status(row.status),
+                    Reason(row.reason) if row.reason else None,
+                    row.message,
+                    row.number,
+                    row.step,
+                    row.attempt or 0,
+                    row.of_launch == row.number,
+                    row.of_launch == row.number and row.started is not None,
+                    row.offset or 0,
+                )
+                for row in connection.execute(_STANDING)
+            ]
 
     def lag(self, now: float) -> tuple[float, float]:
         """Seconds since the first of the due runs was to be looked at, and since MLflow was to be told."""

@@ -64,6 +64,35 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look at a run that the controller owes since `look`."""
+
+    run: str
+    look: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run that goes on by itself, as far as it takes to see whether anything is new.
+
+    `launch` is its newest launch, `attempt` its newest attempt (0: none), which is of that launch where it is
+    `claimed`; `offset` bytes of its record were read, and it has `started` where they say so.
+    """
+
+    run: str
+    storage: str
+    status: Status
+    reason: Reason | None
+    message: str
+    launch: int
+    step: StepKind
+    attempt: int = 0
+    claimed: bool = False
+    started: bool = False
+    offset: int = 0
+
+
+@dataclass(frozen=True)
 class Attempt:
     """What an attempt's metric record has said so far, of which `offset` bytes were read.
 

@@ -10,7 +10,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,14 @@ _SEEN = {None: Observation(Phase.RUNNING), 0: Observation(Phase.ENDED, 0), 1: Ob
 class SimulatedBackend:
     """Keeps every promise of a backend but that something runs. It counts what it is asked."""
 
+    vouches = False
+
     def __init__(self, file: Path) -> None:
         self._file = file
         self._read = 0
         self._codes: dict[str, int | None] = {}
         self._turn = threading.Lock()
+        self._hear: Callable[[str], None] = lambda _name: None
         self.looks = 0
         self.looked_at: set[str] = set()
         self._take_in()
@@ -51,6 +54,9 @@ class SimulatedBackend:
         self.looked_at.add(name)
         return _SEEN[self._codes[name]] if name in self._codes else Observation(Phase.MISSING)
 
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
+
     def stop(self, name: str, now: float) -> None:
         tell(self._file, name, 0)
 
@@ -62,6 +68,9 @@ class SimulatedBackend:
 
     def remove(self, name: str) -> None:
         """What has ended stays in the file."""
+
+    def holder(self, credential: str) -> str | None:
+        return None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -83,6 +92,7 @@ class SimulatedBackend:
         for line in fresh.splitlines():
             name, code = json.loads(line)
             self._codes[name] = code
+            self._hear(name)
 
 
 def tell(file: Path, name: str, code: int | None) -> None:

@@ -124,12 +124,8 @@ class _World:
         }
         command = [sys.executable, "-m", "benches._simulated"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        process = subprocess.Popen(command, env={**os.environ, **variables}, text=True, **pipes)
-        with process:
-            try:
-                yield _Service(process)
-            finally:
-                process.kill()
+        with subprocess.Popen(command, env={**os.environ, **variables}, text=True, **pipes) as process:
+            yield _Service(process)  # the end of its input tells it to leave
 
     def submit(self, name: str) -> None:
         """One run as a submission leaves it."""
@@ -153,7 +149,7 @@ class _World:
         record = b"".join(line.to_line() for line in lines)
         attempt = {"run": run.id, "launch": 2, "offset": len(record), "checkpoint": 0, "started": run.created}
         self._insert("attempts", {**attempt, "number": 1, "last": run.created + 100, "total_steps": 1000})
-        self._multiply("runs", count, "'id', 'active-' || n, 'look', r.created", "r.id = 'active-0'")
+        self._multiply("runs", count, "'id', 'active-' || n, 'look', r.created + 600", "r.id = 'active-0'")
         for table in ("launches", "attempts"):
             self._multiply(table, count, "'run', 'active-' || n", "r.run = 'active-0'")
         for number in range(1, count + 1):

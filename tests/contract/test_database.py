@@ -127,6 +127,24 @@ def test_a_run_is_due_from_its_look_until_somebody_puts_it_off(database: Databas
     assert database.due(1e9, 9) == []
 
 
+def test_what_goes_on_stands_as_its_newest_launch_and_attempt_do(database: Database) -> None:
+    run = replace(a_run(), look=100.0)
+    database.submit(run)
+    assert database.standing() == [], "it only waits for its first launch"
+    for step in ("prepare", "train"):
+        database.add_launch(run.id, step, None, 1.0)
+    first, newest = Attempt(1, 1, started=2.0, offset=5), Attempt(2, 2, started=3.0, offset=7)
+    database.take_in(run.id, Attempt(1, 1), first, [])
+    (standing,) = database.standing()
+    assert (standing.run, standing.launch, standing.step, standing.attempt) == (run.id, 2, "train", 1)
+    assert (standing.claimed, standing.started) == (False, False)
+    database.take_in(run.id, Attempt(2, 2), newest, [])
+    (standing,) = database.standing()
+    assert (standing.attempt, standing.claimed, standing.started, standing.offset) == (2, True, True, 7)
+    database.set_intent(run.id, Intent.PAUSE, 2.0)
+    assert database.standing() == []
+
+
 def test_a_cancelled_run_is_not_taken_back_and_an_ended_one_is_past_wishing(database: Database) -> None:
     run = database.submit(a_run())[0]
     database.set_intent(run.id, Intent.CANCEL, 1.0)
@@ -146,9 +164,9 @@ def test_the_queue_gives_each_project_its_turn(database: Database) -> None:
         database.submit(replace(a_run(number=number), look=float(number)))
     database.submit(replace(a_run("other", 1), look=9.0, project="other"))
     database.submit(replace(a_run("gone", 1), look=0.5, intent=Intent.CANCEL))
-    queue = [run.id for run in database.next_of_the_queue(10.0, 3)]
+    queue = [owed.run for owed in database.next_of_the_queue(10.0, 3)]
     assert queue == ["triage-1", "other-1", "triage-2"]
-    assert [run.id for run in database.due_beside_the_queue(10.0, 9)] == ["gone-1"]
+    assert [owed.run for owed in database.due_beside_the_queue(10.0, 9)] == ["gone-1"]
     assert database.count() == {Status.QUEUED: 6}
     assert database.lag(10.0) == (9.5, 0.0)
 

@@ -90,7 +90,7 @@ def test_a_backend_that_is_away_when_something_is_launched_is_told_and_waited_fo
     for _ in range(2):
         world.backend.fault = BackendAway("there is no namespace training", hint="make it")
         run = world.passes()
-        assert (run.status, run.reason) == (Status.PREPARING, Reason.UNKNOWN)
+        assert (run.status, run.reason) == (Status.WAITING, Reason.UNKNOWN)
         assert run.message == "there is no namespace training; make it"
     assert world.passes().status is Status.WAITING
     assert [launch.number for launch in world.database.launches(world.run_id)] == [1, 2]

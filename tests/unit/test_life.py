@@ -298,7 +298,7 @@ def _away(backend: CountingBackend, where: str) -> Iterator[None]:
             def fails(*_: object, **__: object) -> None:
                 raise OSError("no answer")
 
-            for name in ("read", "write", "create", "keys"):
+            for name in ("read", "write", "create", "keys", "sizes"):
                 patch.setattr(FileStore, name, fails)
         yield
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,9 @@ class DockerBackend:
         except BackendError as error:
             return Observation(Phase.UNKNOWN, detail=str(error))
         return observation(state, stopped=self._asked(name).exists())
+
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        """It is asked."""
 
     def stop(self, name: str, now: float) -> None:
         if self.observe(name).phase is not Phase.RUNNING:

@@ -54,8 +54,9 @@ class KubernetesBackend:
         self._settings = settings
         self._section = settings.kubernetes
         self._api = api or Api(self._section.context, self._section.requests_per_second)
-        self._sight = Sight(self._api, self._section.namespace, clock)
-        self._queues = Queues(self._api, self._section.namespace, clock)
+        self._hear: Callable[[str], None] = lambda _name: None
+        self._sight = Sight(self._api, self._section.namespace, clock, self._told)
+        self._queues = Queues(self._api, self._section.namespace, clock, self._told)
         self._clock = clock
         self._core = f"/api/v1/namespaces/{self._section.namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{self._section.namespace}/jobs"
@@ -94,6 +95,9 @@ class KubernetesBackend:
         except BackendError as error:
             return Observation(Phase.UNKNOWN, detail=str(error))
         return observation(job, pods, events, self._clock(), waits)
+
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
 
     def stop(self, name: str, now: float) -> None:
         job = self._job(name)
@@ -135,6 +139,9 @@ class KubernetesBackend:
             return "".join(self._log(pod["metadata"]["name"]) for pod in pods)
         except BackendError:
             return ""
+
+    def _told(self, name: str) -> None:
+        self._hear(name)
 
     @cached_property
     def _template(self) -> Object:

@@ -26,10 +26,12 @@ Object = Mapping[str, Any]
 
 
 class Queues:
-    """Kueue's view of one namespace."""
+    """Kueue's view of one namespace; `hear` is told of each launch that something happens to."""
 
-    def __init__(self, api: Api, namespace: str, clock: Callable[[], float]) -> None:
-        self._api, self._namespace = api, namespace
+    def __init__(
+        self, api: Api, namespace: str, clock: Callable[[], float], hear: Callable[[str], None]
+    ) -> None:
+        self._api, self._namespace, self._hear = api, namespace, hear
         self._served = Remembered(SERVED_SECONDS, self._ask_version, clock)
         self._listed = Remembered(LISTED_SECONDS, self._ask_workloads, clock)
         self._positions = Remembered(POSITION_SECONDS, self._ask_positions, clock)
@@ -57,7 +59,7 @@ class Queues:
 
     @cached_property
     def _watched(self) -> Watched:
-        return Watched(self._api, self._path, OWNER, kept_of_workload, launch_of_workload)
+        return Watched(self._api, self._path, OWNER, kept_of_workload, launch_of_workload, self._hear)
 
     @property
     def _path(self) -> str:

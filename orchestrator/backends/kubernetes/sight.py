@@ -22,10 +22,12 @@ Object = Mapping[str, Any]
 
 
 class Sight:
-    """What can be seen of launches in one namespace."""
+    """What can be seen of launches in one namespace; `hear` is told of each that something happens to."""
 
-    def __init__(self, api: Api, namespace: str, clock: Callable[[], float]) -> None:
-        self._api = api
+    def __init__(
+        self, api: Api, namespace: str, clock: Callable[[], float], hear: Callable[[str], None]
+    ) -> None:
+        self._api, self._hear = api, hear
         self._core = f"/api/v1/namespaces/{namespace}"
         self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self._warnings = Remembered(EVENT_SECONDS, self._ask_warnings, clock)
@@ -72,11 +74,11 @@ class Sight:
 
     @cached_property
     def _watched_jobs(self) -> Watched:
-        return Watched(self._api, self._jobs, RUN, kept_of_job, lambda name: name)
+        return Watched(self._api, self._jobs, RUN, kept_of_job, lambda name: name, self._hear)
 
     @cached_property
     def _watched_pods(self) -> Watched:
-        return Watched(self._api, f"{self._core}/pods", RUN, kept_of_pod, launch_of_pod)
+        return Watched(self._api, f"{self._core}/pods", RUN, kept_of_pod, launch_of_pod, self._hear)
 
 
 def launch_of_pod(name: str) -> str:

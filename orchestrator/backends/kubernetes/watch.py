@@ -43,7 +43,8 @@ class TooOld(BackendError):
 
 
 class Watched:
-    """The objects at a path as they are now, by their launch; `keep` says what is kept of one."""
+    """The objects at a path as they are now, by their launch; `keep` says what is kept of one, and `hear` is
+    told the launch of each that changed."""
 
     def __init__(
         self,
@@ -52,9 +53,10 @@ class Watched:
         selector: str,
         keep: Callable[[Object], Object],
         launch_of: Callable[[str], str],
+        hear: Callable[[str], None],
     ) -> None:
         self._api, self._path, self._selector = api, path, selector
-        self._keep, self._launch_of = keep, launch_of
+        self._keep, self._launch_of, self._hear = keep, launch_of, hear
         self._objects: dict[str, dict[str, Object]] = {}
         self._version = ""
         self._in_touch = False
@@ -143,6 +145,8 @@ class Watched:
             self._version = thing["metadata"]["resourceVersion"]
             if kept is not None:
                 self._set(name, None if kind == "DELETED" else kept)
+        if kept is not None:
+            self._hear(self._launch_of(name))
 
     def _kept(self, thing: object) -> tuple[str, Object | None]:
         """An object's name and what is kept of it; nothing of one that makes no sense."""

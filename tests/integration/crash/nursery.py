@@ -23,7 +23,7 @@ from boundaries import Boundaries
 from orchestrator import wire
 from orchestrator.backends import LaunchRequest
 from orchestrator.backends.local import LocalBackend
-from orchestrator.controller import due, loop, publish, removals, ship, sweep, track
+from orchestrator.controller import due, loop, publish, removals, rounds, ship, sweep, track
 from orchestrator.db import Run
 from orchestrator.errors import ConflictError
 from orchestrator.host import Host, open_host
@@ -66,7 +66,8 @@ def _settings(home: Path) -> Settings:
 
 
 def _hasten() -> None:
-    due.LOOK_SECONDS = due.REST_SECONDS = ship.REST_SECONDS = loop.CANDIDATE_SECONDS = 0.01
+    due.LOOK_SECONDS = rounds.LOOK_SECONDS = rounds.REST_SECONDS = 0.01
+    due.REST_SECONDS = due.CALM_SECONDS = ship.REST_SECONDS = loop.CANDIDATE_SECONDS = 0.01
     ship.CLAIM_SECONDS = 0.2
     removals.SWEEP_SECONDS = 0.02
     due.AGAIN_SECONDS = (0.05,)

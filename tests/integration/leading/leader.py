@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -27,10 +28,10 @@ from orchestrator.settings import Settings
 
 
 class EndlessBackend(LocalBackend):
-    """Every launch runs for ever, so that there is always a run to look at."""
+    """Every launch waits for ever, in other words each time, so that there is always something to write."""
 
     def observe(self, name: str) -> Observation:
-        return Observation(Phase.RUNNING)
+        return Observation(Phase.PENDING, detail=f"it waits at {time.monotonic_ns()}")
 
 
 def say(line: str) -> None:

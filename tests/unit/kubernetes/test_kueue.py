@@ -227,7 +227,7 @@ def crowd(count: int) -> dict[str, Any]:
 
 
 def places(cluster: Cluster, count: int) -> list[Place]:
-    queues = Queues(cluster, "training", lambda: 0.0)  # type: ignore[arg-type]
+    queues = Queues(cluster, "training", lambda: 0.0, lambda _: None)  # type: ignore[arg-type]
     found = [queues.place(job(n)) for _ in range(3) for n in range(count)]
     queues.close()
     return found[-count:]

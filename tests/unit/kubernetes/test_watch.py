@@ -70,7 +70,7 @@ def follow() -> Iterator[Callable[[Script], Watched]]:
     made: list[Watched] = []
 
     def start(script: Script) -> Watched:
-        made.append(Watched(script, "/jobs", "axo/run", kept_of_job, lambda name: name))
+        made.append(Watched(script, "/jobs", "axo/run", kept_of_job, lambda name: name, lambda _: None))
         assert script.told.wait(60)
         return made[-1]
 
@@ -146,7 +146,9 @@ def test_a_line_that_is_no_event_is_followed_by_a_fresh_list(follow: Follow, lin
 
 def test_whose_pods_they_are_is_told_apart(follow: Follow) -> None:
     script = Script([[job("a-1-xyz12", 90), job("a-1-abc34", 91), job("a-11-abc34", 92)]], [])
-    watched = Watched(script, "/pods", "axo/run", kept_of_job, lambda name: name.rpartition("-")[0])
+    watched = Watched(
+        script, "/pods", "axo/run", kept_of_job, lambda name: name.rpartition("-")[0], lambda _: None
+    )
     assert script.told.wait(60)
     assert [len(watched.of(launch) or ()) for launch in ("a-1", "a-11", "a")] == [2, 1, 0]
     watched.close()

@@ -1,0 +1,52 @@
+"""A glance at a run: whether anything is new since its last look. It reads no database and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator import contract
+from orchestrator.backends import Backend
+from orchestrator.db import Attempt, Run, Standing
+from orchestrator.runs import Intent, LaunchView, Move, Phase, RunView, decide
+
+_GOING_ON = (Phase.PENDING, Phase.RUNNING, Phase.UNKNOWN)
+
+
+def standing_of(run: Run, views: Sequence[LaunchView], attempts: Sequence[Attempt]) -> Standing | None:
+    """What to hold the next glance against; None where a run does not go on by itself."""
+    if run.status.final or run.intent is not Intent.RUN or not views:
+        return None
+    newest = views[-1]
+    if newest.observation.phase not in _GOING_ON or newest.outcome is not None:
+        return None
+    attempt = attempts[-1] if attempts else Attempt(0, 0)
+    return Standing(
+        run.id,
+        run.storage,
+        run.status,
+        run.reason,
+        run.message,
+        newest.number,
+        newest.step,
+        attempt.number,
+        attempt.launch == newest.number,
+        newest.started,
+        attempt.offset,
+    )
+
+
+def has_news(standing: Standing, backend: Backend) -> bool:
+    """Whether its backend sees what would change how the run stands, or storage has more than was read."""
+    seen = backend.observe(f"{standing.run}-{standing.launch}")
+    run = RunView(standing.status, Intent.RUN, evaluate=False, published=False)
+    launch = LaunchView(standing.launch, standing.step, seen, None, standing.claimed, standing.started)
+    if decide(run, [launch]) != [Move(standing.status, standing.reason, standing.message)]:
+        return True
+    newest = contract.newest_attempt(
+        contract.open_store(standing.storage).below(contract.run_key(standing.run))
+    )
+    if newest is None or newest.number < standing.attempt:
+        return False
+    if newest.number > standing.attempt:
+        return True
+    return standing.claimed and (newest.ended or newest.record > standing.offset)
