@@ -91,6 +91,8 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     STUCK = "stuck"
     DEADLINE = "deadline"
+    EXPIRES = "expires"
+    EXPIRED = "expired"
     SCRATCH = "scratch"
     NO_QUEUE = "no_queue"
     QUEUE_STOPPED = "queue_stopped"
@@ -301,6 +303,18 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         "Its Job is suspended, and no queue has it.",
         "Name a compute.queue where the cluster wants one; else the command in the message lets it go on.",
         True,
+        False,
+    ),
+    Reason.EXPIRES: ReasonFacts(
+        "It is temporary, and its adapter and checkpoints go soon.",
+        "Pull what you want to keep, or `axo models pin` it.",
+        False,
+        False,
+    ),
+    Reason.EXPIRED: ReasonFacts(
+        "It was temporary, and its adapter and checkpoints are gone.",
+        "`axo clone` it to train it again.",
+        False,
         False,
     ),
 }

@@ -30,7 +30,8 @@ class Settings:
 
     `secrets` is the folder of named secrets: the secret `hub` is its folder `hub`, with one file for
     each key (`token`, `AWS_ACCESS_KEY_ID`), as Kubernetes mounts them. `max_file_bytes` bounds one
-    uploaded file, `max_project_bytes` all those of a project.
+    uploaded file, `max_project_bytes` all those of a project. The files of temporary runs go
+    `temporary_days` after their end, and `warning_days` after a warning.
     """
 
     home: Path
@@ -49,6 +50,8 @@ class Settings:
     max_file_bytes: int = 20 * GIB
     max_project_bytes: int = 200 * GIB
     launches_per_second: float = 10.0
+    temporary_days: float = 15.0
+    warning_days: float = 2.0
     report_url: str | None = None
 
     @property
@@ -123,6 +126,8 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             max_file_bytes=int(found.uploads.file_gib * GIB),
             max_project_bytes=int(found.uploads.project_gib * GIB),
             launches_per_second=found.launches_per_second,
+            temporary_days=found.retention.temporary_days,
+            warning_days=found.retention.warning_days,
             access=found.access,
             kubernetes=found.kubernetes,
             report_url=found.reports.url if found.reports else None,

@@ -102,6 +102,17 @@ class Uploads(Closed):
     project_gib: float = Field(default=200, gt=0, le=1_000_000, description="GiB of all files of a project.")
 
 
+class RetentionSection(Closed):
+    """How long the files of temporary runs are kept."""
+
+    temporary_days: float = Field(
+        default=15, ge=0, le=36_500, description="Days from a temporary run's end until its files go."
+    )
+    warning_days: float = Field(
+        default=2, ge=0, le=365, description="Days between the warning, an event, and that; never fewer."
+    )
+
+
 class SettingsFile(Closed):
     """The settings that are too large for variables of the environment."""
 
@@ -122,6 +133,9 @@ class SettingsFile(Closed):
         default=10.0, gt=0, le=1000, description="How many queued runs are launched in a second, at most."
     )
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
+    retention: RetentionSection = Field(
+        default=RetentionSection(), description="How long the files of temporary runs are kept."
+    )
     reports: ReportsSection | None = Field(
         default=None, description="Where training tells the service how far it is."
     )

@@ -221,6 +221,10 @@ class Run(Told):
     dataset: str | None = None
     mlflow: str | None = Field(default=None, description="The page of its MLflow run.")
     tracked: bool = Field(default=True, description="Whether MLflow, if there is one, knows how it ended.")
+    temporary: bool = Field(default=False, description="Whether its files go some days after its end.")
+    pinned: bool = Field(default=False, description="Whether it and its files stay whatever else is said.")
+    expires: float | None = Field(default=None, description="When its adapter and checkpoints go.")
+    expired: float | None = Field(default=None, description="When they went.")
     continued: bool = Field(
         default=False, description="Whether a submission found this run rather than made it."
     )

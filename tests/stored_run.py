@@ -88,6 +88,7 @@ def _queued(settings: Settings, loaded: Loaded, run_id: str, created: float) -> 
         spec_text=loaded.text,
         base=str(loaded.path.parent),
         storage=settings.storage,
+        temporary=loaded.spec.temporary,
         status=Status.QUEUED,
         created=created,
         updated=created,

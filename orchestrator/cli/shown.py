@@ -60,11 +60,27 @@ def state_fields(client: Client, run: RunDetail) -> dict[str, str | None]:
         "loss": course(losses) if losses else None,
         "attempts": str(run.attempts) if run.attempts else None,
         "lost steps": str(run.lost_steps) if run.lost_steps else None,
+        "kept": _kept(run),
         "took": duration(run.ended - run.created) if run.ended else None,
         "mlflow": run.mlflow,
         **_scores(run.evaluation),
         **{f"published {i + 1}": each.reference for i, each in enumerate(run.published)},
     }
+
+
+def _kept(run: Run) -> str | None:
+    """Until when its files are there, where that is not for as long as anybody likes."""
+    if run.expired is not None:
+        return f"until {_day(run.expired)}: its adapter and checkpoints are gone"
+    if run.pinned:
+        return "pinned"
+    if run.expires is not None:
+        return f"until {_day(run.expires)}; `axo models pin {run.id}` keeps its files"
+    return "temporary" if run.temporary else None
+
+
+def _day(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
 def reason_of(run: Run) -> str | None:
@@ -86,8 +102,9 @@ def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:
 
     if run.status is Status.SUCCEEDED:
         verify = {f"axo verify {run.id}": "re-read what was published"} if published else {}
+        pull = {f"axo pull {run.id}": "fetch the adapter and the command that serves it"}
         return {
-            f"axo pull {run.id}": "fetch the adapter and the command that serves it",
+            **({} if run.expired else pull),
             **verify,
             f"axo clone {run.id}": "write its spec to change it",
         }

@@ -21,6 +21,11 @@ def command(name: str, form: str) -> None:
     Example:
       axo verify support-triage
     """
+    sys.exit(1 if prove(name, form) else 0)
+
+
+def prove(name: str, form: str) -> bool:
+    """Print what is untrue of what a run published; whether anything is."""
     with connected() as client:
         found = client.verify(name)
     if form != "table":
@@ -30,4 +35,4 @@ def command(name: str, form: str) -> None:
             click.echo(f"{place}: {'as published' if not faults else 'NOT what was published'}")
             for fault in faults:
                 click.echo(f"  {fault}")
-    sys.exit(1 if any(found.values()) else 0)
+    return any(found.values())

@@ -132,6 +132,14 @@ class Client:
         """Delete the run of that very id, which has ended; it may be said twice."""
         return _read(wire.Deleted, self._ask("DELETE", f"/runs/{_part(run)}"))
 
+    def pin(self, name: str) -> wire.Run:
+        """Keep a run and its files, also a temporary one, until it is unpinned."""
+        return self._want(name, "pin")
+
+    def unpin(self, name: str) -> wire.Run:
+        """Let a run go its way again."""
+        return self._want(name, "unpin")
+
     def cancel(self, name: str, keep: Keep = Keep.LAST) -> wire.Run:
         """Stop a run for good; `keep` says which checkpoint becomes its adapter."""
         path = f"/runs/{_part(name)}/cancel"

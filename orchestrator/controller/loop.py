@@ -16,6 +16,7 @@ from orchestrator.controller.due import DueRuns
 from orchestrator.controller.gauges import LEADS
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.removals import Removals
+from orchestrator.controller.retention import Retaining
 from orchestrator.controller.ship import Shipping
 from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking
@@ -71,6 +72,7 @@ class Loop:
         leading = self.database.under(lease)
         turning("sweep", Sweep(leading, self.controller.backend, self.clock).turn, over)
         turning("removals", Removals(leading).turn, over)
+        turning("retention", Retaining(self.controller.settings, leading, self.clock).turn, over)
         turning("audit", partial(_chain_changes, leading), over)
         _log.info("leads by fence %d", lease.fence)
         with LEADS.track_inprogress():

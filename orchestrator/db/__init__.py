@@ -24,6 +24,7 @@ from orchestrator.db.leases import Leases
 from orchestrator.db.metrics import Metrics
 from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
+from orchestrator.db.retention import Retention
 from orchestrator.db.runs import RunMoved, Runs
 from orchestrator.db.submissions import Submissions
 from orchestrator.db.transactions import LeaseLost
@@ -80,7 +81,19 @@ CONNECTIONS = 20
 
 
 class Database(
-    Submissions, Runs, Deletions, Due, Launches, Metrics, Publications, Events, Files, Leases, Keys, Audit
+    Submissions,
+    Runs,
+    Deletions,
+    Retention,
+    Due,
+    Launches,
+    Metrics,
+    Publications,
+    Events,
+    Files,
+    Leases,
+    Keys,
+    Audit,
 ):
     """Everything that is remembered, each subject's methods side by side."""
 

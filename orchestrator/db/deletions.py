@@ -84,6 +84,13 @@ def _check(connection: sa.Connection, run: Run) -> None:
         raise NotFoundError(f"{run.id} was deleted")
     if status not in _FINAL:
         raise ConflictError(f"{run.id} has not ended", hint=f"`axo cancel {run.id}`, then delete it")
+    if connection.scalar(sa.select(t.runs.c.pinned).where(t.runs.c.id == run.id)):
+        raise ConflictError(f"{run.id} is pinned", hint=f"`axo models unpin {run.id}`, then delete it")
+    check_unused(connection, run)
+
+
+def check_unused(connection: sa.Connection, run: Run) -> None:
+    """Raises ConflictError where a run that has not ended trains on from the adapter of this one."""
     going_on = (t.runs.c.project == run.project, t.runs.c.status.not_in(_FINAL))
     earlier = t.runs.c.spec["adapter"]["continue_from"].as_string()
     user = connection.scalar(sa.select(t.runs.c.id).where(*going_on, earlier == run.id).limit(1))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -57,6 +58,16 @@ runs = Table(
     Column("uploads", JSON, nullable=False, server_default="{}"),  # `upload://` addresses by their fields
     Column("tell", Float),  # when MLflow must next be told of it; NULL: it knows everything
     Column("keep", String(8)),
+    Column("temporary", Boolean, nullable=False, server_default=false()),
+    Column("pinned", Boolean, nullable=False, server_default=false()),
+    Column("expires", Float),  # when adapter and checkpoints go; NULL: nobody was warned of that
+    Column("expired", Float),
+    Index(
+        "runs_to_expire",
+        "ended",
+        sqlite_where=text("temporary AND expired IS NULL"),
+        postgresql_where=text("temporary AND expired IS NULL"),
+    ),
     Index("runs_due", "look"),
     Index("runs_to_tell", "tell"),
     Index("runs_of_project", "project", "created", "id"),

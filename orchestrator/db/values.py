@@ -20,6 +20,7 @@ class Run:
     `tell` is when MLflow must next be told of it, below 0 for points alone, None while it knows everything;
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
     `mappings` and `uploads` are what its spec was packed with. `keep` is what a cancelled one leaves.
+    The files of a `temporary` one go when it `expires`, unless it is `pinned`; they went when it `expired`.
     """
 
     id: str
@@ -51,6 +52,10 @@ class Run:
     mappings: Mapping[str, str] = field(default_factory=dict)
     uploads: Mapping[str, str] = field(default_factory=dict)
     keep: Keep | None = None
+    temporary: bool = False
+    pinned: bool = False
+    expires: float | None = None
+    expired: float | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,20 @@ class Keeping:
             mlflow=gone.mlflow_url,
         )
 
+    def pin(self, caller: Caller, name: str, *, pinned: bool) -> wire.Run:
+        """Keep a run and its files, whatever its spec says, until it is unpinned.
+
+        Raises:
+            ConflictError: its files are gone already.
+        """
+        caller.need(Role.SUBMITTER)
+        run = self.database.run(name, caller.project)
+        if run.pinned is not pinned:
+            now, what = self.clock(), "pin" if pinned else "unpin"
+            database = self.database.by(caller.change(f"run.{what}", run.id, now))
+            run = database.pin(run, f"{what}ned by {caller.name}", now, pinned=pinned)
+        return told.run(run, self.settings)
+
     def _run(self, caller: Caller, name: str) -> Run:
         run = self.database.run(name, caller.project)
         if run.id != name:

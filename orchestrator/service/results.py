@@ -64,7 +64,9 @@ class Results:
         publications = self.database.publications(run.id)
         if not publications:
             raise NotFoundError(f"nothing of {run.id} is published", hint=f"`axo publish {run.id}`")
-        found = {"adapter in storage": contract.verify_folder(run_store(run), contract.ADAPTER)}
+        found = {}
+        if run.expired is None:
+            found["adapter in storage"] = contract.verify_folder(run_store(run), contract.ADAPTER)
         for publication in publications:
             found[publication.reference] = verify(self.settings, run, publication)
         return found
@@ -105,6 +107,10 @@ class Results:
     def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
         run = self.database.run(name, caller.project)
         manifest = contract.read_manifest(run_store(run), contract.ADAPTER)
+        if run.expired is not None:
+            raise ConflictError(
+                f"{run.id} was temporary: its files are removed", hint=f"`axo clone {run.id}`"
+            )
         if manifest is None:
             raise ConflictError(
                 f"{run.id} has no finished adapter: it is {run.status}", hint=f"`axo describe {run.id}`"

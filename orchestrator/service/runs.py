@@ -202,6 +202,7 @@ class Runs:
             mappings=mappings_beside(asked),
             uploads=asked.uploads,
             storage=self.settings.of(caller.project).storage,
+            temporary=loaded.spec.temporary,
             status=Status.QUEUED,
             created=now,
             updated=now,

@@ -118,4 +118,8 @@ def _standing(found: db.Run, settings: Settings) -> dict[str, Any]:
         "dataset": found.facts.get("dataset"),
         "mlflow": found.mlflow_url,
         "tracked": not behind(found, settings),
+        "temporary": found.temporary,
+        "pinned": found.pinned,
+        "expires": found.expires,
+        "expired": found.expired,
     }

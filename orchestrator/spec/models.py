@@ -315,6 +315,11 @@ class Spec(Closed):
     evaluate: Evaluate | None = Field(default=None, description="Base against adapter on held-out rows.")
     tracking: Tracking = Field(default=Tracking(), description="Where the run shows in MLflow.")
     publish: list[Target] = Field(default=[], max_length=10, description="Where the adapter is published.")
+    temporary: bool = Field(
+        default=False,
+        description="Whether adapter and checkpoints go some days after the end (the operator's "
+        "`retention`), with a warning before; a pin keeps them. What is published stays.",
+    )
 
     @property
     def model(self) -> str:

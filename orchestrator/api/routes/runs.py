@@ -70,6 +70,18 @@ def delete(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Deleted:
     return service.keeping.delete(caller, run)
 
 
+@router.post("/{run}/pin")
+def pin(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
+    """Keep a run and its files, also a temporary one, until it is unpinned."""
+    return service.keeping.pin(caller, run, pinned=True)
+
+
+@router.post("/{run}/unpin")
+def unpin(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
+    """Let a run go its way again: it can be deleted, and a temporary one expires."""
+    return service.keeping.pin(caller, run, pinned=False)
+
+
 @router.post("/{run}/cancel", status_code=202)
 def cancel(
     run: RunName,

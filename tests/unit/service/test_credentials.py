@@ -60,6 +60,10 @@ def announced(host: Host) -> None:
     host.service.files.begin(Caller("ours"), wire.FileAsked(sha256=SHA256, size=len(DATA)))
 
 
+def pinned(host: Host) -> None:
+    host.service.keeping.pin(Caller("ours"), RUN, pinned=True)
+
+
 def sent(host: Host) -> None:
     announced(host)
     host.service.files.put(Caller("ours"), SHA256, 0, DATA)
@@ -89,6 +93,8 @@ DOORS = {
     "GET /api/v1/runs/{run}/adapter/{path:path}": VIEW,
     "GET /api/v1/runs/{run}/verify": replace(VIEW, good=503),  # there is no MLflow to ask
     "POST /api/v1/runs/{run}/cancel": WANT,
+    "POST /api/v1/runs/{run}/pin": Door(Role.SUBMITTER, records=True),
+    "POST /api/v1/runs/{run}/unpin": Door(Role.SUBMITTER, records=True, before=pinned),
     "POST /api/v1/runs/{run}/pause": WANT,
     "POST /api/v1/runs/{run}/resume": WANT,
     "POST /api/v1/runs/{run}/clone": Door(Role.SUBMITTER, good=422, body={"name": "x-2"}),  # a local path
