@@ -6,6 +6,7 @@ policy its Job, Pod Security its pod, both for a namespace that enforces them. 2
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
 from cluster_parts import Object, shipped
 from cluster_world import IMAGE, KubernetesLab
 from hypothesis import HealthCheck, Phase, given, settings
@@ -140,7 +140,7 @@ def launched(spec: Object, machine: Object, base: Any, database: Database, backe
     entry = MachineEntry.model_validate(without_nothing(machine))
     catalogue = {**base.machines, MACHINE: Machine(MACHINE, **entry.model_dump(exclude_none=True))}
     own = replace(base, machines=catalogue)
-    asked = wire.Submission(spec=yaml.safe_dump(without_nothing(spec)), base="/nowhere")
+    asked = wire.Submission(spec=json.dumps(without_nothing(spec), ensure_ascii=False), base="/nowhere")
     runs = Runs(own, database, backend, lambda: 1.0, Nobody())  # type: ignore[arg-type]
     run = runs.submit(LOCAL, asked, uuid.uuid4().hex).id
     world = World(database, backend, Controller(own, database, backend, lambda: 1.0), run)
