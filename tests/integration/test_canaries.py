@@ -90,18 +90,21 @@ def requests_with_canaries(url: str, issuer: str) -> Iterator[tuple[str, httpx.R
         (canary(17), {"Authorization": f"Bearer {canary(17)}", "Axo-Project": "theirs"}, ""),
     ):
         yield secret, httpx.get(f"{url}/api/v1/runs{query}", headers=headers)
+    launch = {"Authorization": f"Bearer {canary(20)}"}
+    yield canary(20), httpx.put(f"{url}/api/v1/reports/triage-aaaaa/1/1?offset=0", headers=launch)
 
 
-def everything(home: Path) -> Iterator[tuple[Path, bytes]]:
-    """What lies in a home: database, storage, logs, plans; but the secrets themselves."""
-    for file in home.rglob("*"):
-        if file.is_file() and home / "secrets" not in file.parents:
+def everything(*folders: Path) -> Iterator[tuple[Path, bytes]]:
+    """What lies in a home (database, storage, logs, plans) and with MLflow; but the secrets themselves."""
+    for file in (file for folder in folders for file in folder.rglob("*")):
+        if file.is_file() and folders[0] / "secrets" not in file.parents:
             yield file, file.read_bytes()
 
 
-def test_no_secret_comes_to_rest(home: Path, key: str) -> None:
+def test_no_secret_comes_to_rest(home: Path, key: str, mlflow_url: str, mlflow_folder: Path) -> None:
     secrets = {key, "hf_" + canary(10), canary(11), canary(18), canary(19)}
-    variables = {"AXO_MLFLOW_URI": f"http://axo:{canary(18)}@{CLOSED}", "HF_ENDPOINT": f"http://{CLOSED}"}
+    mlflow = mlflow_url.replace("://", f"://axo:{canary(18)}@")
+    variables = {"AXO_MLFLOW_URI": mlflow, "HF_ENDPOINT": f"http://{CLOSED}"}
     with identity_provider() as provider:
         (home / "settings.yaml").write_text(
             f"access:\n  oidc: {{issuer: '{provider.issuer}', audience: axo, "
@@ -125,21 +128,23 @@ def test_no_secret_comes_to_rest(home: Path, key: str) -> None:
                 told.append(str(caught.value))
             run = client.submit(Submission(spec=REMOTE))
             told += answers(client, run.id)
-        places = dict(everything(home)) | {Path("answers"): "\n".join(told).encode()}
-        assert {home / "axo.db", Path("answers")} <= {
+            assert mlflow_url in told[-1]
+        places = dict(everything(home, mlflow_folder)) | {Path("answers"): "\n".join(told).encode()}
+        assert {home / "axo.db", mlflow_folder / "mlflow.db", Path("answers")} <= {
             place for place in places if run.id.encode() in places[place]
         }
         assert_none_of(secrets, places)
     refused = axo(home, "get", AXO_DATABASE=f"postgresql://axo:{canary(19)}@{CLOSED}/axo")
     assert refused.returncode == 4
     assert_none_of(secrets, {Path("stderr"): (refused.stdout + refused.stderr).encode()})
-    assert len(secrets) == 21
+    assert len(secrets) == 22
 
 
 def answers(client: Client, run: str) -> list[str]:
-    """Everything that is told of a run whose preparing has gone wrong for want of a hub."""
+    """Everything that is told of a run whose preparing has gone wrong for want of a hub, and that MLflow
+    knows."""
     deadline = time.monotonic() + 120
-    while not (client.run(run).status.final or client.run(run).reason):
+    while not (client.run(run).reason and client.run(run).mlflow):
         assert time.monotonic() < deadline, client.run(run)
         time.sleep(0.2)
     return [
@@ -148,6 +153,7 @@ def answers(client: Client, run: str) -> list[str]:
         *(attempt.model_dump_json() for attempt in client.attempts(run)),
         *(part.text for part in client.logs(run)),
         str(client.metrics(run)),
+        client.run(run).model_dump_json(),
     ]
 
 
