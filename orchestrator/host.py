@@ -69,7 +69,7 @@ def open_host(
     database = open_database(settings.database_url, settings.database_connections)
     backend = backend or open_backend(settings)
     service = Service(settings, database, backend, clock)
-    controller = Controller(settings, database, backend, clock)
+    controller = Controller(settings, database, backend, clock, heard=service.heard)
     try:
         yield Host(service, Loop(controller, Tracking(settings, database), database, clock, service.news))
     finally:

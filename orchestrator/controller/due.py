@@ -124,7 +124,7 @@ class DueRuns:
         now, run = self._clock(), looked.run
         if looked.standing:
             self._rounds.keep(looked.standing, now)
-            return now + random.uniform(*SURE_SECONDS)
+            return now + min(random.uniform(*SURE_SECONDS), max(LOOK_SECONDS, looked.within))
         self._rounds.leave(run.id)
         paused = run.status is Status.PAUSED and run.intent is Intent.PAUSE
         return None if run.status.final or paused else now + LOOK_SECONDS
@@ -143,7 +143,8 @@ class DueRuns:
     def _is_news(self, standing: Standing) -> bool:
         """Whether there is news; a glance that fails is some, since the look that follows shows why."""
         try:
-            return has_news(standing, self._controller.backend)
+            said = self._controller.heard.of(standing.run, self._clock())
+            return has_news(standing, self._controller.backend, said)
         except Exception:
             return True
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator import contract
 from orchestrator.backends import Backend
+from orchestrator.controller.heard import Said
 from orchestrator.db import Attempt, Run, Standing
 from orchestrator.runs import Intent, LaunchView, Move, Phase, RunView, decide
 
@@ -35,13 +36,19 @@ def standing_of(run: Run, views: Sequence[LaunchView], attempts: Sequence[Attemp
     )
 
 
-def has_news(standing: Standing, backend: Backend) -> bool:
-    """Whether its backend sees what would change how the run stands, or storage has more than was read."""
+def has_news(standing: Standing, backend: Backend, said: Said | None = None) -> bool:
+    """Whether its backend sees what would change how the run stands, or storage has more than was read.
+
+    Storage is not asked where the run's attempt has `said` of late how far it is.
+    """
     seen = backend.observe(f"{standing.run}-{standing.launch}")
     run = RunView(standing.status, Intent.RUN, evaluate=False, published=False)
     launch = LaunchView(standing.launch, standing.step, seen, None, standing.claimed, standing.started)
     if decide(run, [launch]) != [Move(standing.status, standing.reason, standing.message)]:
         return True
+    if said is not None:
+        same = (said.launch, said.attempt) == (standing.launch, standing.attempt)
+        return not (same and standing.started)
     newest = contract.newest_attempt(
         contract.open_store(standing.storage).below(contract.run_key(standing.run))
     )

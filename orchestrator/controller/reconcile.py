@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator import contract, runs
 from orchestrator.backends import Backend, BackendAway, LaunchRequest, ReportTo
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.gauges import LAUNCHES
 from orchestrator.controller.glance import standing_of
+from orchestrator.controller.heard import Heard
 from orchestrator.controller.keep import keep_of
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
@@ -30,22 +32,25 @@ _FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobo
 
 @dataclass(frozen=True)
 class Looked:
-    """A run after a look, and what a glance needs where it goes on by itself."""
+    """A run after a look, and what a glance needs where it goes on by itself: for `within` seconds at most,
+    since its time is up then."""
 
     run: Run
     standing: Standing | None = None
+    within: float = math.inf
 
 
 @dataclass(frozen=True)
 class Controller:
     """Drives runs; `clock` gives seconds since 1970. What takes long is given to `beside`, which may do it in
-    another thread, once at a time for each key."""
+    another thread, once at a time for each key. `heard` is what launches report to this process."""
 
     settings: Settings
     database: Database
     backend: Backend
     clock: Callable[[], float]
     beside: Callable[[str, Callable[[], None]], object] = lambda _key, work: work()
+    heard: Heard = field(default_factory=Heard)
 
     def under(self, lease: Lease) -> Controller:
         """The same controller, which can write nothing once its lease is lost."""
@@ -74,7 +79,8 @@ class Controller:
         facts = _facts_of(views)
         if _news(run, facts):
             run = self.database.add_facts(run, facts)
-        actions = runs.decide(self._run_view(run, attempts), views)
+        view = self._run_view(run, attempts)
+        actions = runs.decide(view, views)
         for action in actions:
             try:
                 run = self._act(run, action, store)
@@ -85,7 +91,7 @@ class Controller:
             if run.status.final:
                 break  # an act that could not be done has ended the run
         goes_on = all(isinstance(action, runs.Move) for action in actions)
-        return Looked(run, standing_of(run, views, attempts) if goes_on else None)
+        return Looked(run, standing_of(run, views, attempts) if goes_on else None, _time_left(view))
 
     def _observe(self, run: Run, store: contract.Store) -> tuple[list[LaunchView], list[Attempt]]:
         """What backend and storage say of the launches. The order matters: what is seen to have ended has
@@ -253,6 +259,11 @@ def _micro_batch_size(run: Run, step: contract.StepKind, machine: Machine) -> in
 def training_seconds(attempts: Sequence[Attempt]) -> float:
     """Seconds in which some attempt was training, from its first record to its newest."""
     return sum(a.last - a.started for a in attempts if a.started is not None and a.last is not None)
+
+
+def _time_left(view: RunView) -> float:
+    """Seconds of training until the run's time is up."""
+    return math.inf if view.max_seconds is None else max(0.0, view.max_seconds - view.training_seconds)
 
 
 def _view(

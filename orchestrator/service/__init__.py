@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.backends import Backend
+from orchestrator.controller.heard import Heard
 from orchestrator.db import Database
 from orchestrator.errors import StorageError
 from orchestrator.service.access import Access
@@ -23,7 +24,7 @@ from orchestrator.service.files import Files
 from orchestrator.service.keeping import Keeping
 from orchestrator.service.keys import Keys
 from orchestrator.service.plans import Plans
-from orchestrator.service.reports import Crowd, Reporter, Reports
+from orchestrator.service.reports import Reporter, Reports
 from orchestrator.service.results import Results
 from orchestrator.service.runs import Runs
 from orchestrator.service.storage import need_storage
@@ -43,7 +44,7 @@ class Service:
     backend: Backend
     clock: Callable[[], float] = time.time
     news: threading.Event = field(default_factory=threading.Event)
-    crowd: Crowd = field(default_factory=Crowd)
+    heard: Heard = field(default_factory=Heard)
 
     def check(self) -> None:
         """Whether requests can be served; storage of a project's own is looked at with its first run.
@@ -90,4 +91,4 @@ class Service:
 
     @property
     def reports(self) -> Reports:
-        return Reports(self.database, self.backend, self.clock, self.crowd)
+        return Reports(self.database, self.backend, self.clock, self.heard)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator import wire
 from orchestrator.backends import Backend
 from orchestrator.controller.gauges import REPORTS
+from orchestrator.controller.heard import Heard, Said
 from orchestrator.controller.record import take_in_report
 from orchestrator.controller.report import token_digest
 from orchestrator.db import Attempt, Database
 from orchestrator.errors import AuthError, ConflictError, Fault, FaultsError, ForbiddenError
 
-REPORTS_PER_SECOND = 80  # no more than MLflow is told of in the same time (controller/ship.py)
-AGAIN_SECONDS = 1.0
-_REMEMBERED_SECONDS = 30.0
 _HINT = "a launch reports with the token that it was given, for as long as it trains"
 
 
@@ -28,24 +25,6 @@ class Reporter:
     launch: int
 
 
-@dataclass
-class Crowd:
-    """How many launches have reported of late, and so how often each of them may."""
-
-    _seen: dict[Reporter, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _swept: float = 0.0
-
-    def again(self, reporter: Reporter, now: float) -> float:
-        """Seconds until a launch that reports now may report again."""
-        with self._lock:
-            self._seen[reporter] = now
-            if now - self._swept > _REMEMBERED_SECONDS:
-                self._swept = now
-                self._seen = {who: at for who, at in self._seen.items() if now - at < _REMEMBERED_SECONDS}
-            return max(AGAIN_SECONDS, len(self._seen) / REPORTS_PER_SECOND)
-
-
 @dataclass(frozen=True)
 class Reports:
     """Takes in what is reported."""
@@ -53,7 +32,7 @@ class Reports:
     database: Database
     backend: Backend
     clock: Callable[[], float]
-    crowd: Crowd
+    heard: Heard
 
     def reporter(self, credential: str | None) -> Reporter:
         """The launch that a credential is of, while that is to train.
@@ -84,8 +63,9 @@ class Reports:
             known = take_in_report(self.database, run, before, offset, data)
         except ValueError as error:
             raise FaultsError([Fault(str(error), path="body")]) from error
+        again = self.heard.note(run, Said(launch, attempt, self.clock()))
         REPORTS.inc()
-        return wire.Reported(offset=known, again=self.crowd.again(reporter, self.clock()))
+        return wire.Reported(offset=known, again=again)
 
     def _launch_of(self, credential: str) -> tuple[str, int] | None:
         if not self.backend.vouches:

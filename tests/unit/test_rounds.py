@@ -16,6 +16,7 @@ from orchestrator import contract
 from orchestrator.contract import Record, Result
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.glance import has_news
+from orchestrator.controller.heard import Said
 from orchestrator.controller.reconcile import Controller, run_store
 from orchestrator.controller.rounds import LOOK_SECONDS, PROCESSOR_SHARE, REST_SECONDS, Rounds
 from orchestrator.db import Run, Standing, open_database
@@ -52,6 +53,23 @@ def standing(world: World) -> Standing:
 
 def test_what_stands_is_the_same_after_a_restart(world: World) -> None:
     assert world.database.standing() == [standing(world)]
+
+
+def test_of_a_run_that_reports_storage_is_not_asked(world: World) -> None:
+    stands = replace(standing(world), storage="s3://nowhere-that-could-be-asked")
+    said = Said(stands.launch, stands.attempt, 1.0)
+    assert not has_news(stands, world.backend, said)
+    assert has_news(stands, world.backend, replace(said, attempt=stands.attempt + 1))
+    assert has_news(replace(stands, started=False), world.backend, said)
+    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 0)
+    assert has_news(stands, world.backend, said)
+
+
+def test_a_run_whose_time_will_be_up_is_looked_at_then(world: World) -> None:
+    spec = dict(world.run.spec)
+    world.database.update(world.run, spec={**spec, "compute": {**spec["compute"], "max_hours": 1.0}})
+    looked = world.controller.reconcile(world.run_id)
+    assert looked.within == 3599.0  # its record holds one second of training
 
 
 def test_a_glance_without_news_asks_the_database_nothing(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from orchestrator import contract
 from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.contract import Record, StreamWriter
+from orchestrator.controller.heard import Heard, Said
 from orchestrator.controller.reconcile import run_store
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import token_digest
@@ -231,10 +232,16 @@ def test_a_refused_attempt_goes_on_training(world: World, tmp_path: Path, path: 
         assert reports.turn() == rest
 
 
-def test_the_more_report_the_more_seldom_each_does(world: World) -> None:
-    from orchestrator.service.reports import Crowd, Reporter
-
-    crowd = Crowd()
-    waits: Sequence[float] = [crowd.again(Reporter("run", number), 10.0) for number in range(1, 1001)]
+def test_the_more_report_the_more_seldom_each_does() -> None:
+    heard = Heard()
+    waits = [heard.note(f"run-{number}", Said(1, 1, 10.0)) for number in range(1, 1001)]
     assert (waits[0], waits[79], waits[999]) == (1.0, 1.0, 12.5)
-    assert crowd.again(Reporter("run", 1), 100.0) == 1.0
+    assert heard.of("run-1", 40.0) == Said(1, 1, 10.0)
+    assert heard.of("run-1", 50.0) is None
+    assert heard.note("run-1", Said(1, 1, 100.0)) == 1.0
+
+
+def test_the_controller_knows_who_has_reported(world: World) -> None:
+    assert world.host.loop.controller.heard.of(RUN, 1_000_000.0) is None
+    world.put(lines(11, 11))
+    assert world.host.loop.controller.heard.of(RUN, 1_000_001.0) == Said(1, 3, 1_000_000.0)
