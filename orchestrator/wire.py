@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from orchestrator.contract import StepKind
 from orchestrator.errors import Fault
@@ -31,6 +31,11 @@ IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 UploadAddress = Annotated[str, StringConstraints(max_length=4096)]
+
+
+def _known_reason(said: Any) -> Any:
+    """None for a reason that only a newer service knows; its sentence tells what it is."""
+    return said if said in list(Reason) else None
 
 
 class Asked(BaseModel):
@@ -205,7 +210,7 @@ class Run(Told):
     project: str = "default"
     status: Status
     intent: Intent
-    reason: Reason | None = None
+    reason: Annotated[Reason | None, BeforeValidator(_known_reason)] = None
     sentence: str | None = Field(default=None, description="The reason, said to a person.")
     advice: str | None = Field(default=None, description="What to do about it.")
     message: str = ""

@@ -61,7 +61,8 @@ def create(name: str, project: str, role: wire.RoleName, days: int, form: str) -
     if form in ("json", "yaml"):
         print_data(fresh.model_dump(mode="json"), form)
     else:
-        note(f"{fresh.id}: {fresh.role} in {fresh.project} for {days} days; it is shown this once")
+        lasts = f"{days} day{'s' if days != 1 else ''}"
+        note(f"{fresh.id}: {fresh.role} in {fresh.project} for {lasts}; it is shown this once")
         click.echo(fresh.id if form == "name" else fresh.key)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import click
+
 _standing: list[str] = []
 
 
@@ -13,7 +15,7 @@ def draw(lines: Sequence[str]) -> None:
     if lines == _standing:
         return
     erase()
-    sys.stderr.write("\n".join(lines))
+    click.echo("\n".join(lines), err=True, nl=False)
     sys.stderr.flush()
     _standing[:] = lines
 

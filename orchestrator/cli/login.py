@@ -34,6 +34,7 @@ def command(url: str, name: str | None, project: str | None, key_stdin: bool) ->
     contexts = read_contexts()
     context = Context(name or _name_of(url), checked_url(url), _key(key_stdin), project)
     with Client(str(context.url), context.key, project=context.project) as client:
+        client.patience.away = 0.0
         list(client.runs(limit=1))
     contexts.with_context(context).with_current(context.name).write()
     note(f"commands speak to {context.url} now, as the context {context.name}")

@@ -85,7 +85,7 @@ def _day(when: float) -> str:
 
 def reason_of(run: Run) -> str | None:
     """Why a run is where it is, in a sentence."""
-    return f"{run.reason.value}: {run.sentence}" if run.reason else None
+    return f"{run.reason.value}: {run.sentence}" if run.reason else run.sentence
 
 
 def course(points: Sequence[Point], bars: int = 24) -> str:

@@ -51,7 +51,7 @@ def _view(client: Client) -> str:
     if not runs:
         return "nothing goes on"
     rows = [_row(client, run) for run in runs]
-    spare = ("REASON", "MACHINE", "TOKENS/S")
+    spare = ("MACHINE", "TOKENS/S", "REASON")
     return f"{head}{f' (the newest {MOST})' if len(runs) == MOST else ''}\n\n{table(rows, spare=spare)}"
 
 

@@ -28,13 +28,23 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator import errors, wire
 from orchestrator.client.download import Told, fetch_file
-from orchestrator.client.patience import CUT, FOLLOW_SECONDS, UNSENT, Passing, Patience, Wait, wanted_pause
+from orchestrator.client.patience import (
+    CUT,
+    FOLLOW_SECONDS,
+    UNSENT,
+    Passing,
+    Patience,
+    Wait,
+    tls_hint,
+    wanted_pause,
+)
 from orchestrator.client.streams import Change, changes, log_parts
 from orchestrator.runs import Keep, Status
 
 API = "/api/v1"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 FINISH_SECONDS = 600.0  # the service reads the whole file again
+_IS_IT_UP = "is it up, and is the URL of the context right? `axo context` shows it"
 _MOST_EVENTS = 1000  # in one answer
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -334,6 +344,8 @@ class Client:
         try:
             yield
         except kinds as error:
+            if tls_hint(error):
+                raise self._unreachable(error) from error
             raise Passing(self._unreachable(error)) from error
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
@@ -341,8 +353,7 @@ class Client:
     def _unreachable(self, error: httpx.TransportError) -> errors.UnreachableError:
         what = str(error) or type(error).__name__
         return errors.UnreachableError(
-            f"the service at {self.url} does not answer: {what}",
-            hint="is it up, and is the URL of the context right? `axo context` shows it",
+            f"the service at {self.url} does not answer: {what}", hint=tls_hint(error) or _IS_IT_UP
         )
 
 
@@ -374,10 +385,14 @@ def _told(answer: httpx.Response) -> errors.OrchestratorError:
     try:
         return _raised(wire.ProblemBody.model_validate_json(answer.content).error)
     except ValidationError as error:
-        foreign = errors.UnreachableError(
-            f"{answer.request.url} answers {answer.status_code}, not as this service would",
-            hint="is something between you and the service, such as a proxy?",
+        what = f"{answer.request.url} answers {answer.status_code}, not as this service would"
+        hint = (
+            "is the URL right, with https:// or http://, and what stands before the service, such as a proxy?"
         )
+        if answer.has_redirect_location:
+            what = f"{answer.request.url} sends on to {answer.headers['location']}"
+            hint = "`axo login` with the URL that the service has itself"
+        foreign = errors.UnreachableError(what, hint=hint)
         foreign.__cause__ = error
         return foreign
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,6 +82,18 @@ class Wait:
         if self._waited:
             self._patience.told(None)
             self._waited, self._next = 0.0, FIRST_PAUSE
+
+
+def tls_hint(error: BaseException) -> str | None:
+    """What to do about a failure of TLS, which no waiting mends; None where it is no such failure."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return "this machine does not trust its certificate: SSL_CERT_FILE names a file of other authorities"
+    return "it may not speak TLS there: try http:// instead of https://"
 
 
 def wanted_pause(answer: httpx.Response) -> float | None:

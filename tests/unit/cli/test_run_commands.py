@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from stored_run import store_run
 
 from orchestrator.cli import axo, follow
+from orchestrator.cli.drawn import draw, erase
 from orchestrator.cli.progress import Figures, live_lines, plain_line
 from orchestrator.db import Point, opened
 from orchestrator.errors import ConflictError, NotFoundError
@@ -206,3 +207,13 @@ def test_every_change_of_a_run_is_printed_once(home: Path) -> None:
     crashed = "failed: The step's program crashed. out of luck"
     states = [line for line in done.stderr.splitlines() if line.split(":")[0] in set(Status)]
     assert states == [resuming, "training", resuming, crashed]
+
+
+def test_a_drawn_view_has_no_colours_where_none_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = live_lines(Figures(POINTS, 400), 79)
+    for color in (True, False):
+        with click.Context(axo, color=color):
+            draw(lines)
+            erase()
+        drawn = capsys.readouterr().err
+        assert ("\x1b[32m" in drawn, "\x1b[2K" in drawn) == (color, True)

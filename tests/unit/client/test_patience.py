@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
+import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +19,13 @@ from stored_run import SPEC, store_run
 from orchestrator import wire
 from orchestrator.api import problems
 from orchestrator.api.app import make_app
+from orchestrator.cli.shown import reason_of
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.patience import AWAY_SECONDS, BUSY_SECONDS, Passing, Patience, Wait
 from orchestrator.errors import DatabaseError, QuotaError, ThrottledError, UnreachableError
 from orchestrator.host import Host, open_host
+from orchestrator.runs import Status
 from orchestrator.service import LOCAL
 from orchestrator.settings import Settings
 
@@ -158,3 +166,92 @@ def test_pauses_grow_differ_and_are_as_long_as_was_asked_for() -> None:
     wait.over()
     wait.after(Passing(DatabaseError(), 0.0))
     assert pauses == [0.25, 0.75, 7.0, 0.25]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> ssl.SSLContext:
+    """TLS as nobody trusts it: a certificate that vouches for itself."""
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+        "-days",
+        "2",
+    ]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return context
+
+
+@contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port where each connection gets an answer of the test's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection, contextlib.suppress(OSError):
+                        answer(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def asked(url: str) -> tuple[UnreachableError, list[float]]:
+    pauses: list[float] = []
+    with Client(url, sleep=pauses.append) as client, pytest.raises(UnreachableError) as caught:
+        client.run("triage")
+    return caught.value, pauses
+
+
+def test_a_wrong_scheme_and_a_certificate_that_is_not_trusted_are_told_at_once(
+    authority: ssl.SSLContext,
+) -> None:
+    def plain(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    def secure(connection: socket.socket) -> None:
+        authority.wrap_socket(connection, server_side=True)
+
+    with listening(plain) as port:
+        error, pauses = asked(f"https://127.0.0.1:{port}")
+    assert ("try http://" in str(error.hint), pauses) == (True, [])
+    with listening(secure) as port:
+        error, pauses = asked(f"https://127.0.0.1:{port}")
+    assert ("SSL_CERT_FILE" in str(error.hint), pauses) == (True, [])
+
+
+def test_where_a_proxy_sends_on_to_is_told() -> None:
+    def elsewhere(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(
+            b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://axo.example/\r\nContent-Length: 0\r\n\r\n"
+        )
+
+    with listening(elsewhere) as port:
+        error, _ = asked(f"http://127.0.0.1:{port}")
+    assert "sends on to https://axo.example/" in str(error)
+
+
+def test_a_reason_that_only_a_newer_service_knows_is_told_by_its_sentence(host: Host) -> None:
+    run = store_run(Path(host.service.settings.home), "triage-aaaaa", status=Status.TRAINING)
+    with Waits(host).client as client:
+        told = client.run(run.id).model_dump(mode="json")
+    newer = wire.Run.model_validate(
+        {**told, "reason": "eclipsed", "sentence": "The moon is in the way.", "mood": 1}
+    )
+    assert (newer.reason, reason_of(newer)) == (None, "The moon is in the way.")
+    assert reason_of(wire.Run.model_validate({**told, "reason": "quota", "sentence": "No."})) == "quota: No."
