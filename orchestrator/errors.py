@@ -18,6 +18,7 @@
     ├── UnreachableError       the service cannot be reached
     ├── DatabaseError          the database is away, full or too busy
     ├── StorageError           storage cannot be read or written
+    │   └── FullError          a disk of the service is nearly full
     ├── BackendError           a backend refuses or cannot be reached
     ├── TrackingError          MLflow cannot be reached or refuses
     └── RegistryError          a registry cannot be reached or refuses
@@ -179,6 +180,10 @@ class StorageError(OrchestratorError):
     """Storage cannot be used."""
 
     exit_code = 4
+
+
+class FullError(StorageError):
+    """A disk of the service is nearly full."""
 
 
 class BackendError(OrchestratorError):

@@ -91,6 +91,7 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     STUCK = "stuck"
     DEADLINE = "deadline"
+    DISK = "disk"
     EXPIRES = "expires"
     EXPIRED = "expired"
     SCRATCH = "scratch"
@@ -305,6 +306,12 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         True,
         False,
     ),
+    Reason.DISK: ReasonFacts(
+        "A disk of the service is nearly full, so nothing new is launched.",
+        "Wait, or `axo delete` runs that nobody needs; the operator can make room.",
+        True,
+        False,
+    ),
     Reason.EXPIRES: ReasonFacts(
         "It is temporary, and its adapter and checkpoints go soon.",
         "Pull what you want to keep, or `axo models pin` it.",
@@ -351,7 +358,7 @@ class LaunchView:
 
 @dataclass(frozen=True)
 class RunView:
-    """What `decide` must know of a run besides its launches."""
+    """What `decide` must know of a run besides its launches; `full` tells which disk has no room for more."""
 
     status: Status
     intent: Intent
@@ -360,6 +367,7 @@ class RunView:
     training_seconds: float = 0.0
     max_seconds: float | None = None
     keep: Keep | None = None
+    full: str | None = None
 
 
 @dataclass(frozen=True)
@@ -406,10 +414,16 @@ Action = Move | Launch | Stop | Publish | Cancel
 
 
 def decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
-    """What to do next, in order; the same answer for the same facts, nothing left to do when empty.
+    """What to do next, in order; the same answer for the same facts, nothing left to do when empty."""
+    actions = _decide(run, launches)
+    launch = next((action for action in actions if isinstance(action, Launch)), None)
+    if launch is None or run.full is None:
+        return actions
+    status = run.status if run.status is Status.QUEUED else _WAITING[launch.step]
+    return [Move(status, Reason.DISK, run.full)]
 
-    A run is said to have a launch before it has: whoever dies in between leaves none that nobody sees.
-    """
+
+def _decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
     if run.status.final:
         return []
     current = launches[-1] if launches else None

@@ -31,7 +31,8 @@ class Settings:
     `secrets` is the folder of named secrets: the secret `hub` is its folder `hub`, with one file for
     each key (`token`, `AWS_ACCESS_KEY_ID`), as Kubernetes mounts them. `max_file_bytes` bounds one
     uploaded file, `max_project_bytes` all those of a project. The files of temporary runs go
-    `temporary_days` after their end, and `warning_days` after a warning.
+    `temporary_days` after their end, and `warning_days` after a warning. A project's runs and uploads
+    may take `stored_bytes`, None for any number; `free_bytes` of the service's disks stay free.
     """
 
     home: Path
@@ -52,6 +53,8 @@ class Settings:
     launches_per_second: float = 10.0
     temporary_days: float = 15.0
     warning_days: float = 2.0
+    stored_bytes: int | None = None
+    free_bytes: int = GIB
     report_url: str | None = None
 
     @property
@@ -128,6 +131,8 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             launches_per_second=found.launches_per_second,
             temporary_days=found.retention.temporary_days,
             warning_days=found.retention.warning_days,
+            stored_bytes=_bytes(found.room.project_gib),
+            free_bytes=int(found.room.free_gib * GIB),
             access=found.access,
             kubernetes=found.kubernetes,
             report_url=found.reports.url if found.reports else None,
@@ -173,6 +178,10 @@ def _count(values: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise SettingsError(f"{name} is {text!r}, which is no whole number of at least 1")
     return int(text)
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * GIB)
 
 
 def _storage_url(place: str) -> str:

@@ -113,6 +113,24 @@ class RetentionSection(Closed):
     )
 
 
+class RoomSection(Closed):
+    """How much of storage and disks may be taken."""
+
+    project_gib: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="GiB that runs and uploads of a project may take, before new ones are refused; "
+        "any number by default.",
+    )
+    free_gib: float = Field(
+        default=1,
+        ge=0,
+        le=1e6,
+        description="GiB of the service's disks that stay free: launches wait for it.",
+    )
+
+
 class SettingsFile(Closed):
     """The settings that are too large for variables of the environment."""
 
@@ -135,6 +153,9 @@ class SettingsFile(Closed):
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
     retention: RetentionSection = Field(
         default=RetentionSection(), description="How long the files of temporary runs are kept."
+    )
+    room: RoomSection = Field(
+        default=RoomSection(), description="How much of storage and disks may be taken."
     )
     reports: ReportsSection | None = Field(
         default=None, description="Where training tells the service how far it is."

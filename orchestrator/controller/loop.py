@@ -17,6 +17,7 @@ from orchestrator.controller.gauges import LEADS
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.removals import Removals
 from orchestrator.controller.retention import Retaining
+from orchestrator.controller.room import Measuring
 from orchestrator.controller.ship import Shipping
 from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking
@@ -72,6 +73,7 @@ class Loop:
         leading = self.database.under(lease)
         turning("sweep", Sweep(leading, self.controller.backend, self.clock).turn, over)
         turning("removals", Removals(leading).turn, over)
+        turning("measuring", Measuring(self.controller.settings, leading, self.clock).turn, over)
         turning("retention", Retaining(self.controller.settings, leading, self.clock).turn, over)
         turning("audit", partial(_chain_changes, leading), over)
         _log.info("leads by fence %d", lease.fence)

@@ -17,6 +17,7 @@ from orchestrator.controller.keep import keep_of
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import report_to
+from orchestrator.controller.room import full_disk
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
@@ -122,6 +123,7 @@ class Controller:
             training_seconds=training_seconds(attempts),
             max_seconds=hours * 3600 if hours is not None else None,
             keep=run.keep,
+            full=full_disk(self.settings, run.storage),
         )
 
     def _is_published(self, run: Run) -> bool:

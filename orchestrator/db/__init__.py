@@ -28,6 +28,7 @@ from orchestrator.db.retention import Retention
 from orchestrator.db.runs import RunMoved, Runs
 from orchestrator.db.submissions import Submissions
 from orchestrator.db.transactions import LeaseLost
+from orchestrator.db.usage import Usage
 from orchestrator.db.values import (
     Attempt,
     Change,
@@ -85,6 +86,7 @@ class Database(
     Runs,
     Deletions,
     Retention,
+    Usage,
     Due,
     Launches,
     Metrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +17,8 @@ from orchestrator.errors import NotFoundError, QuotaError
 class Files(Transactions):
     """Files that clients upload, by project and SHA-256."""
 
-    def begin_file(self, file: File, quota: int) -> File:
-        """Announce a file; the one that is there already, where there is one.
+    def begin_file(self, file: File, quota: int, check: Callable[[], None] = lambda: None) -> File:
+        """Announce a file; the one that is there already, where there is one, else after `check`.
 
         Raises:
             QuotaError: the project's files would come to more than `quota` bytes.
@@ -27,6 +28,7 @@ class Files(Transactions):
             if row is not None:
                 connection.execute(_change(file.project, file.sha256).values(used=file.used))
                 return File(**row)
+            check()
             taken = int(connection.scalar(_taken(file.project)) or 0)
             if taken + file.size > quota:
                 raise _full(taken, file.size, quota)

@@ -45,7 +45,7 @@ class Retention(Transactions):
                 check_unused(connection, run)
             except ConflictError:
                 return False
-            if not _changed(connection, run, Reason.EXPIRED, message, now, expired=now):
+            if not _changed(connection, run, Reason.EXPIRED, message, now, expired=now, stored=0):
                 return False
             for folder in (contract.ADAPTER, contract.CHECKPOINTS):
                 note_removal(connection, run.storage, f"{contract.run_key(run.id)}/{folder}", now)

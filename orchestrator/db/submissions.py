@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
@@ -30,12 +32,18 @@ class Submissions(Transactions):
     """Submissions and the keys they came with."""
 
     def submit(
-        self, run: Run, *, key: str | None = None, fingerprint: str = "", go_on: bool = False
+        self,
+        run: Run,
+        *,
+        key: str | None = None,
+        fingerprint: str = "",
+        go_on: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> tuple[Run, bool]:
         """Record a submission: the fresh run (True), or the one that was there for it (False).
 
         That is the run which the same key got before or, with `go_on`, the newest unfinished one of the
-        same spec and folder.
+        same spec and folder. `check` is called before a fresh one is recorded, and may raise.
 
         Raises:
             ConflictError: the key came with another fingerprint, or its run was deleted.
@@ -48,6 +56,7 @@ class Submissions(Transactions):
                     return there, False
             there = _go_on(connection, run) if go_on else None
             if there is None:
+                check()
                 _add_run(connection, run)
             if key:
                 _keep_request(connection, there or run, key, fingerprint, run.created)

@@ -62,6 +62,8 @@ runs = Table(
     Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("expires", Float),  # when adapter and checkpoints go; NULL: nobody was warned of that
     Column("expired", Float),
+    Column("stored", BigInteger, nullable=False, server_default="0"),  # bytes of checkpoints and adapter
+    Column("measured", Float),
     Index(
         "runs_to_expire",
         "ended",

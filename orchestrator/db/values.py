@@ -21,6 +21,7 @@ class Run:
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
     `mappings` and `uploads` are what its spec was packed with. `keep` is what a cancelled one leaves.
     The files of a `temporary` one go when it `expires`, unless it is `pinned`; they went when it `expired`.
+    They took `stored` bytes when they were `measured`, None for never.
     """
 
     id: str
@@ -56,6 +57,8 @@ class Run:
     pinned: bool = False
     expires: float | None = None
     expired: float | None = None
+    stored: int = 0
+    measured: float | None = None
 
 
 @dataclass(frozen=True)

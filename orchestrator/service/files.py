@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator import contract, db, uploads, wire
 from orchestrator.contract import Store
 from orchestrator.db import Database
 from orchestrator.errors import ConflictError, Fault, SpecError, TooLargeError
 from orchestrator.service.caller import Caller, Role
+from orchestrator.service.storage import need_room
 from orchestrator.settings import GIB, Settings
 
 ABANDONED_SECONDS = 2 * 24 * 3600.0
@@ -29,6 +31,7 @@ class Files:
         Raises:
             TooLargeError: no file may be that large.
             QuotaError: the project has no room for it.
+            FullError: a disk of the service is nearly full.
             ConflictError: a file of that digest was announced with another size.
         """
         caller.need(Role.SUBMITTER)
@@ -39,7 +42,8 @@ class Files:
         now = self.clock()
         fresh = db.File(caller.project, asked.sha256, asked.size, caller.name, now, now)
         database = self.database.by(caller.change("file.announce", asked.sha256, now))
-        file = database.begin_file(fresh, self.settings.max_project_bytes)
+        room = partial(need_room, self.settings, self.database, caller.project, asked.size)
+        file = database.begin_file(fresh, self.settings.max_project_bytes, room)
         if file.size != asked.size:
             raise ConflictError(f"{asked.sha256} was announced with {file.size} bytes, not {asked.size}")
         return self._told(file)

@@ -26,7 +26,7 @@ from orchestrator.service.clone import cloned, mappings_beside
 from orchestrator.service.files import uploads_of
 from orchestrator.service.logs import read_logs
 from orchestrator.service.packed import check_places, with_uploads
-from orchestrator.service.storage import need_storage
+from orchestrator.service.storage import need_room, need_storage
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
 
@@ -54,7 +54,8 @@ class Runs:
         Raises:
             SpecError: with every fault of the spec, at its place.
             ConflictError: the key was used for another submission.
-            StorageError: nothing could be kept of it.
+            StorageError: nothing could be kept of it, or a disk is full.
+            QuotaError: the project takes as much of storage as it may.
         """
         need_storage(self.settings.of(caller.project).storage)
         loaded, base = self.taken(caller, asked)
@@ -174,6 +175,7 @@ class Runs:
                     key=key,
                     fingerprint=_fingerprint(asked),
                     go_on=asked.go_on,
+                    check=partial(need_room, self.settings, self.database, caller.project),
                 )
         raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
 

@@ -1,14 +1,36 @@
-"""Storage is proven before anything is put into it, once in the life of a process."""
+"""Storage is proven before anything is put into it, once in the life of a process, and asked for room."""
 
 from __future__ import annotations
 
 import threading
 
 from orchestrator import contract
-from orchestrator.errors import StorageError
+from orchestrator.controller.room import full_disk
+from orchestrator.db import Database
+from orchestrator.errors import FullError, QuotaError, StorageError
+from orchestrator.settings import GIB, Settings
 
 _proven: set[str] = set()
 _proving = threading.Lock()
+
+
+def need_room(settings: Settings, database: Database, project: str, more: int = 0) -> None:
+    """See that there is room for something new, of `more` bytes where that is known.
+
+    Raises:
+        QuotaError: the project's runs and uploads take what they may.
+        FullError: a disk of the service is nearly full.
+    """
+    if full := full_disk(settings, settings.of(project).storage):
+        raise FullError(full, hint="ask the operator for room; what runs goes on")
+    if settings.stored_bytes is None:
+        return
+    taken = database.stored(project)
+    if taken + more > settings.stored_bytes or taken >= settings.stored_bytes:
+        raise QuotaError(
+            f"runs and uploads of {project} take {taken / GIB:.2f} of {settings.stored_bytes / GIB:g} GiB",
+            hint="`axo delete` runs that nobody needs, or ask the operator for more (`room` in the settings)",
+        )
 
 
 def need_storage(url: str) -> None:

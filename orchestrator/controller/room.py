@@ -1,0 +1,62 @@
+"""Room: how much of storage runs take, and whether the disks of the service have any left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from orchestrator import contract
+from orchestrator.db import Database, Run
+from orchestrator.settings import GIB, Settings
+
+SWEEP_SECONDS = 30.0
+AGAIN_SECONDS = 60.0
+BATCH = 50
+
+
+def full_disk(settings: Settings, storage: str) -> str | None:
+    """Which disk of the service has too little left to take on anything new, said to a person."""
+    places = [
+        settings.home,
+        *([Path(unquote(url.path))] if (url := urlparse(storage)).scheme == "file" else []),
+    ]
+    for place in places:
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        if shutil.disk_usage(there).free < settings.free_bytes:
+            what = "home" if place is settings.home else "storage"
+            return f"less than {settings.free_bytes / GIB:g} GiB is free on the disk of the service's {what}"
+    return None
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Measures what runs take, where projects have a quota; `clock` gives seconds since 1970."""
+
+    settings: Settings
+    database: Database
+    clock: Callable[[], float]
+
+    def turn(self) -> float:
+        """Measure some of the runs that may have changed; seconds until the next."""
+        if self.settings.stored_bytes is None:
+            return AGAIN_SECONDS
+        now = self.clock()
+        runs = self.database.to_measure(now - AGAIN_SECONDS, BATCH)
+        for run in runs:
+            try:
+                stored = stored_bytes(run)
+            except (OSError, contract.ContractError):  # its storage is away: as it was, until the next time
+                stored = run.stored
+            self.database.measured(run.id, stored, now)
+        return 0.0 if len(runs) == BATCH else SWEEP_SECONDS
+
+
+def stored_bytes(run: Run) -> int:
+    """The bytes of a run's whole checkpoints and its adapter, as their manifests say; all else is small."""
+    store = contract.open_store(run.storage).below(contract.run_key(run.id))
+    folders = [contract.ADAPTER, *map(contract.checkpoint_key, contract.checkpoint_steps(store))]
+    manifests = (contract.read_manifest(store, folder) for folder in folders)
+    return sum(manifest.size for manifest in manifests if manifest)

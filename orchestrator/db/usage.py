@@ -1,0 +1,41 @@
+"""How much of storage runs and uploads take."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from orchestrator.db import tables as t
+from orchestrator.db.rows import to_run, update_run
+from orchestrator.db.transactions import Transactions
+from orchestrator.db.values import Run
+from orchestrator.runs import Status
+
+_FINAL = [status.value for status in Status if status.final]
+
+
+class Usage(Transactions):
+    """Bytes in storage, as they were last measured."""
+
+    def to_measure(self, before: float, limit: int) -> list[Run]:
+        """Runs that go on and were not measured since then, and ended ones not since their end; those that
+        have waited longest first."""
+        runs = t.runs.c
+        going = sa.and_(runs.status.not_in(_FINAL), runs.measured < before)
+        ended = sa.and_(runs.status.in_(_FINAL), runs.measured < runs.ended)
+        query = sa.select(t.runs).where(sa.or_(runs.measured.is_(None), going, ended))
+        with self.reading() as connection:
+            found = connection.execute(query.order_by(runs.measured.nulls_first()).limit(limit))
+            return [to_run(row) for row in found]
+
+    def measured(self, run: str, stored: int, now: float) -> None:
+        """Remember how many bytes a run takes."""
+        with self.writing() as connection:
+            connection.execute(update_run(run, stored=stored, measured=now))
+
+    def stored(self, project: str) -> int:
+        """The bytes that a project's runs and uploads take."""
+        runs = sa.select(sa.func.coalesce(sa.func.sum(t.runs.c.stored), 0)).where(t.runs.c.project == project)
+        files = sa.select(sa.func.coalesce(sa.func.sum(t.files.c.size), 0))
+        files = files.where(t.files.c.project == project)
+        with self.reading() as connection:
+            return int(connection.scalar(sa.select(runs.scalar_subquery() + files.scalar_subquery())) or 0)
