@@ -343,7 +343,8 @@ class LaunchView:
     """One launch as it stands: what the backend saw and what its newest attempt said.
 
     `claimed` is whether any attempt of it ever started; `started` whether the trainer wrote its
-    first record; `progress` is the highest step its attempts have a whole checkpoint of.
+    first record; `progress` is the highest step its attempts have a whole checkpoint of, `saved` when that
+    was committed.
     """
 
     number: int
@@ -353,6 +354,7 @@ class LaunchView:
     claimed: bool = False
     started: bool = False
     progress: int = 0
+    saved: float | None = None
     micro_batch_size: int | None = None
 
 

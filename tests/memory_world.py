@@ -51,6 +51,7 @@ class MemoryBackend:
     phases: dict[str, Observation] = field(default_factory=dict)
     fault: BaseException | None = None
     stopped: list[str] = field(default_factory=list)
+    noted: dict[str, tuple[int, float]] = field(default_factory=dict)
     vouches: bool = False
 
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
@@ -79,6 +80,9 @@ class MemoryBackend:
 
     def remove(self, name: str) -> None:
         self.phases.pop(name, None)
+
+    def note_checkpoint(self, name: str, step: int, saved: float) -> None:
+        self.noted[name] = (step, saved)
 
     def holder(self, credential: str) -> str | None:
         return None

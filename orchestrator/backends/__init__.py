@@ -104,6 +104,14 @@ class Backend(Protocol):
     def remove(self, name: str) -> None:
         """Forget one that has ended, with all that it left here; a missing one is fine, one alive stays."""
 
+    def note_checkpoint(self, name: str, step: int, saved: float) -> None:
+        """Let whoever may take its place away know of its newest checkpoint, `saved` in seconds since 1970;
+        called at every look, it does something as often as is fit.
+
+        Raises:
+            BackendAway: the backend does not answer.
+        """
+
     def holder(self, credential: str) -> str | None:
         """The name of the launch whose program holds a credential of the backend's.
 

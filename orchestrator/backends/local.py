@@ -105,6 +105,9 @@ class LocalBackend:
                 self._path(name, kind).unlink(missing_ok=True)
             token_file(self._settings.home, name).unlink(missing_ok=True)
 
+    def note_checkpoint(self, name: str, step: int, saved: float) -> None:
+        """Nobody takes its place."""
+
     def holder(self, credential: str) -> str | None:
         return None
 

@@ -81,6 +81,7 @@ class Controller:
         if _news(run, facts):
             run = self.database.add_facts(run, facts)
         view = self._run_view(run, attempts)
+        self._note_checkpoint(run, views)
         actions = runs.decide(view, views)
         for action in actions:
             try:
@@ -111,6 +112,15 @@ class Controller:
             )
             for launch in launches
         ], attempts
+
+    def _note_checkpoint(self, run: Run, views: Sequence[LaunchView]) -> None:
+        """Let the backend know of the newest checkpoint of what trains."""
+        if not views or views[-1].step != "train" or not views[-1].observation.alive:
+            return
+        newest = max(views, key=lambda view: view.progress)
+        if newest.saved is not None:
+            with contextlib.suppress(BackendError):  # it is told again at another look
+                self.backend.note_checkpoint(f"{run.id}-{views[-1].number}", newest.progress, newest.saved)
 
     def _run_view(self, run: Run, attempts: Sequence[Attempt]) -> RunView:
         spec = run.spec
@@ -272,6 +282,7 @@ def _view(
     launch: Launch, observation: Observation, outcome: contract.Outcome | None, attempts: Sequence[Attempt]
 ) -> LaunchView:
     """A launch with what its own attempts have said."""
+    newest = max(attempts, key=lambda attempt: attempt.checkpoint, default=None)
     return LaunchView(
         number=launch.number,
         step=launch.step,
@@ -279,7 +290,8 @@ def _view(
         outcome=outcome,
         claimed=bool(attempts),
         started=any(attempt.started is not None for attempt in attempts),
-        progress=max((attempt.checkpoint for attempt in attempts), default=0),
+        progress=newest.checkpoint if newest else 0,
+        saved=newest.checkpoint_time if newest else None,
         micro_batch_size=launch.micro_batch_size,
     )
 

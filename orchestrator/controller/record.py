@@ -55,8 +55,8 @@ def _after(before: Attempt, records: Sequence[contract.Record], size: int) -> At
                 total_steps=_whole(record.values.get("total_steps")),
                 resumed_from=_whole(record.values.get("resumed_from")),
             )
-        elif record.kind == "checkpoint":
-            after = replace(after, checkpoint=max(after.checkpoint, record.step))
+        elif record.kind == "checkpoint" and record.step >= after.checkpoint:
+            after = replace(after, checkpoint=record.step, checkpoint_time=record.time)
     return after
 
 

@@ -124,6 +124,7 @@ attempts = Table(
     Column("total_steps", Integer),
     Column("resumed_from", Integer),
     Column("checkpoint", Integer, nullable=False),
+    Column("checkpoint_time", Float),
 )
 
 # What registries confirmed. It outlives its run: once that is deleted, the last three columns tell of it.

@@ -105,7 +105,7 @@ class Attempt:
     """What an attempt's metric record has said so far, of which `offset` bytes were read.
 
     `started` and `last` are the times of its first and newest line; `checkpoint` is the highest
-    step it committed.
+    step it committed, `checkpoint_time` when.
     """
 
     number: int
@@ -116,6 +116,7 @@ class Attempt:
     total_steps: int | None = None
     resumed_from: int | None = None
     checkpoint: int = 0
+    checkpoint_time: float | None = None
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,32 @@ def quota(namespace: str) -> Object:
     }
 
 
+def test_a_job_tells_of_its_newest_checkpoint_each_half_hour(lab: KubernetesLab) -> None:
+    now = [1_796_040_000.0]
+    backend = KubernetesBackend(lab.settings(), clock=lambda: now[0])
+    launch = lab.started(backend)
+
+    def told() -> str | None:
+        found: str | None = (lab.job(launch) or {})["metadata"]["annotations"].get("axo/checkpoint-step")
+        return found
+
+    def note(step: int) -> str | None:
+        backend.note_checkpoint(launch.name, step, now[0])
+        return told()
+
+    wait(lambda: note(4) == "4")
+    version = (lab.job(launch) or {})["metadata"]["resourceVersion"]
+    for _ in range(5):
+        now[0] += 300
+        assert note(8) == "4"
+    assert (lab.job(launch) or {})["metadata"]["resourceVersion"] == version
+    now[0] += 300
+    wait(lambda: note(12) == "12")
+    backend.stop(launch.name, 0.0)
+    sees(backend, launch, Phase.MISSING, None)
+    backend.note_checkpoint(launch.name, 16, now[0])  # a Job that is gone has nothing to tell
+
+
 def test_a_deadline_of_the_cluster_is_said_so(lab: KubernetesLab) -> None:
     backend, launch = lab.backend(lambda job: job["spec"].update(activeDeadlineSeconds=2)), lab.request()
     backend.launch(launch)

@@ -26,6 +26,7 @@ def test_a_launch_uses_all_that_its_role_grants_and_nothing_else(lab: Kubernetes
     sees(backend, launch, Phase.RUNNING, None)
     assert backend.launches() == [launch.name]
     wait(lambda: backend.logs(launch.name))
+    backend.note_checkpoint(launch.name, 4, 0.0)
     backend.stop(launch.name, 0.0)
     sees(backend, launch, Phase.MISSING, None)
     backend.close()

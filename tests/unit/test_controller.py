@@ -45,6 +45,19 @@ def test_an_ordinary_life(world: World) -> None:
     assert list(dict.fromkeys(statuses)) == ["queued", "preparing", "waiting", "training", "succeeded"]
 
 
+def test_the_backend_is_told_of_the_newest_checkpoint_of_what_trains(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}), loss(1))
+    world.passes()
+    assert world.backend.noted == {}
+    world.record(2, Record("checkpoint", 4, 8.0, {}), loss(5), Record("checkpoint", 8, 16.0, {}))
+    world.record(2, Record("start", 8, 20.0, {}))  # another attempt, which has saved nothing yet
+    world.passes()
+    assert world.backend.noted == {"triage-1-2": (8, 16.0)}
+
+
 def test_a_pass_without_news_changes_nothing(world: World) -> None:
     before = world.passes(2)
     events = world.database.events(before.id)

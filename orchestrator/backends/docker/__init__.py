@@ -104,6 +104,9 @@ class DockerBackend:
         shutil.rmtree(self._place(name).folder, ignore_errors=True)
         token_file(self._settings.home, name).unlink(missing_ok=True)
 
+    def note_checkpoint(self, name: str, step: int, saved: float) -> None:
+        """Nobody takes its place."""
+
     def holder(self, credential: str) -> str | None:
         return None
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.backends import BackendAway, LaunchRequest
 from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
+from orchestrator.backends.kubernetes.checkpoints import checkpoint_note
 from orchestrator.backends.kubernetes.kueue import told_of
 from orchestrator.backends.kubernetes.manifest import (
     COMPONENT,
@@ -114,6 +115,13 @@ class KubernetesBackend:
         if job is not None and has_ended(job):
             self._delete(job, "Background")
             self._sight.forget(name)
+
+    def note_checkpoint(self, name: str, step: int, saved: float) -> None:
+        job = self._ours(name, self._sight.watched_job(name))
+        note = checkpoint_note(job, step, saved, self._clock()) if job and not has_ended(job) else None
+        if note:
+            with contextlib.suppress(NotThere, AlreadyThere):  # it has changed meanwhile: at another look
+                self._api.change(f"{self._jobs}/{name}", note)
 
     def holder(self, credential: str) -> str | None:
         pod = self._tokens.pod(credential)

@@ -19,6 +19,8 @@ from orchestrator.errors import BackendError
 
 _SECONDS = (5.0, 30.0)  # to connect, to answer
 
+_MERGE = "application/merge-patch+json"
+
 Object = dict[str, Any]
 
 
@@ -46,6 +48,10 @@ class Api:
 
     def create(self, path: str, body: Mapping[str, Any], **query: str) -> Object:
         return self._json("post", path, query, dict(body))
+
+    def change(self, path: str, what: Mapping[str, Any]) -> None:
+        """Change what is said of an object, where the `uid` and `resourceVersion` in it are still its own."""
+        self._json("patch", path, {}, dict(what))
 
     def delete(self, path: str, uid: str, propagation: Literal["Foreground", "Background"]) -> None:
         """Remove the object with this `uid` and what belongs to it.
@@ -109,6 +115,7 @@ class Api:
                 body=body,
                 query_params=list(query.items()),
                 header_params={"Accept": accept},
+                content_type=_MERGE if method == "patch" else None,
                 serialize=False,
                 _request_timeout=seconds,
             )

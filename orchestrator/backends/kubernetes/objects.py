@@ -8,7 +8,16 @@ from typing import Any
 
 Object = Mapping[str, Any]
 
-_METADATA = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
+_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "labels",
+    "annotations",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 
 def kept_metadata(thing: Object) -> Object:

@@ -37,6 +37,11 @@ class Sight:
         seen = self._watched_jobs.of(name)
         return seen[0] if seen else self.ask_job(name)
 
+    def watched_job(self, name: str) -> Object | None:
+        """The Job as far as it is known without asking."""
+        seen = self._watched_jobs.of(name)
+        return seen[0] if seen else None
+
     def pods(self, name: str) -> Sequence[Object]:
         """Raises BackendError where the cluster cannot be asked."""
         seen = self._watched_pods.of(name)
