@@ -6,10 +6,11 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.backends import Backend, open_backend
@@ -19,9 +20,16 @@ from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.track import Tracking
 from orchestrator.db import open_database
 from orchestrator.errors import SettingsError
+from orchestrator.machines import BackendName
 from orchestrator.service import LOCAL, Service
 from orchestrator.service.access import open_access
 from orchestrator.settings import Settings
+
+_LAUNCHES_SEE: Mapping[BackendName, Literal["all", "folder", "none"]] = {
+    "local": "all",
+    "docker": "folder",
+    "kubernetes": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,9 @@ class Host:
         from orchestrator.api.app import make_app
         from orchestrator.client.embedded import EmbeddedTransport
 
-        app = make_app(self.service, LOCAL)
-        with Client("http://embedded", transport=EmbeddedTransport(app), embedded=True) as client:
+        transport = EmbeddedTransport(make_app(self.service, LOCAL))
+        sees = _LAUNCHES_SEE[self.service.settings.backend]
+        with Client("http://embedded", transport=transport, embedded=True, launches_see=sees) as client:
             yield client
 
 

@@ -1,4 +1,4 @@
-"""Hand a spec to the service: by its paths where it is this very machine, packed where it is elsewhere."""
+"""Hand a spec to the service: by its paths where its launches see them, packed where they do not."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def submitted(client: Client, loaded: Loaded, *, go_on: bool = False) -> RunDetail:
-    """The run of a spec, its files uploaded first where the service is elsewhere.
+    """The run of a spec, its files uploaded first where launches could not read them at their paths.
 
     Raises:
         SpecError: with every fault of it.
         UnreachableError: the service stays away; what has arrived is kept.
     """
-    if client.embedded:
-        return client.submit(of_this_machine(loaded, go_on=go_on))
-    from orchestrator.client.pack import packed
+    from orchestrator.client.pack import lies_in_its_folder, packed
 
+    if client.launches_see == "all" or (client.launches_see == "folder" and lies_in_its_folder(loaded)):
+        return client.submit(of_this_machine(loaded, go_on=go_on))
     with packed(loaded, go_on=go_on) as package:
         send(client, package)
         return client.submit(package.submission)

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -64,6 +64,7 @@ class Client:
     `project` is meant; `transport` is another way there.
 
     `embedded` says that the service is part of this very process: it drives runs only while this lives.
+    Its launches see of this machine's files `all`, those of a spec's own `folder`, or `none`.
     `told` hears why the service is waited for, before every pause, and None once it answers again.
     """
 
@@ -75,11 +76,12 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         project: str | None = None,
         embedded: bool = False,
+        launches_see: Literal["all", "folder", "none"] = "none",
         sleep: Callable[[float], None] = time.sleep,
         told: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self.url = url.rstrip("/")
-        self.embedded = embedded
+        self.embedded, self.launches_see = embedded, launches_see
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         if project:
             headers["Axo-Project"] = project

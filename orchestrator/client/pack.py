@@ -93,6 +93,30 @@ def packed(
         yield Package(submission, tuple(files.values()))
 
 
+def lies_in_its_folder(loaded: Loaded) -> bool:
+    """Whether all files of this machine that a spec names lie below its own folder, with no link on the way:
+    then they are the same wherever that folder is mounted."""
+    base = loaded.path.parent
+    try:
+        names = [name for field, place in places(loaded.spec).items() for name in _names(field, place, base)]
+    except FaultsError:
+        return True  # what is missing is told by whoever reads it
+    top = base.resolve()
+    return all(
+        not os.path.isabs(name) and (base / name).resolve() == top / os.path.normpath(name) for name in names
+    )
+
+
+def _names(field: str, place: str, base: Path) -> list[str]:
+    """The files of a place on this machine, as paths from the spec's folder; none for a place elsewhere."""
+    if "://" in place:
+        return []
+    if field in (BASE_MODEL, ADAPTER):
+        folder = base / place
+        return [os.path.join(place, name) for name in os.listdir(folder)] if folder.is_dir() else []
+    return find_files(place, base, field)
+
+
 def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, Path]]] | None:
     """What a place of this machine is called (a bundle with a slash at its end), and its files by their
     names in it; None for a place elsewhere.

@@ -13,13 +13,14 @@ from triage import lay_out
 from orchestrator import contract, wire
 from orchestrator.adapters import MAX_CONFIG_BYTES, find_adapter
 from orchestrator.api.app import make_app
+from orchestrator.cli.sending import submitted
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.pack import packed
 from orchestrator.data.sources.find import find_files
 from orchestrator.errors import SpecError
 from orchestrator.host import Host, open_host
-from orchestrator.service import Caller
+from orchestrator.service import LOCAL, Caller
 from orchestrator.settings import Settings
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.models import Spec
@@ -260,3 +261,38 @@ def test_uploads_are_for_fields_that_there_are(laptop: Path, client: Client) -> 
         asked = package.submission.model_copy(update={"uploads": {"dataset.sauce": "upload://x/y"}})
         with pytest.raises(SpecError, match="no such field"):
             client.submit(asked)
+
+
+def _moved(laptop: Path, how: str) -> Path:
+    """The spec of a folder whose data lies beside it."""
+    away = laptop.parent / "tickets.jsonl"
+    (laptop / "tickets.jsonl").rename(away)
+    places = {"link": "tickets.jsonl", "up": "../tickets.jsonl", "absolute": str(away)}
+    if how == "link":
+        (laptop / "tickets.jsonl").symlink_to(away)
+    spec = laptop / "spec.yaml"
+    spec.write_text(spec.read_text().replace("tickets.jsonl", places[how]))
+    return spec
+
+
+def uploads_of(host: Host, run: wire.RunDetail) -> dict[str, str]:
+    return dict(host.service.database.run(run.id).uploads)
+
+
+@pytest.mark.parametrize("how", ["link", "up", "absolute"])
+def test_what_a_mounted_folder_would_not_show_is_uploaded(host: Host, laptop: Path, how: str) -> None:
+    transport = EmbeddedTransport(make_app(host.service, LOCAL))
+    with Client("http://embedded", transport=transport, embedded=True, launches_see="folder") as client:
+        plain = submitted(client, load_spec(laptop / "spec.yaml"))
+        assert (plain.base, uploads_of(host, plain)) == (str(laptop), {})
+        moved = submitted(client, load_spec(_moved(laptop, how)))
+        assert moved.base is None
+        assert "dataset.source" in uploads_of(host, moved)
+
+
+def test_launches_that_see_nothing_of_this_machine_get_all_of_it(host: Host, laptop: Path) -> None:
+    transport = EmbeddedTransport(make_app(host.service, LOCAL))
+    with Client("http://embedded", transport=transport, embedded=True) as client:
+        run = submitted(client, load_spec(laptop / "spec.yaml"))
+        assert run.base is None
+        assert {"dataset.source", "base_model"} <= set(uploads_of(host, run))
