@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -19,23 +22,26 @@ from cluster_world import pod_of
 from node import python_image
 from serving import serving
 
+from orchestrator import contract
 from orchestrator.shipped import shipped_folder
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
+PROVE = bool(os.environ.get("AXO_PROVE"))
+EVICTIONS, STEPS = (10, 400) if PROVE else (2, 60)
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # sums of floats depend on how many there are
-SPEC = """\
+SPEC = f"""\
 name: desk
 base_model: base
-dataset: {source: tickets.jsonl, validation: 0.2}
+dataset: {{source: tickets.jsonl, validation: 0.2}}
 mapping:
   messages:
-    - {role: user, content: "{{ text }}"}
-    - {role: assistant, content: "{{ queue }}"}
-adapter: {kind: lora, r: 4, alpha: 8}
-training: {max_steps: 40, learning_rate: 2e-3, sequence_len: 64, batch_size: 8, checkpoint_steps: 4}
+    - {{role: user, content: "{{{{ text }}}}"}}
+    - {{role: assistant, content: "{{{{ queue }}}}"}}
+adapter: {{kind: lora, r: 4, alpha: 8}}
+training: {{max_steps: {STEPS}, learning_rate: 2e-3, sequence_len: 64, batch_size: 8, checkpoint_steps: 4}}
 publish:
-  - mlflow: {model: desk-of-cluster}
+  - mlflow: {{model: desk-of-cluster}}
 """
 
 pytestmark = pytest.mark.skipif(
@@ -130,6 +136,41 @@ def weights(storage: Path, run: str) -> str:
     return sha256((storage / f"runs/{run}/adapter/adapter_model.safetensors").read_bytes()).hexdigest()
 
 
+class Evictions:
+    """Takes the place of a run's trainer away at random moments, and notes what that cost."""
+
+    def __init__(self, pods: Pods, storage: Path, run: str, seed: int) -> None:
+        self.pods, self.run, self.random = pods, run, random.Random(seed)
+        self.store = contract.FileStore(storage / "runs" / run)
+        self.seconds: list[float] = []
+
+    def evict(self, not_before: int) -> None:
+        """Once a step is trained; returns when another pod trains."""
+        wait(lambda: self._step() >= not_before, SECONDS)
+        time.sleep(self.random.uniform(0, 0.5))
+        attempt, pod = contract.owner(self.store), contract.attempts(self.store)[-1].host
+        began = time.monotonic()
+        self.pods.cluster.evict(pod, self.pods.namespace)
+        wait(lambda: contract.owner(self.store) > attempt and self._records(), SECONDS)
+        self.seconds.append(time.monotonic() - began)
+
+    def lost(self) -> list[int]:
+        """The steps that each attempt trained and the next had to train again."""
+        resumed = [self._records(claim.attempt)[0].values["resumed_from"] for claim in self._trained()[1:]]
+        reached = [max(r.step for r in self._records(claim.attempt)) for claim in self._trained()[:-1]]
+        return [int(last - first) for last, first in zip(reached, resumed, strict=True)]
+
+    def _trained(self) -> list[contract.Claim]:
+        return [claim for claim in contract.attempts(self.store) if self._records(claim.attempt)]
+
+    def _step(self) -> int:
+        return max((record.step for record in self._records()), default=-1)
+
+    def _records(self, attempt: int | None = None) -> list[contract.Record]:
+        of = attempt or contract.owner(self.store)
+        return contract.parse_records(contract.read_stream(self.store, of, "metrics"))[0]
+
+
 def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     cluster: Cluster,
     pods: Pods,
@@ -141,19 +182,31 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """At last the service is killed too, and the Job of its run removed before it is back."""
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     monkeypatch.setenv("AXO_STORAGE", str(storage))
     monkeypatch.setenv("AXO_MLFLOW_URI", mlflow_url)
+    seed = int(os.environ.get("AXO_SEED") or time.time())
+    print(f"AXO_SEED={seed}")
     with serving(home) as server:
         run = axo(desk, "submit", "spec.yaml", AXO_URL=server.url)["id"]
-        wait(lambda: list((storage / f"runs/{run}/checkpoints").glob("*/MANIFEST.json")), SECONDS)
-        (pod,) = cluster.list("v1", "Pod", pods.namespace, f"axo/run={run},axo/step=train")
-        cluster.evict(pod["metadata"]["name"], pods.namespace)
+        evictions = Evictions(pods, storage, run, seed)
+        for number in range(EVICTIONS):
+            evictions.evict(number * STEPS // (EVICTIONS + 1))
+        os.kill(server.pid, signal.SIGKILL)
+    wait(
+        lambda: cluster.get("batch/v1", "Job", f"{run}-2", pods.namespace)["status"].get("succeeded"), SECONDS
+    )
+    cluster.delete("batch/v1", "Job", f"{run}-2", pods.namespace, body={"propagationPolicy": "Background"})
+    with serving(home) as server:
         told = wait(lambda: ended(axo(desk, "get", run, AXO_URL=server.url)), SECONDS)
-    assert (told["status"], told["attempts"]) == ("succeeded", 2)
+    lost = evictions.lost()
+    print(f"steps lost by each eviction: {lost}; seconds: {[round(each) for each in evictions.seconds]}")
+    assert (told["status"], told["attempts"], len(lost)) == ("succeeded", EVICTIONS + 1, EVICTIONS)
     assert told["published"][0]["reference"].startswith("models:/desk-of-cluster/")
-    jobs = cluster.list("batch/v1", "Job", pods.namespace)
-    assert [job["metadata"]["name"] for job in jobs] == [f"{run}-1", f"{run}-2"]
+    assert [job["metadata"]["name"] for job in cluster.list("batch/v1", "Job", pods.namespace)] == [
+        f"{run}-1"
+    ]
     monkeypatch.delenv("AXO_STORAGE")
     here = axo(
         desk,
