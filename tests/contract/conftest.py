@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+from postgres_container import PostgresContainer, postgres_container
 from postgres_server import PostgresServer, postgres_server
 
 from orchestrator.contract import Store, open_store
@@ -23,9 +25,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer | PostgresContainer]:
     """A PostgreSQL for the whole session, whose database `template` is of today's schema."""
-    with postgres_server(durable=False) as server:
+    image = os.environ.get("AXO_TEST_POSTGRES_IMAGE")
+    with (
+        postgres_container(image, request.getfixturevalue("engine"))
+        if image
+        else postgres_server(durable=False)
+    ) as server:
         _make_database(server, "template", "template0")
         with opened(server.url("template")):
             pass
@@ -40,7 +47,7 @@ def make_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
         name = f"axo_{uuid4().hex}"
         if kind == "sqlite":
             return f"sqlite:///{tmp_path / name}.db"
-        server: PostgresServer = request.getfixturevalue("postgres")
+        server: PostgresServer | PostgresContainer = request.getfixturevalue("postgres")
         _make_database(server, name, "template0")
         return server.url(name)
 
@@ -58,7 +65,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of each kind with no runs."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'axo.db'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
+    server: PostgresServer | PostgresContainer = request.getfixturevalue("postgres")
     name = f"axo_{uuid4().hex}"
     _make_database(server, name, "template")
     return server.url(name)
@@ -70,6 +77,6 @@ def database(url: str) -> Iterator[Database]:
         yield database
 
 
-def _make_database(server: PostgresServer, name: str, template: str) -> None:
+def _make_database(server: PostgresServer | PostgresContainer, name: str, template: str) -> None:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
