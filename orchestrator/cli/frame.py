@@ -46,7 +46,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Results": {
         "publish": "Push a finished adapter to registries that lack it.",
         "models": "List what was published; pin it, or prove it.",
-        "datasets": "List what runs were trained on.",
+        "datasets": "List what runs were trained on; delete uploads.",
         "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
     },

@@ -12,6 +12,7 @@ from orchestrator.db import tables as t
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import File
 from orchestrator.errors import NotFoundError, QuotaError
+from orchestrator.runs import Status
 
 
 class Files(Transactions):
@@ -47,6 +48,21 @@ class Files(Transactions):
         """Say that all of a file has arrived."""
         with self.writing() as connection:
             connection.execute(_change(project, sha256).values(finished=now))
+
+    def reopen_file(self, project: str, sha256: str) -> None:
+        """Say that a file is not all there, as one whose parts are about to be removed."""
+        with self.writing() as connection:
+            connection.execute(_change(project, sha256).values(finished=None))
+
+    def waiting_for_uploads(self, project: str) -> dict[str, list[str]]:
+        """The unfinished runs of a project whose data is not prepared, with the addresses they read."""
+        query = sa.select(t.runs.c.id, t.runs.c.uploads).where(
+            t.runs.c.project == project,
+            t.runs.c.status.not_in([status.value for status in Status if status.final]),
+            t.runs.c.facts["dataset"].as_string().is_(None),
+        )
+        with self.reading() as connection:
+            return {row.id: list(row.uploads.values()) for row in connection.execute(query)}
 
     def forget_file(self, project: str, sha256: str) -> None:
         """Forget a file."""

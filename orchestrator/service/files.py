@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -94,16 +95,35 @@ class Files:
         return self.get(caller, sha256)
 
     def delete(self, caller: Caller, sha256: str) -> None:
-        """Delete a file; runs that have not prepared their data fail without it."""
+        """Delete a file.
+
+        Raises:
+            ConflictError: a run that has not prepared its data needs it.
+        """
         caller.need(Role.SUBMITTER)
         file = self.database.file(caller.project, sha256)
+        if user := self._user(caller.project, sha256):
+            raise ConflictError(
+                f"{user} has yet to read it", hint=f"wait until its data is prepared, or `axo cancel {user}`"
+            )
         self._remove(file, self.database.by(caller.change("file.delete", sha256, self.clock())))
 
     def _clear(self, project: str) -> None:
         for file in self.database.abandoned_files(project, self.clock() - ABANDONED_SECONDS):
             self._remove(file, self.database)
 
+    def _user(self, project: str, sha256: str) -> str | None:
+        """A run that has yet to read a file, by itself or within a bundle."""
+        store = uploads_of(self.settings, project)
+        for run, addresses in self.database.waiting_for_uploads(project).items():
+            for upload in filter(None, map(uploads.parse_address, addresses)):
+                if sha256 in (upload.sha256, *_files_of(store, upload)):
+                    return run
+        return None
+
     def _remove(self, file: db.File, database: Database) -> None:
+        """Let it count as unfinished before its parts go: a death between leaves one to be sent again."""
+        self.database.reopen_file(file.project, file.sha256)
         contract.remove_folder(uploads_of(self.settings, file.project), file.sha256)
         database.forget_file(file.project, file.sha256)
 
@@ -121,6 +141,13 @@ class Files:
 
     def _store(self, caller: Caller) -> Store:
         return uploads_of(self.settings, caller.project)
+
+
+def _files_of(store: Store, upload: uploads.Upload) -> Collection[str]:
+    """What a bundle lists; nothing where it is none, or is gone."""
+    with suppress(contract.ContractError):
+        return uploads.read_bundle(store, upload.sha256).values() if upload.bundle else ()
+    return ()
 
 
 def uploads_of(settings: Settings, project: str) -> Store:

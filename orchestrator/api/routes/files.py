@@ -69,5 +69,5 @@ def finish(sha256: _Sha256, service: ServiceOf, caller: CallerOf) -> wire.File:
 
 @router.delete("/{sha256}", status_code=204, response_class=Response)
 def delete(sha256: _Sha256, service: ServiceOf, caller: CallerOf) -> None:
-    """Delete a file. A run that has not prepared its data fails without it."""
+    """Delete a file. It is refused while a run that needs it has not prepared its data."""
     service.files.delete(caller, sha256)

@@ -8,9 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from stored_run import store_run
 
 from orchestrator import uploads, wire
 from orchestrator.api.app import make_app
+from orchestrator.cli import axo
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.patience import FOLLOW_SECONDS
@@ -25,6 +28,7 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.host import Host, open_host
+from orchestrator.runs import Status
 from orchestrator.service import Caller, Role
 from orchestrator.service.files import ABANDONED_SECONDS
 from orchestrator.settings import Settings
@@ -183,6 +187,61 @@ def test_files_are_listed_looked_at_and_deleted(client: Client, tmp_path: Path) 
     assert client.files() == []
     with pytest.raises(NotFoundError):
         client.file(digest)
+
+
+def test_a_file_that_a_run_has_yet_to_read_is_not_deleted(host: Host, client: Client, tmp_path: Path) -> None:
+    path, digest, size = written(tmp_path, 2 * PART)
+    upload(client, path, digest, size)
+    bundle = uploads.bundle_text({"a.csv": digest})
+    listed = sha256(bundle).hexdigest()
+    client.begin_file(listed, len(bundle))
+    client.put_part(listed, 0, bundle)
+    client.finish_file(listed)
+    database = host.service.database
+    for address in (f"upload://{digest}/a.csv", f"upload://{listed}/folder/"):
+        run = store_run(tmp_path / "home", f"r{address[-2]}-aaaaa", status=Status.PREPARING, facts={})
+        database.update(run, uploads={"dataset.source": address})
+        with pytest.raises(ConflictError, match=f"{run.id} has yet to read it"):
+            client.delete_file(digest)
+        database.add_facts(database.run(run.id), {"dataset": "d" * 64})
+    client.delete_file(digest)
+    assert digest not in {file.sha256 for file in client.files()}
+
+
+def test_a_deletion_that_dies_half_way_leaves_a_file_to_be_sent_again(
+    host: Host, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest, size = written(tmp_path, 2 * PART)
+    upload(client, path, digest, size)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(host.service.database.__class__, "forget_file", die)
+        with pytest.raises(KeyboardInterrupt):
+            host.service.files.delete(Caller(), digest)
+    assert client.begin_file(digest, size).missing == [0, 1]
+    upload(client, path, digest, size)
+    assert client.file(digest).complete
+
+
+def test_uploads_are_listed_and_deleted_by_command(
+    host: Host, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AXO_HOME", str(host.service.settings.home))
+    monkeypatch.setenv("COLUMNS", "80")
+    path, digest, size = written(tmp_path, 2 * PART)
+    upload(client, path, digest, size)
+    listed = CliRunner().invoke(axo, ["datasets", "uploads"])
+    assert digest[:12] in listed.stdout
+    assert "whole" in listed.stdout
+    assert isinstance(CliRunner().invoke(axo, ["datasets", "delete", "f" * 9, "-y"]).exception, NotFoundError)
+    assert CliRunner().invoke(axo, ["datasets", "delete", digest[:5], "-y"]).exit_code == 2
+    assert CliRunner().invoke(axo, ["datasets", "delete", digest[:8]]).exit_code == 2, "nobody to ask"
+    done = CliRunner().invoke(axo, ["datasets", "delete", digest[:8], digest, "--yes"])
+    assert done.stdout == f"{digest} deleted\n"
+    assert client.files() == []
 
 
 def test_another_project_has_files_of_its_own(host: Host, client: Client, tmp_path: Path) -> None:
