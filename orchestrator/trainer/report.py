@@ -19,6 +19,7 @@ ANSWER_SECONDS = 5.0
 AWAY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
 NOT_KNOWN_SECONDS = 60.0
 BEHIND_SECONDS = 10.0  # until the service has read from storage what is kept here no more
+LONGEST_SECONDS = 300.0
 KEPT_BYTES = 4 * 1024 * 1024
 
 _ANSWER_BYTES = 4096
@@ -98,7 +99,8 @@ class Reports:
         self._taken = taken.offset
         if not further:
             self._news.set()
-        return (taken.again, True) if further else (max(taken.again, BEHIND_SECONDS), False)
+        again = min(max(taken.again, 0.0), LONGEST_SECONDS)
+        return (again, True) if further else (max(again, BEHIND_SECONDS), False)
 
     def _send(self, offset: int, data: bytes) -> tuple[int, bytes]:
         """One request, over a connection that is kept; a kept one that has gone stale is made anew."""

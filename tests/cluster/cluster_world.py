@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from backend_promises import EngineLab, wait, welcoming
 from cluster_parts import Cluster, Object, shipped
+from road import host_of_pods
 
 import orchestrator
 from orchestrator.backend_sections import KubernetesSection
@@ -94,11 +94,9 @@ class KubernetesLab(EngineLab):
     @contextlib.contextmanager
     def listening(self) -> Iterator[ReportTo]:
         """Where the API server is listened for too, since that is where pods reach this machine."""
-        host = urlsplit(
-            yaml.safe_load(self.cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-        )
-        with socket.create_server((str(host.hostname), 0)) as listener, welcoming(listener):
-            yield ReportTo(f"http://{host.hostname}:{listener.getsockname()[1]}")
+        host = host_of_pods(self.cluster.kubeconfig)
+        with socket.create_server((host, 0)) as listener, welcoming(listener):
+            yield ReportTo(f"http://{host}:{listener.getsockname()[1]}")
 
     def folder(self, launch: LaunchRequest) -> Path:
         folder = self.storage / "runs" / launch.run

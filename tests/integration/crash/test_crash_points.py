@@ -48,8 +48,12 @@ FLOWS = {
     "evicted": (Status.SUCCEEDED, 3),
     "cancel": (Status.CANCELLED, 2),
     "pause": (Status.SUCCEEDED, 3),
+    "report": (Status.SUCCEEDED, 2),
     "delete": (Status.SUCCEEDED, 2),
 }
+
+# What has a flow's training hold still, or kill itself.
+FLAGS = {"evicted": "evict", "cancel": "hold", "pause": "hold", "report": "hold"}
 
 
 @dataclass
@@ -102,6 +106,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("template")
     with opened(f"sqlite:///{home / 'axo.db'}"):
         pass
+    (home / "settings.yaml").write_text("reports: {url: 'unix:///nowhere/reports.sock'}\n")
     (home / "tickets.jsonl").write_text('{"text": "It is late", "queue": "delivery"}\n')
     return home
 
@@ -121,7 +126,9 @@ class Trials:
         home = self.folder / f"{flow}-{random.getrandbits(64):x}"
         try:
             shutil.copytree(self.template, home)
-            for flag in {"evicted": ["evict"], "cancel": ["hold"], "pause": ["hold"]}.get(flow, []):
+            for flag in {"evicted": ["evict"], "cancel": ["hold"], "pause": ["hold"], "report": ["hold"]}.get(
+                flow, []
+            ):
                 (home / flag).touch()
             for count in counts or ((None,) if name else ()):
                 if not nursery.live(home, flow, name, count):

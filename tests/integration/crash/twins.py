@@ -27,7 +27,7 @@ def heard(place: Path) -> list[dict[str, Any]]:
 class TrackerTwin:
     """Keeps one MLflow run for each run, as the real tracker does by a tag, and the points as they come."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, pace: object = None) -> None:
         self.uri = uri
 
     def ensure_run(self, run_id: str, *_: object) -> TrackedRun:
