@@ -2,14 +2,20 @@
 
 Then the whole prepare step but for tokens. Each measurement is a process of its own, and the variants take
 turns; medians are shown. A machine is rarely idle, so look at the ratios.
+
+`datasets.map` renders the same templates with Jinja, row by row, and a second time runs a Python function
+written for these rows. Both read to Arrow first, use one process, and must write the mapping's own rows.
+CSV is also written as Parquet, which is what preparing does: a CSV cell holds messages as JSON text only.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +26,8 @@ from benches._measure import Cost, cost, middle, most
 WORK = Path(__file__).with_name("_data_work.py")
 FORMATS = ("jsonl", "parquet", "csv")
 LARGE = 10
+BY_ROW = {"datasets": "datasets.map, templates", "datasets by hand": "datasets.map, by hand"}
+COMPARED_ROWS = 50_000
 WORDS = {
     "en": "parcel late broken refund invoice charge letter answer order number",
     "de": "Paket spät kaputt Rechnung Gebühr Brief Antwort Bestellung Nummer",
@@ -37,7 +45,11 @@ def main(arguments: Sequence[str]) -> None:
     with TemporaryDirectory(prefix="axo-bench-data-", dir=options.folder) as folder:
         bench = _Bench(Path(folder), options.rows, options.rounds)
         for form in options.formats:
-            bench.compare(form, with_datasets=form == "jsonl" and not options.no_datasets)
+            bench.compare(form, form)
+            if form == "jsonl" and not options.no_datasets:
+                bench.compare_by_row()
+            if form == "csv":
+                bench.compare(form, "parquet")
         if options.large:
             bench.grow(options.rows * LARGE)
 
@@ -61,25 +73,40 @@ class _Bench:
     def __init__(self, folder: Path, rows: int, rounds: int) -> None:
         self.folder, self.rows, self.rounds = folder, rows, rounds
         self.source = folder / "rows.jsonl"
+        self.head: list[int] = []
         write_rows(self.source, rows)
 
-    def compare(self, form: str, *, with_datasets: bool) -> None:
-        """Variants on a file of one format, its output of the same."""
+    def compare(self, form: str, out: str) -> None:
+        """Variants on a file of one format, each written as `out`."""
         source = self._as(form)
-        print(f"\n{form} in and out, {self.rows:,} rows, {source.stat().st_size / 1e6:,.0f} MB", flush=True)
-        found = {name: list[Cost]() for name in ("pass-through", "mapping", "prepare")}
+        size = source.stat().st_size / 1e6
+        print(f"\n{form} in, {out} out, {self.rows:,} rows, {size:,.0f} MB", flush=True)
+        names = ("pass-through", "mapping", "prepare") if form == out else ("pass-through", "mapping")
+        found = {name: list[Cost]() for name in names}
         for _ in range(self.rounds):
             for name, costs in found.items():
-                costs.append(self._measure(name, source))
+                costs.append(self._measure(name, source, out))
         plain = middle(found["pass-through"])
         for name, costs in found.items():
             _show(name, middle(costs), plain)
         mapped = middle(found["mapping"])
         print(f"  mapping / pass-through, {_ratios(mapped, plain, '.2f')} (goal at most 1.5)")
-        if with_datasets:
-            slow = self._measure("datasets", source)
-            _show("datasets.map, once", slow, plain)
-            print(f"  datasets.map / mapping, {_ratios(slow, mapped, '.0f')} (goal at least 30)")
+
+    def compare_by_row(self) -> None:
+        """Row by row with `datasets`, once, between two runs of the mapping; all must write the same."""
+        print("\njsonl in, jsonl out, row by row", flush=True)
+        mapped = [self._measure("mapping", self.source, "jsonl")]
+        wanted = self.head
+        slow: dict[str, Cost] = {}
+        for name in BY_ROW:
+            slow[name] = self._measure(name, self.source, "jsonl")
+            if self.head != wanted:
+                raise SystemExit(f"{name} wrote other rows than the mapping")
+        mapped.append(self._measure("mapping", self.source, "jsonl"))
+        for name, cost_by_row in slow.items():
+            _show(BY_ROW[name], cost_by_row, middle(mapped))
+        for name, goal in zip(BY_ROW, (" (goal at least 30)", ""), strict=True):
+            print(f"  {BY_ROW[name]} / mapping, {_ratios(slow[name], middle(mapped), '.0f')}{goal}")
 
     def grow(self, rows: int) -> None:
         """Memory of the product's variants with the rows of this bench, and with many more.
@@ -88,16 +115,16 @@ class _Bench:
         against the highest of several short ones.
         """
         few = {
-            name: most([self._measure(name, self.source) for _ in range(self.rounds)])
+            name: most([self._measure(name, self.source, "jsonl") for _ in range(self.rounds)])
             for name in ("mapping", "prepare")
         }
         self.source.unlink()
         write_rows(self.source, rows)
         print(f"\njsonl, {rows:,} rows, {self.source.stat().st_size / 1e6:,.0f} MB, once", flush=True)
-        plain = self._measure("pass-through", self.source)
+        plain = self._measure("pass-through", self.source, "jsonl")
         _show("pass-through", plain, plain)
         for name, before in few.items():
-            after = self._measure(name, self.source)
+            after = self._measure(name, self.source, "jsonl")
             _show(name, after, plain)
             ratio = after.anonymous / before.anonymous
             print(f"  {name}, memory against that of {self.rows:,} rows: {ratio:.2f} (goal at most 1.2)")
@@ -110,10 +137,19 @@ class _Bench:
             pl.scan_ndjson(self.source).sink_csv(path)
         return path
 
-    def _measure(self, name: str, source: Path) -> Cost:
+    def _measure(self, name: str, source: Path, out: str) -> Cost:
         with TemporaryDirectory(dir=self.folder) as made:
-            target = Path(made) / f"out{source.suffix}"
-            return cost([sys.executable, str(WORK), name, str(source), str(target)])
+            target = Path(made) / f"out.{out}"
+            found = cost([sys.executable, str(WORK), name, str(source), str(target)])
+            if out == "jsonl" and target.is_file():
+                self.head = _first_rows(target)
+            return found
+
+
+def _first_rows(path: Path) -> list[int]:
+    """A hash of each, whatever the spelling of its JSON."""
+    with path.open(encoding="utf-8") as lines:
+        return [hash(json.dumps(json.loads(line), sort_keys=True)) for line in islice(lines, COMPARED_ROWS)]
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -146,7 +182,7 @@ def _ratios(one: Cost, other: Cost, form: str) -> str:
 
 def _show(name: str, found: Cost, plain: Cost) -> None:
     print(
-        f"  {name:<20} {found.seconds:7.1f} s  {found.processor:7.1f} s of processor "
+        f"  {name:<24} {found.seconds:7.1f} s  {found.processor:7.1f} s of processor "
         f"({found.processor / plain.processor:4.1f}x)  {found.anonymous:6,.0f} MB held, "
         f"{found.resident:6,.0f} MB resident",
         flush=True,
