@@ -194,12 +194,6 @@ def _machine_faults(spec: Spec, machine: Machine) -> list[Fault]:
     elif parallel == "fsdp" and machine.device == "cpu":
         what = "fsdp shares a model over GPUs, and this machine has none"
         faults.append(Fault(what, "set parallel: ddp", path="compute.parallel", value=parallel))
-    if training.streaming and machine.devices > 1:
-        what = (
-            f"texts that are packed while they are read cannot be shared out over {machine.devices} devices"
-        )
-        fix = "take a machine with one device, or leave it out: texts are then packed beforehand"
-        faults.append(Fault(what, fix, path="training.streaming"))
     at_once = machine.devices * (training.micro_batch_size or 1)
     if training.batch_size % at_once:
         micro = f" of {training.micro_batch_size} examples each" if training.micro_batch_size else ""

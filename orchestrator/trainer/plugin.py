@@ -41,7 +41,7 @@ class ServicePlugin(BasePlugin):  # type: ignore[misc]
         self.session.plugged = True
         self.trainer: Any = None
         self.callback: ServiceCallback | None = None
-        self.packing = Packing()
+        self.packing = Packing(self.session.ranks)
         _carry_epochs_into_skipped_batches()
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:

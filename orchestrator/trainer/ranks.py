@@ -118,6 +118,17 @@ class Ranks:
         distributed.all_reduce(said, op=distributed.ReduceOp.MAX, group=self._group)
         return tuple(bool(flag) for flag in said.tolist())
 
+    def first_word(self, value: int) -> int:
+        """What rank 0 says, a 64-bit integer, on all. A collective call."""
+        if self.size == 1:
+            return value
+        import torch
+        from torch import distributed
+
+        said = torch.tensor(value, dtype=torch.int64)
+        distributed.broadcast(said, src=0, group=self._group)
+        return int(said.item())
+
     def wait(self) -> None:
         """Go on once every rank has come here. A collective call."""
         self.agree(False)

@@ -4,6 +4,8 @@ Axolotl 0.19.0 packs each buffer of texts in an order whose seed it draws while 
 generator that dropout draws from too; a start that reads its way back to a checkpoint would draw
 others, and train on other packs. So the seeds of the pass go into the checkpoint. transformers, for its
 part, takes all steps of such a run for one epoch, and would end a run that stopped in its second pass.
+
+Several ranks each read all texts, pack them alike, with the seeds of rank 0, and train on packs in turn.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ import torch
 from axolotl.utils.data import streaming
 from torch.utils.data import IterableDataset, RandomSampler
 
+from orchestrator.trainer.ranks import Ranks
+
 FILE = "packing.json"
 
 
 class Packing:
     """The seeds of one pass over the texts, one per buffer: those of the checkpoint first, then new ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
         self.seeds: list[int] = []
         self._next = 0
         self._resumed = False
@@ -45,7 +50,8 @@ class Packing:
         """The next buffer's, drawn as RandomSampler draws its own."""
         if self._next == len(self.seeds):
             self._before_drawing()
-            self.seeds.append(int(torch.empty((), dtype=torch.int64).random_().item()))
+            own = int(torch.empty((), dtype=torch.int64).random_().item())
+            self.seeds.append(self._ranks.first_word(own))
         self._next += 1
         return self.seeds[self._next - 1]
 
