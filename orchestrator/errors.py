@@ -33,7 +33,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar
+
+_SAME_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,14 @@ class FaultsError(OrchestratorError):
         super().__init__(f"{count} fault{'s' if count != 1 else ''}", hint=hint)
 
     def __str__(self) -> str:
-        return "\n".join(str(fault) for fault in self.faults)
+        """Every fault; of many that differ in nothing but their place, the first few."""
+        lines = list[str]()
+        for _, group in groupby(self.faults, lambda fault: (fault.file, fault.path, fault.what, fault.fix)):
+            same = tuple(group)
+            lines += map(str, same[:_SAME_SHOWN])
+            if more := len(same[_SAME_SHOWN:]):
+                lines.append(f"    and the same in {more:,} more place{'s' if more > 1 else ''}")
+        return "\n".join(lines)
 
 
 class SpecError(FaultsError):

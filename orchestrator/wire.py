@@ -194,10 +194,12 @@ class Adapter(Told):
 
 
 class Figure(Told):
-    """A figure as it was foreseen when training was launched, and as it came."""
+    """A figure as it was foreseen when training was launched, and as it came; `at_most` ends the range that
+    was foreseen, where one was."""
 
     name: str
     estimate: float
+    at_most: float | None = None
     actual: float
     error: float
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import jwt
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.access.provider import SignerKeys
 from orchestrator.access_section import OidcSection
+
+if TYPE_CHECKING:
+    import jwt
 
 MAX_CHARACTERS = 16 * 1024
 _KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
@@ -27,7 +28,6 @@ _CHECKS: Any = {
     "verify_iat": False,
     "enforce_minimum_key_length": True,
 }
-_JWT = jwt.PyJWT(options=_CHECKS)
 
 
 class NotBelieved(Exception):
@@ -66,11 +66,13 @@ def read_token(text: str, section: OidcSection, keys: SignerKeys, now: float) ->
 
 def read_claims(text: str, trusted: Trusted, keys: SignerKeys, now: float) -> Mapping[str, Any]:
     """What a token says. Raises as `read_token` does."""
+    import jwt
+
     if len(text) > MAX_CHARACTERS:
         raise NotBelieved("it is too long")
     try:
         key = _key(jwt.get_unverified_header(text), trusted, keys)
-        claims: Mapping[str, Any] = _JWT.decode(
+        claims: Mapping[str, Any] = jwt.PyJWT(options=_CHECKS).decode(
             text,
             key,
             algorithms=[key.algorithm_name],
@@ -85,6 +87,8 @@ def read_claims(text: str, trusted: Trusted, keys: SignerKeys, now: float) -> Ma
 
 
 def _key(header: Mapping[str, Any], trusted: Trusted, keys: SignerKeys) -> jwt.PyJWK:
+    import jwt
+
     algorithm, name = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in trusted.algorithms:
         raise NotBelieved("its algorithm is none that is taken")

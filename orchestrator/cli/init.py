@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from orchestrator.cli.output import cut, note
 if TYPE_CHECKING:
     from orchestrator.data.look import Look
     from orchestrator.spec.draft import Draft
+    from orchestrator.spec.models import SourceEntry
 
 BASE_MODEL = "Qwen/Qwen3-0.6B"
 _DRAFT_ALL_THE_SAME = "nothing was written; with --stdout the draft is printed all the same, to be mended"
@@ -23,6 +25,8 @@ _DRAFT_ALL_THE_SAME = "nothing was written; with --stdout the draft is printed a
 @click.argument("source")
 @click.option("--base-model", help="A hub id, or a model folder.")
 @click.option("--answer", metavar="COLUMN", help="The column with the answers to learn.")
+@click.option("--encoding", help="Of text that is not UTF-8, such as latin-1.")
+@click.option("--sheet", help="Of an Excel workbook; the first if left out.")
 @click.option("--name", help="Name of the run; after the source if left out.")
 @click.option(
     "--output",
@@ -33,7 +37,14 @@ _DRAFT_ALL_THE_SAME = "nothing was written; with --stdout the draft is printed a
 )
 @click.option("--stdout", is_flag=True, help="Print the spec, and write nothing.")
 def command(
-    source: str, base_model: str | None, answer: str | None, name: str | None, output: Path, stdout: bool
+    source: str,
+    base_model: str | None,
+    answer: str | None,
+    encoding: str | None,
+    sheet: str | None,
+    name: str | None,
+    output: Path,
+    stdout: bool,
 ) -> None:
     """Look at the data in SOURCE and write a commented spec for it.
 
@@ -53,10 +64,11 @@ def command(
     if not stdout:
         _refuse_to_replace(output)
     path = Path("spec.yaml") if stdout else output
-    with looking(source, Path()) as seen:
+    with looking(_entry(source, encoding, sheet), Path()) as seen:
         seen = _with_answer(seen, answer)
         _tell(seen)
         draft = _draft(seen, source, base_model, name, path.parent)
+        draft = replace(draft, encoding=encoding, sheet=sheet)
         made = first_spec(draft, seen, path, Settings.from_environment())
     for line in made.notes:
         note(f"  {line}")
@@ -68,6 +80,19 @@ def command(
         _write(output, made.text)
     if base_model is None and not can_ask():
         note(f"base_model is a first choice ({BASE_MODEL}): set the one you want")
+
+
+def _entry(source: str, encoding: str | None, sheet: str | None) -> SourceEntry:
+    from pydantic import ValidationError
+
+    from orchestrator.spec.models import SourceEntry
+
+    try:
+        return SourceEntry(source=source, encoding=encoding, sheet=sheet)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"--{first['loc'][-1]}" if first["loc"][-1] != "source" else "SOURCE"
+        raise click.UsageError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _refuse_to_replace(output: Path) -> None:

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.connection import connected, proving_settings
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
-from orchestrator.cli.shown import count, size, span
+from orchestrator.cli.shown import count, size, time_line
 from orchestrator.errors import Fault, SpecError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _need_fields(foreseen: Estimate, planned: Preview) -> dict[str, str | None]:
     price = None if foreseen.price is None else f"{foreseen.price:,.2f}"
     return {
         "memory": f"{memory_line(foreseen)}{each}\n" + ", ".join(f"{name} {size(v)}" for name, v in parts),
-        "time": f"about {span(foreseen.seconds)} at {rate}, {foreseen.rate.told}",
+        "time": f"{time_line(foreseen.seconds, foreseen.seconds_at_most)} at {rate}, {foreseen.rate.told}",
         "cost": ", ".join(part for part in (hours, price) if part) or None,
         "size": f"adapter {size(foreseen.adapter_bytes)}, checkpoint {size(foreseen.checkpoint_bytes)}",
     }

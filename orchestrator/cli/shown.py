@@ -13,7 +13,7 @@ GIB = 1024**3
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
-    from orchestrator.wire import Point, Run, RunDetail
+    from orchestrator.wire import Figure, Point, Run, RunDetail
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -34,12 +34,18 @@ def estimate_rows(run: RunDetail) -> list[dict[str, str]]:
     return [
         {
             "FIGURE": each.name,
-            "ESTIMATE": _figure(each.name, each.estimate),
+            "ESTIMATE": _foreseen(each),
             "ACTUAL": _figure(each.name, each.actual),
             "ERROR": f"{each.error:+.0%}",
         }
         for each in run.estimate_against_actual
     ]
+
+
+def _foreseen(each: Figure) -> str:
+    least = _figure(each.name, each.estimate)
+    ranges = each.at_most is not None and each.at_most > each.estimate
+    return f"{least}..{_figure(each.name, each.at_most or 0)}" if ranges else least
 
 
 def _figure(name: str, value: float) -> str:
@@ -153,6 +159,13 @@ def count(number: int) -> str:
         if number >= 0.5 * factor:
             return f"{number / factor:.1f} {unit}"
     return f"{number:,}"
+
+
+def time_line(seconds: float, at_most: float | None) -> str:
+    """How long it should take: about so long, or from so long to so long."""
+    if at_most is None or span(at_most) == span(seconds):
+        return f"about {span(seconds)}"
+    return f"{span(seconds)} to {span(at_most)}"
 
 
 def span(seconds: float) -> str:

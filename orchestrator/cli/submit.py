@@ -14,7 +14,7 @@ from orchestrator.cli.follow import conclude, follow, leave
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
 from orchestrator.cli.sending import planned, submitted
-from orchestrator.cli.shown import size, span
+from orchestrator.cli.shown import size, time_line
 
 if TYPE_CHECKING:
     from orchestrator.wire import Plan
@@ -100,9 +100,10 @@ def _needs(estimate: Mapping[str, Any]) -> dict[str, str | None]:
         return {}
     needed, limit = size(estimate["memory_bytes"]["total"]), estimate.get("memory_limit_bytes")
     price = estimate.get("price")
+    told = time_line(estimate["seconds"], estimate.get("seconds_at_most"))
     return {
         "memory": f"{needed} of {size(limit)}" if limit else needed,
-        "time": f"about {span(estimate['seconds'])} at {estimate['tokens_per_second']:,.0f} tokens/s",
+        "time": f"{told} at {estimate['tokens_per_second']:,.0f} tokens/s",
         "price": None if price is None else f"{price:,.2f}",
     }
 

@@ -23,11 +23,15 @@ EARLIER_RUNS = 200
 
 @dataclass(frozen=True)
 class Compared:
-    """One figure as it was foreseen and as it came: bytes, seconds, tokens a second or steps."""
+    """One figure as it was foreseen and as it came: bytes, seconds, tokens a second or steps.
+
+    `at_most` is the end of the range that was foreseen, where one was.
+    """
 
     name: str
     estimate: float
     actual: float
+    at_most: float | None = None
 
     @property
     def error(self) -> float:
@@ -75,7 +79,8 @@ def estimate_against_actual(database: Database, run: Run) -> list[Compared]:
         "seconds": (foreseen["seconds"], (startup or 0) + training if training else None),
         "tokens per second": (foreseen["tokens_per_second"], _tokens_per_second(database, run)),
     }
-    return [Compared(name, float(e), float(a)) for name, (e, a) in figures.items() if a]
+    most = {"seconds": foreseen.get("seconds_at_most")}
+    return [Compared(name, float(e), float(a), most.get(name)) for name, (e, a) in figures.items() if a]
 
 
 def _way(spec: Mapping[str, Any]) -> tuple[Any, ...]:

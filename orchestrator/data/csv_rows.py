@@ -22,6 +22,7 @@ from orchestrator.data.rows import ROW, Rows, refuse_own_column
 from orchestrator.errors import DataError, Fault
 
 MAX_FAULTS = 20
+_SEVERAL = 3  # rows that, all alike, make the first line the odd one
 _WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
 _DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,6}[1-9])$"
 _SMALL = r"^-?0\.000"  # the number would be written with an exponent
@@ -113,14 +114,22 @@ def _header_faults(header: list[str], name: str) -> list[Fault]:
     if not header:
         fix = "begin the file with the names of the columns"
         return [Fault("the first line is blank", fix, file=name, line=1)]
-    faults = [
-        Fault("a column has no name", "name every column in the first line", file=name, line=1, column=number)
-        for number, column in enumerate(header, 1)
-        if not column
-    ]
+    return name_faults(header, name, 1)
+
+
+def name_faults(header: list[str], name: str, line: int) -> list[Fault]:
+    """Columns without a name, and names that come twice; of a line that names few, that it may be a title."""
+    nameless = [number for number, column in enumerate(header, 1) if not column]
+    if 2 * len(nameless) > len(header):
+        what = f"this line names {len(header) - len(nameless)} of {len(header)} columns"
+        fix = "if it is a title, delete what stands above the names of the columns; else name every column"
+        return [Fault(what, fix, file=name, line=line)]
     twice = [column for column, times in Counter(header).items() if times > 1 and column]
-    return faults + [
-        Fault("two columns have this name", "rename one of them", file=name, line=1, path=column)
+    return [
+        Fault("a column has no name", "name every column in this line", file=name, line=line, column=number)
+        for number in nameless
+    ] + [
+        Fault("two columns have this name", "rename one of them", file=name, line=line, path=column)
         for column in twice
     ]
 
@@ -128,6 +137,7 @@ def _header_faults(header: list[str], name: str) -> list[Fault]:
 def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
     """Rows with too few or too many fields or with stray quotes, each with its line: the slow, exact pass."""
     faults: list[Fault] = []
+    widths = set[int]()
     records, row = _records(path, separator), 0
     whole = _record(separator)
     wanted = len(next(records)[1])
@@ -136,6 +146,7 @@ def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
             row += 1
             if len(faults) >= MAX_FAULTS:
                 break
+            widths.update([len(record)] if record else [])
             if record and len(record) != wanted:
                 what = f"the row has {counted(len(record), 'field')}, the header {wanted}"
                 fix = _quote(separator)
@@ -146,6 +157,10 @@ def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
                 faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
     except _BrokenQuotes as broken:
         faults.append(_broken(name, broken, row + 1))
+    if row >= _SEVERAL and len(widths) == 1 and (width := widths.pop()) > wanted:
+        what = f"the first line has {counted(wanted, 'field')}, and the rows below have {width}"
+        fix = "the first line must name the columns: put one with names there, in the place of a title"
+        return [Fault(what, fix, file=name, line=1)]
     return faults
 
 

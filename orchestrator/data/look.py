@@ -14,7 +14,9 @@ import polars as pl
 from orchestrator.data.recognise import Recognition, recognise
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source, open_source, read_source
+from orchestrator.data.template_values import instance
 from orchestrator.errors import DataError, Fault
+from orchestrator.spec.models import SourceEntry
 
 SAMPLE = 200
 
@@ -41,13 +43,14 @@ class Look:
 
 
 @contextmanager
-def looking(source: str, base: Path) -> Iterator[Look]:
+def looking(entry: str | SourceEntry, base: Path) -> Iterator[Look]:
     """Read a source and recognise what it holds; `base` is where relative paths start.
 
     Raises DataError where it cannot be read, or its rows lie deeper.
     """
+    source = entry if isinstance(entry, str) else entry.source
     with tempfile.TemporaryDirectory(prefix="axo-look-") as scratch:
-        found = read_source(open_source(source, base), Path(scratch))
+        found = read_source(open_source(entry, base), Path(scratch))
         _refuse_wrapped(found)
         sample = found.frame.head(SAMPLE).drop(ROW).collect().to_dicts()
         yield Look(
@@ -69,17 +72,37 @@ def look(source: str, base: Path) -> Recognition:
 
 
 def _refuse_wrapped(source: Source) -> None:
-    """Refuse JSON of one object whose only list holds objects that are no messages: the rows, most likely."""
-    inner = {name: getattr(dtype, "inner", None) for name, dtype in source.schema.items()}
-    lists = [name for name, dtype in inner.items() if isinstance(dtype, pl.Struct)]
-    if source.count != 1 or len(lists) != 1:
+    """Refuse JSON that is one object with the rows inside: in its only list of objects that are no messages,
+    or as its own values."""
+    if source.count != 1:
         return
-    if recognise(source.schema, source.frame.head(1).drop(ROW).collect().to_dicts()).form == "unknown":
-        what, fix = (
-            "the file is one object, and its rows lie in a list inside",
-            "write that list as the whole file",
-        )
-        raise DataError([Fault(what, fix, file=source.name, path=lists[0])])
+    lists, values = list(_lists(source.schema)), list(source.schema.values())
+    alike = len(values) > 1 and isinstance(values[0], pl.Struct) and len(set(map(_names, values))) == 1
+    if len(lists) != 1 and not alike:
+        return
+    if recognise(source.schema, source.frame.head(1).drop(ROW).collect().to_dicts()).form != "unknown":
+        return
+    if alike:
+        what, path, items = "the file is one object, and its rows are the values in it", None, ".[]"
+    else:
+        what, path = "the file is one object, and its rows lie in a list inside", lists[0]
+        items = f".{path}[]"
+    fix = f"write them as the whole file: jq -c '{items}' {source.name} > rows.jsonl"
+    raise DataError([Fault(what, fix, file=source.name, path=path)])
+
+
+def _lists(fields: Mapping[str, pl.DataType], above: str = "") -> Iterator[str]:
+    """The paths of lists of objects, but not of those inside such lists."""
+    for name, dtype in fields.items():
+        path = f"{above}{name}"
+        if isinstance(dtype, pl.Struct):
+            yield from _lists({field.name: instance(field.dtype) for field in dtype.fields}, f"{path}.")
+        elif isinstance(getattr(dtype, "inner", None), pl.Struct):
+            yield path
+
+
+def _names(dtype: pl.DataType) -> frozenset[str]:
+    return frozenset(field.name for field in dtype.fields) if isinstance(dtype, pl.Struct) else frozenset()
 
 
 def _characters(value: Any) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -105,8 +105,9 @@ def recognise(
     columns = Columns(schema, rows)
     if answer is not None:
         return _answered(columns, answer)
-    found = (form(columns) for form in _FORMS)
-    return next((one for one in found if one is not None), None) or _unknown(columns)
+    forms = (form(columns) for form in _FORMS)
+    found = next((one for one in forms if one is not None), None) or _unknown(columns)
+    return found if found.confidence == "sure" else replace(found, notes=(*found.notes, *_first_row(columns)))
 
 
 def _talk(columns: Columns) -> Recognition | None:
@@ -222,7 +223,9 @@ def _labelled(columns: Columns) -> Recognition | None:
     if label is None:
         return None
     texts = [name for name in columns.texts if name != label and columns.plain(name) not in LABELS]
-    inputs = columns.all_called(INPUTS, texts) or columns.longest(texts, 3)
+    few = columns.few_valued(_MOST_LABELS)
+    telling = [name for name in texts if name not in few] or texts
+    inputs = columns.all_called(INPUTS, texts) or columns.longest(telling, 3)
     if not inputs:
         return None
     values = columns.distinct(label)
@@ -269,19 +272,25 @@ def _answered(columns: Columns, answer: str) -> Recognition:
 
 def _unknown(columns: Columns) -> Recognition:
     """The last column of text as the answer to the others; whatever columns there are, where none is."""
-    texts, notes = columns.texts or list(columns.schema), _first_row(columns)
+    texts = columns.texts or list(columns.schema)
     if len(texts) < 2:
         why = f"{listed(texts)} is the only text, and there is no column that reads as its answer"
         mapping = Mapping(text=printed(texts[0], columns.schema[texts[0]]))
-        return Recognition("unknown", mapping, "pretrain", "guess", why, notes)
+        return Recognition("unknown", mapping, "pretrain", "guess", why)
     *inputs, answer = texts
     why = "no known columns; the last text is taken for the answer to the others"
-    return Recognition("unknown", _asked(columns, inputs[:6], answer), "sft", "guess", why, notes)
+    return Recognition("unknown", _asked(columns, inputs[:6], answer), "sft", "guess", why)
 
 
 def _first_row(columns: Columns) -> tuple[str, ...]:
-    """What to say of names that read as a row, as those of a table without a header do."""
-    odd = [name for name in columns.schema if len(name) > _LONGEST_NAME or name.endswith(_SENTENCE_ENDS)]
+    """What to say of names that read as a row, or are values too, as those of a table without a header do."""
+    odd = [
+        name
+        for name in columns.schema
+        if len(name) > _LONGEST_NAME
+        or (name.endswith(_SENTENCE_ENDS) and " " in name)
+        or sum(row[name] == name for row in columns.rows) > 1
+    ]
     if not odd:
         return ()
     return (f"{listed(odd[:2], len(odd))} reads as a row, not as a name: has the table no line with names?",)

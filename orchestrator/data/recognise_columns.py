@@ -18,6 +18,7 @@ _ABOUT = re.compile(
     r"(id|uuid|guid|index|url|link|date|time|timestamp|created|updated|language|lang|source|split|hash|sha"
     r"|file|filename|path|version|license|dump|score|model|author|name|email)$"
 )
+_DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?!\d)")
 _JINJA_WORDS = frozenset({"true", "false", "none", "row"})
 
 
@@ -32,7 +33,13 @@ class Columns:
     def texts(self) -> list[str]:
         """Columns of text, those left out that only say something about a row."""
         found = [name for name, dtype in self.schema.items() if isinstance(dtype, _TEXT_TYPES)]
-        return [name for name in found if not _ABOUT.search(self.plain(name))] or found
+        return [
+            name for name in found if not _ABOUT.search(self.plain(name)) and not self._dates(name)
+        ] or found
+
+    def _dates(self, name: str) -> bool:
+        values = self.values(name)
+        return bool(values) and all(_DATE.match(str(value)) for value in values)
 
     @cached_property
     def answerable(self) -> list[str]:
@@ -93,11 +100,14 @@ class Columns:
         ]
 
     def only_few_valued(self, most: int) -> str | None:
-        """The one column of text that repeats few values, where many rows show that it does."""
+        """The one column of text that repeats few values, where many rows show that it does: of several the
+        one that has one of several in every row."""
         if len(self.rows) < 20 or len(self.texts) < 2:
             return None
         found = [name for name in self.few_valued(most) if name in self.texts]
-        return found[0] if len(found) == 1 else None
+        full = [name for name in found if all(str(row[name] or "").strip() for row in self.rows)]
+        full = [name for name in full if len(self.distinct(name)) > 1]
+        return next((names[0] for names in (found, full) if len(names) == 1), None)
 
     def _repeats(self, name: str, most: int) -> bool:
         values = self.values(name)

@@ -8,13 +8,12 @@ without a value are no rows. The line of a row is its number in the sheet.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from orchestrator.data.csv_rows import plain_columns
+from orchestrator.data.csv_rows import name_faults, plain_columns
 from orchestrator.data.report import Finding
 from orchestrator.data.rows import ROW, Rows, fresh, refuse_own_column
 from orchestrator.errors import DataError, Fault
@@ -87,26 +86,13 @@ def _named(filled: pl.DataFrame, name: str, line: int) -> pl.DataFrame:
     """The rows below the first under the names that it gives; columns without any value are left out."""
     columns = [column for column in filled.columns if filled[column].null_count() < len(filled)]
     header = [filled[column][0] or "" for column in columns]
-    if faults := _header_faults(header, name, line):
+    if faults := name_faults(header, name, line):
         raise DataError(faults)
     refuse_own_column(header, name)
     below = filled[1:]
     return pl.DataFrame(
         [_without_midnight(below[column]).alias(new) for column, new in zip(columns, header, strict=True)]
     )
-
-
-def _header_faults(header: list[str], name: str, line: int) -> list[Fault]:
-    nameless = [
-        Fault("a column has no name", "name every column in the first row", None, name, line, number)
-        for number, cell in enumerate(header, 1)
-        if not cell
-    ]
-    twice = [cell for cell, times in Counter(header).items() if times > 1 and cell]
-    return nameless + [
-        Fault("two columns have this name", "rename one of them", file=name, line=line, path=cell)
-        for cell in twice
-    ]
 
 
 def _without_midnight(values: pl.Series) -> pl.Series:

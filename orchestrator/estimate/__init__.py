@@ -48,6 +48,11 @@ class Estimate:
     adapter_bytes: int
 
     @property
+    def seconds_at_most(self) -> float:
+        """What it may take instead of `seconds`, where those are from a table."""
+        return self.seconds * self.rate.slowest
+
+    @property
     def fits(self) -> bool | None:
         return None if self.memory_limit is None else self.memory.total <= self.memory_limit
 
@@ -67,6 +72,7 @@ class Estimate:
             "tokens_per_second": round(self.rate.tokens_per_second, 1),
             "rate_source": self.rate.source,
             "seconds": round(self.seconds, 1),
+            "seconds_at_most": round(self.seconds_at_most, 1),
             "device_hours": round(self.device_hours, 4),
             "price": None if self.price is None else round(self.price, 4),
             "checkpoint_bytes": self.checkpoint_bytes,

@@ -39,6 +39,10 @@ _UNKNOWN_GPU = 100.0
 _REACHED = 0.3
 # Single-precision operations a second that one core of a server processor reaches in PyTorch.
 _CPU_CORE = 20e9
+# Starting the operations of a layer in one pass over a micro batch: nearly all that a tiny model takes.
+_CPU_LAYER_SECONDS = 1e-2
+# How far the table is off on idle machines, and what evaluations and checkpoints add.
+_CPU_SLOWEST = 3.0
 STARTUP_SECONDS: Mapping[str, float] = {"cpu": 15.0, "gpu": 45.0}
 
 
@@ -46,12 +50,14 @@ STARTUP_SECONDS: Mapping[str, float] = {"cpu": 15.0, "gpu": 45.0}
 class Rate:
     """Tokens a second of the whole machine, padding included, and where the figure is from.
 
-    `startup_seconds` pass before the first step: importing, reading the model and the data.
+    `startup_seconds` pass before the first step: importing, reading the model and the data. A run may take
+    `slowest` times as long, where nothing was measured.
     """
 
     tokens_per_second: float
     source: RateSource
     startup_seconds: float
+    slowest: float = 1.0
 
     @property
     def told(self) -> str:
@@ -69,7 +75,13 @@ def rate_of(model: Model, load: Workload, machine: Machine, measured: Rate | Non
     startup = STARTUP_SECONDS[machine.device]
     if machine.tokens_per_second is not None:
         return Rate(machine.tokens_per_second, "machine", startup)
-    return Rate(tabled_rate(model, load, machine), "table", startup)
+    slowest = _CPU_SLOWEST * _crowd() if machine.device == "cpu" else 1.0
+    return Rate(tabled_rate(model, load, machine), "table", startup, slowest)
+
+
+def _crowd() -> float:
+    """Tasks that wait for each core of this machine, the one that runs among them: 1 where it is idle."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def tabled_rate(model: Model, load: Workload, machine: Machine) -> float:
@@ -82,7 +94,10 @@ def tabled_rate(model: Model, load: Workload, machine: Machine) -> float:
     passes = 2 + (0 if load.adapter else 1) + (1 if load.checkpointing else 0)
     width = model.heads * model.head_dim
     each = 2 * model.active + 2 * model.layers * width * load.length
-    return _operations(machine) / (passes * each)
+    seconds = passes * each / _operations(machine)
+    if machine.device == "cpu":
+        seconds += passes * model.layers * _CPU_LAYER_SECONDS / load.tokens
+    return 1 / seconds
 
 
 def _operations(machine: Machine) -> float:

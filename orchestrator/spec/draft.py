@@ -39,7 +39,8 @@ class Length:
 class Draft:
     """What is known when a spec is first written; `longest` is in characters of one row.
 
-    `length` is known where tokens could be counted; `held_out` says that rows can be.
+    `length` is known where tokens could be counted; `held_out` says that rows can be. `encoding` and
+    `sheet` are what was said of the source.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Draft:
     notes: Sequence[str] = ()
     length: Length | None = None
     held_out: bool = True
+    encoding: str | None = None
+    sheet: str | None = None
 
     @property
     def validation(self) -> float | None:
@@ -136,7 +139,7 @@ def _head(draft: Draft) -> Iterator[str]:
 
 def _data(draft: Draft) -> Iterator[str]:
     yield "dataset:"
-    yield f"  source: {scalar_text(draft.source)}"
+    yield f"  source: {_source(draft)}"
     if share := draft.validation:
         yield f"  validation: {share}  # this share of the rows is held out, to measure on; or give a file"
     yield ""
@@ -146,6 +149,12 @@ def _data(draft: Draft) -> Iterator[str]:
     if draft.mapping.where is None:
         yield "  # where: a_column is not none  # leaves out the rows of which this is not true"
     yield ""
+
+
+def _source(draft: Draft) -> str:
+    said = {"source": draft.source, "encoding": draft.encoding, "sheet": draft.sheet}
+    parts = [f"{key}: {scalar_text(value)}" for key, value in said.items() if value]
+    return f"{{{', '.join(parts)}}}" if len(parts) > 1 else scalar_text(draft.source)
 
 
 def _training(draft: Draft) -> Iterator[str]:

@@ -47,6 +47,11 @@ class Loaded:
         return next((at for path, at in keys if [p for p in path if isinstance(p, str)] == wanted), None)
 
 
+_DATA = frozenset(
+    {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".gz", ".zst", ".zip", ".bz2", ".xz"}
+)
+
+
 def load_spec(path: Path) -> Loaded:
     """Load a spec and the mapping file it names.
 
@@ -54,6 +59,9 @@ def load_spec(path: Path) -> Loaded:
     """
     if not path.is_file():
         raise NotFoundError(f"there is no spec at {path}", hint=_near(path))
+    if path.suffix.lower() in _DATA:
+        fix = f"give the path of a spec: `axo init {path}` writes one for it"
+        raise SpecError([Fault("this is data, not a spec", fix, file=str(path))])
     return parse_spec(_read(path), path)
 
 

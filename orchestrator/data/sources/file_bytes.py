@@ -103,5 +103,6 @@ def _encoding_fix(error: UnicodeDecodeError) -> str:
     read = cut(line.decode(encoding, "replace"))
     return (
         f"as {encoding} this reads `{read}`: if that is right, write the source as "
-        f"{{source: .., encoding: {encoding}}}; else save the file as UTF-8"
+        f"{{source: .., encoding: {encoding}}}, or give `axo init` --encoding {encoding}; "
+        "else save the file as UTF-8"
     )

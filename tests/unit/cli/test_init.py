@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import polars as pl
 import pytest
+import xlsxwriter
 from click.testing import CliRunner, Result
 from toy_models import MODELS
 
@@ -280,12 +282,77 @@ def test_a_table_without_a_header_is_noted() -> None:
     assert "has the table no line with names?" in done.stderr
 
 
-@pytest.mark.parametrize("rows", [{"data": [{"q": "a", "a": "b"}]}, {"version": 1, "rows": [{"q": "a"}] * 3}])
-def test_rows_that_lie_in_a_list_inside_are_told(rows: Mapping[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("rows", "items"),
+    [
+        ({"data": [{"q": "a", "a": "b"}]}, ".data[]"),
+        ({"version": 1, "rows": [{"q": "a"}] * 3}, ".rows[]"),
+        ({"meta": {"version": 2}, "data": {"items": [{"q": "a", "tags": [{"t": 1}]}] * 3}}, ".data.items[]"),
+        ({f"t{n}": {"q": f"a {n}", "a": "b"} for n in range(3)}, ".[]"),
+    ],
+)
+def test_rows_that_lie_inside_one_object_are_told(rows: Mapping[str, Any], items: str) -> None:
     Path("data.json").write_text(json.dumps(rows))
     done = init("data.json", "--base-model", "base")
     assert isinstance(done.exception, DataError)
-    assert "rows lie in a list inside" in str(done.exception)
+    assert "the file is one object, and its rows" in str(done.exception)
+    assert f"jq -c '{items}' data.json" in str(done.exception)
+
+
+def test_an_export_in_latin_1_and_another_language() -> None:
+    rows = [
+        f'"{n}";"2024-03-{n % 28 + 1:02}";"Paket {n} ist verspätet";"{("Rechnung", "Lieferung")[n % 2]}";'
+        f'"{"hoch" if n % 2 else ""}"\n'
+        for n in range(60)
+    ]
+    text = '"Nr.";"Erstellt am";"Betreff";"Kategorie";"Priorität"\n' + "".join(rows)
+    Path("export.csv").write_bytes(text.encode("latin-1"))
+    told = str(init("export.csv", "--base-model", "base").exception)
+    assert "`axo init` --encoding latin-1" in told
+    done = init("export.csv", "--base-model", "base", "--encoding", "latin-1")
+    assert done.exit_code == 0, done.output
+    assert "has the table no line with names?" not in done.stderr
+    spec = load_spec(Path("spec.yaml")).spec
+    asked, answered = spec.mapping.messages or ()
+    assert (asked.content, answered.content) == ("{{ Betreff }}", "{{ Kategorie }}")
+    assert CliRunner().invoke(axo, ["check", "spec.yaml"]).exit_code == 0
+    assert init("export.csv", "--encoding", "latin-99").exit_code == 2
+
+
+def test_a_sheet_can_be_named() -> None:
+    with xlsxwriter.Workbook("book.xlsx") as book:
+        pl.DataFrame({"note": ["nothing"]}).write_excel(book, worksheet="first")
+        pl.DataFrame(TICKETS).write_excel(book, worksheet="tickets")
+    done = init("book.xlsx", "--base-model", "base", "--sheet", "tickets")
+    assert done.exit_code == 0, done.output
+    assert "source: {source: book.xlsx, sheet: tickets}" in Path("spec.yaml").read_text()
+
+
+def test_a_title_above_the_names_is_told_once() -> None:
+    Path("title.csv").write_text("Export of May\n" + "a,b,c\n" * 30)
+    with xlsxwriter.Workbook("title.xlsx") as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate([["Export of May"], ["a", "b", "c"], ["1", "2", "3"]]):
+            sheet.write_row(number, 0, row)
+    told = [str(init(f"title.{kind}", "--base-model", "base").exception) for kind in ("csv", "xlsx")]
+    assert told[0].startswith("title.csv:1: the first line has 1 field, and the rows below have 3")
+    assert told[1].startswith("title.xlsx:1: this line names 1 of 3 columns")
+    assert [one.count("fix:") for one in told] == [1, 1]
+
+
+def test_faults_that_differ_in_their_place_alone_are_not_all_told() -> None:
+    Path("data.json").write_text(json.dumps([[f"q {n}", "a"] for n in range(30)]))
+    done = init("data.json", "--base-model", "base")
+    assert isinstance(done.exception, DataError)
+    assert len(done.exception.faults) == 20
+    assert str(done.exception).count("the row is not an object") == 3
+    assert "and the same in 17 more places" in str(done.exception)
+
+
+def test_a_table_whose_names_are_values_too_is_noted() -> None:
+    Path("data.csv").write_text("".join(f"parcel {n},{('billing', 'sales')[n % 2]}\n" for n in range(60)))
+    done = init("data.csv", "--base-model", "base")
+    assert "`billing` reads as a row, not as a name" in done.stderr
 
 
 def test_one_conversation_is_a_row() -> None:

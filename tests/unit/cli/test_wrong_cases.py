@@ -106,6 +106,7 @@ NO_WEIGHT = "{source: {source: tickets.jsonl, weight: 0}}"
 CASES = [
     # The spec as a file
     Case("no spec", without("spec.yaml"), ("there is no spec", "hint"), code=5),
+    Case("data for a spec", data("", "t.csv"), ("data, not a spec", "axo init t.csv"), ("plan", "t.csv")),
     Case("empty spec", whole(""), ("spec.yaml",)),
     Case("spec is a list", whole("- name: x\n"), ("spec.yaml:1",)),
     Case("spec not UTF-8", lambda f: (f / "spec.yaml").write_bytes(b"name: caf\xe9\n"), ("UTF-8",)),

@@ -178,3 +178,21 @@ def test_changes_are_put_together_where_none_is_enough(llama: Model) -> None:
 def test_nothing_is_promised_where_nothing_helps(llama: Model) -> None:
     tiny = replace(A100, name="tiny", memory_gib=2)
     assert remedies(llama, KEYS, LENGTHS, tiny, {"tiny": tiny}) == []
+
+
+def test_a_tabled_time_on_a_cpu_is_a_range_as_wide_as_the_machine_is_busy(
+    llama: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds(load: float, measured: Rate | None = None) -> tuple[float, float]:
+        monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        keys = {**KEYS, "bf16": False}
+        found = estimate(llama, keys, LENGTHS, Machine("c", "cpu"), steps=10, measured=measured)
+        assert found.to_dict()["seconds_at_most"] == pytest.approx(found.seconds_at_most, abs=0.1)
+        return found.seconds, found.seconds_at_most
+
+    (idle, idle_most), (busy, busy_most) = seconds(0.1), seconds(8.0)
+    assert idle == busy
+    assert (idle_most, busy_most) == (pytest.approx(3 * idle), pytest.approx(12 * busy))
+    once, most = seconds(8.0, Rate(1000.0, "measured", 15.0))
+    assert once == most
