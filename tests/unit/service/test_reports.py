@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from serving import served
 from stored_run import store_run
 
 from orchestrator import contract
@@ -155,22 +154,6 @@ def test_an_attempt_that_another_has_followed_is_told_so(world: World) -> None:
 def test_what_is_no_record_is_refused_whole(world: World, line: bytes) -> None:
     world.put(lines(11, 11) + line, status=422)
     assert 11 not in world.losses()
-
-
-@contextmanager
-def served(app: FastAPI, port: int = 0) -> Iterator[int]:
-    """The application on a port of this machine."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @contextmanager
