@@ -95,6 +95,7 @@ class Reason(StrEnum):
     EXPIRES = "expires"
     EXPIRED = "expired"
     SCRATCH = "scratch"
+    STALLED = "stalled"
     NO_QUEUE = "no_queue"
     QUEUE_STOPPED = "queue_stopped"
     SLOW_START = "slow_start"
@@ -276,6 +277,13 @@ REASONS: Mapping[Reason, ReasonFacts] = {
         False,
         True,
     ),
+    Reason.STALLED: ReasonFacts(
+        "Training makes no progress: none of its steps ends.",
+        "Read `axo logs`: checking much held-out data can take so long. `axo pause` and `axo resume` start "
+        "it anew from its newest checkpoint; where the settings say so, that happens by itself.",
+        True,
+        True,
+    ),
     Reason.SCRATCH: ReasonFacts(
         "It filled its scratch disk, and would fill it again.",
         "Ask the operator to raise scratch_gib of its machine, then run again with --new.",
@@ -344,7 +352,7 @@ class LaunchView:
 
     `claimed` is whether any attempt of it ever started; `started` whether the trainer wrote its
     first record; `progress` is the highest step its attempts have a whole checkpoint of, `saved` when that
-    was committed.
+    was committed; `stalled` whether it was stopped for making no progress.
     """
 
     number: int
@@ -356,6 +364,15 @@ class LaunchView:
     progress: int = 0
     saved: float | None = None
     micro_batch_size: int | None = None
+    stalled: bool = False
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Training that makes no progress: what to say of it, and whether it has lasted too long."""
+
+    words: str
+    too_long: bool = False
 
 
 @dataclass(frozen=True)
@@ -368,6 +385,7 @@ class RunView:
     published: bool
     training_seconds: float = 0.0
     max_seconds: float | None = None
+    stall: Stall | None = None
     keep: Keep | None = None
     full: str | None = None
 
@@ -395,9 +413,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Stop:
-    """Ask a launch to leave."""
+    """Ask a launch to leave; `stalled` where that is for making no progress."""
 
     number: int
+    stalled: bool = False
 
 
 @dataclass(frozen=True)
@@ -460,7 +479,7 @@ def _made_again(current: LaunchView) -> Launch:
 
 
 def _alive(run: RunView, current: LaunchView) -> list[Action]:
-    if run.max_seconds is not None and current.step == "train" and run.training_seconds >= run.max_seconds:
+    if _is_over_time(run, current):
         return [Stop(current.number), Move(run.status, Reason.STOPPING, "compute.max_hours is reached")]
     seen = current.observation
     if seen.reason is Reason.SCRATCH:  # the backend would start it again and again
@@ -469,6 +488,11 @@ def _alive(run: RunView, current: LaunchView) -> list[Action]:
         return [Move(_WAITING[current.step], seen.reason or Reason.STARTING, seen.detail)]
     if seen.reason:
         return [Move(run.status, seen.reason, seen.detail)]
+    if current.stalled or (run.stall and run.stall.too_long):
+        words = "it is stopped, to go on from its newest checkpoint"
+        return [Stop(current.number, stalled=True), Move(run.status, Reason.STALLED, words)]
+    if run.stall:
+        return [Move(run.status, Reason.STALLED, run.stall.words)]
     if current.step == "prepare":
         return [Move(Status.PREPARING)]
     if current.step == "evaluate":
@@ -476,14 +500,21 @@ def _alive(run: RunView, current: LaunchView) -> list[Action]:
     return [Move(Status.TRAINING)] if current.started else [_waiting_for("train")]
 
 
+def _is_over_time(run: RunView, current: LaunchView) -> bool:
+    limit = run.max_seconds
+    return current.step == "train" and limit is not None and run.training_seconds >= limit
+
+
 def _ended(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) -> list[Action]:
     outcome = current.outcome
+    if outcome is not None and outcome.result is Result.SUCCESS:
+        return _next_step(run, current.step)
+    if _is_over_time(run, current):
+        return [Move(Status.FAILED, Reason.TIME_LIMIT)]
+    if current.stalled:
+        return _again_or_fail(current, launches, Reason.STALLED, "it stalled again in each new launch")
     if outcome is None:
         return _vanished(current, launches)
-    if outcome.result is Result.SUCCESS:
-        return _next_step(run, current.step)
-    if current.step == "train" and run.max_seconds is not None and run.training_seconds >= run.max_seconds:
-        return [Move(Status.FAILED, Reason.TIME_LIMIT)]
     reason = _CAUSES[outcome.cause] if outcome.cause else Reason.CRASHED
     if reason is Reason.OUT_OF_MEMORY:
         return _less_memory(current, launches, outcome.message)
@@ -553,6 +584,8 @@ def _failures(launches: Sequence[LaunchView], step: StepKind) -> int:
 
 
 def _counts(launch: LaunchView) -> bool:
+    if launch.stalled:
+        return True
     if launch.outcome is None:
         seen = launch.observation.reason or Reason.NOT_STARTED
         return not launch.claimed and REASONS[seen].counts

@@ -55,6 +55,8 @@ class Settings:
     warning_days: float = 2.0
     stored_bytes: int | None = None
     free_bytes: int = GIB
+    stalled_seconds: float = 15 * 60.0
+    stalled_stop_seconds: float | None = 2 * 3600.0
     report_url: str | None = None
 
     @property
@@ -133,6 +135,8 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             warning_days=found.retention.warning_days,
             stored_bytes=_bytes(found.room.project_gib),
             free_bytes=int(found.room.free_gib * GIB),
+            stalled_seconds=found.stalls.shown_minutes * 60,
+            stalled_stop_seconds=found.stalls.stop_seconds,
             access=found.access,
             kubernetes=found.kubernetes,
             report_url=found.reports.url if found.reports else None,

@@ -131,6 +131,29 @@ class RoomSection(Closed):
     )
 
 
+class Stalls(Closed):
+    """Training that makes no progress."""
+
+    shown_minutes: float = Field(
+        default=15,
+        gt=0,
+        le=100_000,
+        description="Minutes without any record of training until a run says that it is stalled; twenty "
+        "times its usual time between records, where that is longer.",
+    )
+    stop_minutes: float | None = Field(
+        default=120,
+        gt=0,
+        le=100_000,
+        description="Minutes after that until its launch is stopped, and training goes on from its newest "
+        "checkpoint in another; null: never.",
+    )
+
+    @property
+    def stop_seconds(self) -> float | None:
+        return None if self.stop_minutes is None else self.stop_minutes * 60
+
+
 class SettingsFile(Closed):
     """The settings that are too large for variables of the environment."""
 
@@ -150,6 +173,7 @@ class SettingsFile(Closed):
     launches_per_second: float = Field(
         default=10.0, gt=0, le=1000, description="How many queued runs are launched in a second, at most."
     )
+    stalls: Stalls = Field(default=Stalls(), description="What becomes of training that makes no progress.")
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")
     retention: RetentionSection = Field(
         default=RetentionSection(), description="How long the files of temporary runs are kept."

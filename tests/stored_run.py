@@ -72,7 +72,7 @@ def store_run(
         database.add_launch(run.id, "train", 4, created + 1)
         _interrupted(run, losses, created)
         _finished(run, losses, created, status)
-        take_in_records(database, run.id, run_store(run))
+        take_in_records(database, run.id, run_store(run), 1.0)
         run = database.add_facts(run, facts)
         if status is Status.SUCCEEDED and adapter_config is not None:
             _adapter(run, adapter_config)

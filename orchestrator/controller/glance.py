@@ -8,7 +8,7 @@ from orchestrator import contract
 from orchestrator.backends import Backend
 from orchestrator.controller.heard import Said
 from orchestrator.db import Attempt, Run, Standing
-from orchestrator.runs import Intent, LaunchView, Move, Phase, RunView, decide
+from orchestrator.runs import Intent, LaunchView, Move, Phase, Reason, RunView, Stall, decide
 
 _GOING_ON = (Phase.PENDING, Phase.RUNNING, Phase.UNKNOWN)
 
@@ -42,13 +42,14 @@ def has_news(standing: Standing, backend: Backend, said: Said | None = None) -> 
     Storage is not asked where the run's attempt has `said` of late how far it is.
     """
     seen = backend.observe(f"{standing.run}-{standing.launch}")
-    run = RunView(standing.status, Intent.RUN, evaluate=False, published=False)
+    stall = Stall(standing.message) if standing.reason is Reason.STALLED else None
+    run = RunView(standing.status, Intent.RUN, evaluate=False, published=False, stall=stall)
     launch = LaunchView(standing.launch, standing.step, seen, None, standing.claimed, standing.started)
     if decide(run, [launch]) != [Move(standing.status, standing.reason, standing.message)]:
         return True
     if said is not None:
         same = (said.launch, said.attempt) == (standing.launch, standing.attempt)
-        return not (same and standing.started)
+        return not same or not standing.started or stall is not None
     newest = contract.newest_attempt(
         contract.open_store(standing.storage).below(contract.run_key(standing.run))
     )

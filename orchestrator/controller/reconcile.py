@@ -18,6 +18,7 @@ from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import report_to
 from orchestrator.controller.room import full_disk
+from orchestrator.controller.stalls import silence_of
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
@@ -34,7 +35,7 @@ _FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobo
 @dataclass(frozen=True)
 class Looked:
     """A run after a look, and what a glance needs where it goes on by itself: for `within` seconds at most,
-    since its time is up then."""
+    since its time is up then, or it has been silent for too long."""
 
     run: Run
     standing: Standing | None = None
@@ -80,7 +81,8 @@ class Controller:
         facts = _facts_of(views)
         if _news(run, facts):
             run = self.database.add_facts(run, facts)
-        view = self._run_view(run, attempts)
+        silence = silence_of(self.database, self.settings, run.id, views, attempts, self.clock())
+        view = self._run_view(run, attempts, silence.stall(run, self.clock()))
         self._note_checkpoint(run, views)
         actions = runs.decide(view, views)
         for action in actions:
@@ -93,7 +95,8 @@ class Controller:
             if run.status.final:
                 break  # an act that could not be done has ended the run
         goes_on = all(isinstance(action, runs.Move) for action in actions)
-        return Looked(run, standing_of(run, views, attempts) if goes_on else None, _time_left(view))
+        within = min(_time_left(view), silence.left(run, self.clock()))
+        return Looked(run, standing_of(run, views, attempts) if goes_on else None, within)
 
     def _observe(self, run: Run, store: contract.Store) -> tuple[list[LaunchView], list[Attempt]]:
         """What backend and storage say of the launches. The order matters: what is seen to have ended has
@@ -102,7 +105,7 @@ class Controller:
         newest = self.backend.observe(f"{run.id}-{launches[-1].number}") if launches else _FOLLOWED
         last = {claim.launch: claim.attempt for claim in contract.attempts(store)}
         outcomes = {launch: contract.read_outcome(store, attempt) for launch, attempt in last.items()}
-        attempts = take_in_records(self.database, run.id, store)
+        attempts = take_in_records(self.database, run.id, store, self.clock())
         return [
             _view(
                 launch,
@@ -122,7 +125,7 @@ class Controller:
             with contextlib.suppress(BackendError):  # it is told again at another look
                 self.backend.note_checkpoint(f"{run.id}-{views[-1].number}", newest.progress, newest.saved)
 
-    def _run_view(self, run: Run, attempts: Sequence[Attempt]) -> RunView:
+    def _run_view(self, run: Run, attempts: Sequence[Attempt], stall: runs.Stall | None) -> RunView:
         spec = run.spec
         hours = spec["compute"].get("max_hours")
         return RunView(
@@ -134,6 +137,7 @@ class Controller:
             max_seconds=hours * 3600 if hours is not None else None,
             keep=run.keep,
             full=full_disk(self.settings, run.storage),
+            stall=stall,
         )
 
     def _is_published(self, run: Run) -> bool:
@@ -146,7 +150,9 @@ class Controller:
         match action:
             case runs.Move(status, reason, message):
                 return self.database.move(run, status, reason, message, now)
-            case runs.Stop(number):
+            case runs.Stop(number, stalled):
+                if stalled:
+                    self.database.mark_stalled(run.id, number, now)
                 self.database.check_lease()
                 if run.keep is Keep.NONE:
                     store.write(contract.DISCARD, b"")
@@ -293,6 +299,7 @@ def _view(
         progress=newest.checkpoint if newest else 0,
         saved=newest.checkpoint_time if newest else None,
         micro_batch_size=launch.micro_batch_size,
+        stalled=launch.stalled is not None,
     )
 
 

@@ -10,7 +10,7 @@ from orchestrator import contract
 from orchestrator.db import Attempt, Database, Point
 
 
-def take_in_records(database: Database, run_id: str, store: contract.Store) -> list[Attempt]:
+def take_in_records(database: Database, run_id: str, store: contract.Store, now: float) -> list[Attempt]:
     """Read what the record of each attempt has said since the last time; safe to repeat and to cut off.
 
     The attempts that are known then, oldest first.
@@ -19,11 +19,13 @@ def take_in_records(database: Database, run_id: str, store: contract.Store) -> l
     for claim in contract.attempts(store):
         before = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
         fresh = contract.read_stream(store, claim.attempt, "metrics", before.offset)
-        known[claim.attempt] = _take_in(database, run_id, before, fresh, new=claim.attempt not in known)
+        known[claim.attempt] = _take_in(database, run_id, before, fresh, now, new=claim.attempt not in known)
     return [known[number] for number in sorted(known)]
 
 
-def take_in_report(database: Database, run_id: str, before: Attempt, offset: int, data: bytes) -> int:
+def take_in_report(
+    database: Database, run_id: str, before: Attempt, offset: int, data: bytes, now: float
+) -> int:
     """Take in what an attempt reports of its record, from `offset` on; the offset that is known then.
 
     What is known already is left as it is, and so is what does not follow on that.
@@ -33,14 +35,17 @@ def take_in_report(database: Database, run_id: str, before: Attempt, offset: int
     """
     if not offset <= before.offset < offset + len(data):
         return before.offset
-    return _take_in(database, run_id, before, data[before.offset - offset :], new=False).offset
+    return _take_in(database, run_id, before, data[before.offset - offset :], now, new=False).offset
 
 
-def _take_in(database: Database, run_id: str, before: Attempt, fresh: bytes, *, new: bool) -> Attempt:
+def _take_in(
+    database: Database, run_id: str, before: Attempt, fresh: bytes, now: float, *, new: bool
+) -> Attempt:
     """Take in what follows on `before`; the attempt as it is known after it."""
     records, size = contract.parse_records(fresh)
     after = _after(before, records, size)
     if records or new:
+        after = replace(after, heard=now)
         database.take_in(run_id, before, after, _points(records))
     return after
 

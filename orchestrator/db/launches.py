@@ -45,9 +45,15 @@ class Launches(Transactions):
         query = sa.select(t.launches).where(t.launches.c.run == run).order_by(t.launches.c.number)
         with self.reading() as connection:
             return [
-                Launch(row.number, row.step, row.micro_batch_size, row.created)
+                Launch(row.number, row.step, row.micro_batch_size, row.created, row.stalled)
                 for row in connection.execute(query)
             ]
+
+    def mark_stalled(self, run: str, number: int, now: float) -> None:
+        """Remember that a launch is stopped since it makes no progress."""
+        mine = [t.launches.c.run == run, t.launches.c.number == number, t.launches.c.stalled.is_(None)]
+        with self.writing() as connection:
+            connection.execute(t.launches.update().where(*mine).values(stalled=now))
 
     def let_report(self, run: str, number: int, digest: str) -> None:
         """Let the holder of the token with that SHA-256 report for a launch."""

@@ -82,6 +82,12 @@ class Metrics(Transactions):
             row = connection.execute(query.order_by(t.points.c.step.desc()).limit(1)).one_or_none()
         return _to_point(row) if row else None
 
+    def newest_times(self, run: str, limit: int) -> list[float]:
+        """When the newest losses were recorded, newest first, by the clock of who recorded them."""
+        query = sa.select(t.points.c.time).where(t.points.c.run == run, t.points.c.key == "loss")
+        with self.reading() as connection:
+            return list(connection.scalars(query.order_by(t.points.c.step.desc()).limit(limit)))
+
     def reached(self, run: str) -> dict[int, int]:
         """The highest step whose loss each attempt was the first to log, by attempt."""
         highest = sa.func.max(t.points.c.step)

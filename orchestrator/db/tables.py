@@ -86,6 +86,7 @@ launches = Table(
     Column("step", String(16), nullable=False),
     Column("micro_batch_size", Integer),
     Column("created", Float, nullable=False),
+    Column("stalled", Float),  # when it was stopped since nothing was heard of it
     Column("token", String(64)),  # the SHA-256 of what it reports with, where that is of our making
     Index("launches_by_token", "token"),
 )
@@ -125,6 +126,7 @@ attempts = Table(
     Column("resumed_from", Integer),
     Column("checkpoint", Integer, nullable=False),
     Column("checkpoint_time", Float),
+    Column("heard", Float),  # when the service took in its newest bytes
 )
 
 # What registries confirmed. It outlives its run: once that is deleted, the last three columns tell of it.

@@ -63,12 +63,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch we decided on, whether or not its making was finished."""
+    """One launch we decided on, whether or not its making was finished; `stalled` is when it was stopped for
+    making no progress."""
 
     number: int
     step: StepKind
     micro_batch_size: int | None
     created: float
+    stalled: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class Attempt:
     """What an attempt's metric record has said so far, of which `offset` bytes were read.
 
     `started` and `last` are the times of its first and newest line; `checkpoint` is the highest
-    step it committed, `checkpoint_time` when.
+    step it committed, `checkpoint_time` when. `heard` is when its newest bytes were taken in, by the
+    service's own clock.
     """
 
     number: int
@@ -117,6 +120,7 @@ class Attempt:
     resumed_from: int | None = None
     checkpoint: int = 0
     checkpoint_time: float | None = None
+    heard: float | None = None
 
 
 @dataclass(frozen=True)

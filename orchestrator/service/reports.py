@@ -60,7 +60,7 @@ class Reports:
             raise ForbiddenError("a launch reports for itself alone")
         before = self._before(run, launch, attempt)
         try:
-            known = take_in_report(self.database, run, before, offset, data)
+            known = take_in_report(self.database, run, before, offset, data, self.clock())
         except ValueError as error:
             raise FaultsError([Fault(str(error), path="body")]) from error
         again = self.heard.note(run, Said(launch, attempt, self.clock()))

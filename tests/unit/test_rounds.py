@@ -68,8 +68,28 @@ def test_of_a_run_that_reports_storage_is_not_asked(world: World) -> None:
 def test_a_run_whose_time_will_be_up_is_looked_at_then(world: World) -> None:
     spec = dict(world.run.spec)
     world.database.update(world.run, spec={**spec, "compute": {**spec["compute"], "max_hours": 1.0}})
-    looked = world.controller.reconcile(world.run_id)
+    patient = replace(world.controller.settings, stalled_seconds=1e9)
+    looked = replace(world.controller, settings=patient).reconcile(world.run_id)
     assert looked.within == 3599.0  # its record holds one second of training
+
+
+def test_a_silent_run_is_looked_at_when_it_stalls_and_a_stalled_one_when_it_speaks(world: World) -> None:
+    looked = world.controller.reconcile(world.run_id)
+    assert looked.standing
+    assert 890.0 < looked.within <= 900.0
+    late = replace(world.controller, clock=lambda: time.time() + 901.0)
+    looked = late.reconcile(world.run_id)
+    assert (looked.run.reason, looked.run.message) == (
+        Reason.STALLED,
+        "nothing was heard of it for 15 minutes",
+    )
+    assert looked.standing
+    assert not has_news(looked.standing, world.backend)
+    assert late.reconcile(world.run_id).run == looked.run, "it is told once"
+    _grows(world)
+    assert has_news(looked.standing, world.backend)
+    later = replace(world.controller, clock=lambda: time.time() + 902.0)
+    assert later.reconcile(world.run_id).run.reason is None
 
 
 def test_a_glance_without_news_asks_the_database_nothing(world: World) -> None:

@@ -22,6 +22,7 @@ from orchestrator.runs import (
     Publish,
     Reason,
     RunView,
+    Stall,
     Status,
     Stop,
     decide,
@@ -173,6 +174,23 @@ def test_max_hours_counts_training_and_ends_it() -> None:
     assert decide(run, [launch("train", RUNNING, started=True)])[0] == Stop(1)
     assert decide(run, [launch("train", said=INTERRUPTED)]) == [Move(Status.FAILED, Reason.TIME_LIMIT)]
     assert decide(run, [launch("train", said=SUCCESS)])[-1] == Launch("evaluate")
+
+
+def test_what_stalls_for_too_long_is_stopped_until_it_is_gone_and_counts_as_a_failure() -> None:
+    run, alive = replace(RUN, status=Status.TRAINING), launch("train", RUNNING, started=True)
+    shown = replace(run, stall=Stall("nothing was heard of it"))
+    assert decide(shown, [alive]) == [Move(Status.TRAINING, Reason.STALLED, "nothing was heard of it")]
+    assert decide(replace(run, stall=Stall("", too_long=True)), [alive])[0] == Stop(1, stalled=True)
+    stopped = replace(alive, stalled=True)
+    assert decide(run, [stopped])[0] == Stop(1, stalled=True), "also once it has said something again"
+    gone = [replace(launch("train", number=number), stalled=True) for number in (1, 2, 3)]
+    assert decide(run, gone[:2])[-1] == Launch("train")
+    assert decide(run, gone)[0] == Move(Status.FAILED, Reason.STALLED, "it stalled again in each new launch")
+
+
+def test_what_vanished_beyond_its_hours_is_not_started_again() -> None:
+    run = replace(RUN, status=Status.TRAINING, training_seconds=61.0, max_seconds=60.0)
+    assert decide(run, [launch("train")]) == [Move(Status.FAILED, Reason.TIME_LIMIT)]
 
 
 @pytest.mark.parametrize("reason", list(Reason))

@@ -47,7 +47,7 @@ class World:
         for run, before in self.records.items():
             values = {"loss": 1.0 / self.step, "grad_norm": float(self.step)}
             line = Record("metrics", self.step, self.now, values).to_line()
-            offset = take_in_report(self.database, run, before, before.offset, line)
+            offset = take_in_report(self.database, run, before, before.offset, line, 1.0)
             self.records[run] = replace(before, offset=offset)
 
     def told(self) -> list[tuple[str, str, int, float]]:

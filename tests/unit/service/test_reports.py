@@ -96,9 +96,9 @@ def test_what_is_reported_and_what_is_read_from_storage_meet(world: World) -> No
     writer.append(lines(11, 14))
     writer.flush()
     world.offset(lines(11, 12))
-    take_in_records(world.host.service.database, RUN, store)  # it was not told of 13 and 14
+    take_in_records(world.host.service.database, RUN, store, 1.0)  # it was not told of 13 and 14
     assert world.offset(lines(13, 15), len(lines(11, 12))) == len(lines(11, 15))
-    take_in_records(world.host.service.database, RUN, store)
+    take_in_records(world.host.service.database, RUN, store, 1.0)
     assert [step for step in world.losses() if step > 10] == [11, 12, 13, 14, 15]
     assert world.host.service.database.run(RUN).lost_steps == run.lost_steps
 
@@ -197,7 +197,7 @@ def test_what_is_kept_no_more_is_left_to_storage(
         record.flush()
         assert reports.turn() == module.BEHIND_SECONDS
         assert 40 not in world.losses()
-        take_in_records(world.host.service.database, RUN, store)
+        take_in_records(world.host.service.database, RUN, store, 1.0)
         record.metrics(41, {"loss": 41.0})
         record.flush()
         assert reports.turn() == 1.0
