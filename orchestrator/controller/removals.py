@@ -41,9 +41,13 @@ class Removals:
 
 
 def remove(store: contract.Store, folder: str) -> None:
-    """Remove a folder and, where it lies on a disk, what is in it that counts for nothing: unfinished files
-    and empty folders."""
-    contract.remove_folder(store, folder)
-    if local := store.local(folder):
-        with suppress(FileNotFoundError):
-            shutil.rmtree(local)
+    """Remove a folder and, where it lies on a disk, all that counts for nothing: unfinished files, empty
+    folders, and links that code of a model left there, none of which is followed."""
+    local = store.local(folder)
+    if local is None:
+        contract.remove_folder(store, folder)
+        return
+    for name in ("", f"{contract.ADAPTER}/"):
+        (local / f"{name}{contract.MANIFEST}").unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(local)

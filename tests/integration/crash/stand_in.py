@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 from orchestrator import contract
 from orchestrator.contract import Cause, ExitCode, Manifest, Outcome, Record, Result, StreamWriter
@@ -45,8 +46,9 @@ def main(step: str, folder: str, launch: int) -> int:
         contract.open_store((home / "storage").as_uri()).write("inputs/input.json", b'{"splits": {}}')
         return _end(run, claim, "prepare", Result.SUCCESS, PREPARED)
     if not _train(run, claim, home, told):
+        _weights(run, contract.checkpoint_key(STEPS), "checkpoint")
         return _end(run, claim, "train", Result.INTERRUPTED, {})
-    _adapter(run)
+    _weights(run, contract.ADAPTER, "adapter")
     return _end(run, claim, "train", Result.SUCCESS, {"peak_memory_bytes": 5})
 
 
@@ -65,11 +67,11 @@ def _train(run: contract.Store, claim: contract.Claim, home: Path, told: list[in
     return not told
 
 
-def _adapter(run: contract.Store) -> None:
+def _weights(run: contract.Store, folder: str, kind: Literal["adapter", "checkpoint"]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "adapter_config.json").write_text('{"r": 8}')
         (Path(scratch) / "adapter_model.safetensors").write_bytes(b"\0" * 100)
-        contract.commit_folder(run, Path(scratch), contract.ADAPTER, Manifest("adapter", (), step=STEPS))
+        contract.commit_folder(run, Path(scratch), folder, Manifest(kind, (), step=STEPS))
 
 
 def _end(

@@ -23,6 +23,7 @@ import pytest
 import sqlalchemy as sa
 from twins import heard
 
+from orchestrator import contract
 from orchestrator.db import opened
 from orchestrator.db import tables as t
 from orchestrator.runs import Status
@@ -160,6 +161,8 @@ class Trials:
         points = {tuple(point) for each in said if each["kind"] == "points" for point in each["points"]}
         assert sorted(step for _, step, *_ in points) == steps, "MLflow lacks a point, or has two for a step"
         assert said[-1] == {"kind": "end", "run": f"mlflow-{run.id}", "status": _ENDS[status]}
+        folder = contract.open_store((home / "storage").as_uri()).below(f"runs/{run.id}")
+        assert contract.verify_folder(folder, "adapter") == [], "nobody may lose what was trained"
         versions = [each for each in said if each["kind"] == "version"]
         assert len(versions) == len(published) == (1 if flow == "publish" else 0)
         shutil.rmtree(home / "storage")

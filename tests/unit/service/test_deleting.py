@@ -110,7 +110,7 @@ def test_what_storage_does_not_let_go_of_is_removed_by_the_controller(
     folder = home / f"storage/runs/{RUN}"
     database = host.service.database
     with monkeypatch.context() as broken, asking(host) as client:
-        broken.setattr(FileStore, "keys", away)
+        broken.setattr(FileStore, "local", away)
         assert not client.delete_run(RUN).removed
         assert Removals(database).turn() > 30
     assert folder.exists()
