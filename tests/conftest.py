@@ -9,9 +9,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from databases import Postgres, make_database
+from postgres_container import postgres_container
+from postgres_server import postgres_server
 from s3_server import NoServer, S3Server, s3_server
 
 from orchestrator import mlflow_server
+from orchestrator.db import opened
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +57,20 @@ def bucket(object_storage: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"axo-{uuid4().hex[:12]}"
     object_storage.make_bucket(bucket)
     return bucket
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A PostgreSQL for the whole session, whose database `template` is of today's schema."""
+    image = os.environ.get("AXO_TEST_POSTGRES_IMAGE")
+    with (
+        postgres_container(image, request.getfixturevalue("engine"))
+        if image
+        else postgres_server(durable=False)
+    ) as server:
+        with opened(make_database(server, "template", "template0")):
+            pass
+        yield server
 
 
 @pytest.fixture(scope="session")

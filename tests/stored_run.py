@@ -62,11 +62,12 @@ def store_run(
     facts: Mapping[str, Any] = FACTS,
     adapter_config: Mapping[str, Any] | None = ADAPTER_CONFIG,
     project: str = "default",
+    database_url: str | None = None,
 ) -> Run:
     """Put one run into a home: interrupted once after its second step, then trained to its end."""
     settings = Settings.from_environment({"AXO_HOME": str(home)})
     loaded = parse_spec(text.encode(), home / "spec.yaml")
-    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+    with opened(database_url or settings.database_url) as database:
         run = replace(_queued(settings, loaded, run_id, created), project=project)
         database.submit(run)
         database.add_launch(run.id, "train", 4, created + 1)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
-from postgres_container import PostgresContainer, postgres_container
-from postgres_server import PostgresServer, postgres_server
+from databases import make_database
 
 from orchestrator.contract import Store, open_store
 from orchestrator.db import Database, opened
@@ -24,21 +21,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store((tmp_path / "a store").as_uri())
 
 
-@pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer | PostgresContainer]:
-    """A PostgreSQL for the whole session, whose database `template` is of today's schema."""
-    image = os.environ.get("AXO_TEST_POSTGRES_IMAGE")
-    with (
-        postgres_container(image, request.getfixturevalue("engine"))
-        if image
-        else postgres_server(durable=False)
-    ) as server:
-        _make_database(server, "template", "template0")
-        with opened(server.url("template")):
-            pass
-        yield server
-
-
 @pytest.fixture
 def make_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     """Makes an empty database of a kind; its URL."""
@@ -47,9 +29,7 @@ def make_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
         name = f"axo_{uuid4().hex}"
         if kind == "sqlite":
             return f"sqlite:///{tmp_path / name}.db"
-        server: PostgresServer | PostgresContainer = request.getfixturevalue("postgres")
-        _make_database(server, name, "template0")
-        return server.url(name)
+        return make_database(request.getfixturevalue("postgres"), name, "template0")
 
     return make
 
@@ -65,18 +45,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of each kind with no runs."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'axo.db'}"
-    server: PostgresServer | PostgresContainer = request.getfixturevalue("postgres")
-    name = f"axo_{uuid4().hex}"
-    _make_database(server, name, "template")
-    return server.url(name)
+    return make_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
     with opened(url) as database:
         yield database
-
-
-def _make_database(server: PostgresServer | PostgresContainer, name: str, template: str) -> None:
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())

@@ -62,6 +62,7 @@ def _settings(home: Path) -> Settings:
         "AXO_HOME": str(home),
         "AXO_TRAINER_PYTHON": str(python),
         "AXO_MLFLOW_URI": "http://mlflow",
+        "AXO_DATABASE": (home / "database").read_text(),
     }
     return Settings.from_environment(environment)
 

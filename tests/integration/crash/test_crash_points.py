@@ -1,7 +1,7 @@
 """The service dies at every boundary, and whoever comes after it brings each run to its one right end.
 
-Every third point once in `scripts/test`, those around a launch among them; with AXO_PROVE every point of
-every flow and 2,000 deaths at random.
+Every third point once in `scripts/test`, those around a launch among them, and fewer over PostgreSQL; with
+AXO_PROVE every point of every flow and 2,000 deaths at random, over each kind of database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import queue
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from databases import Postgres, make_database
 from twins import heard
 
 from orchestrator import contract
@@ -30,7 +30,11 @@ from orchestrator.runs import Status
 
 HERE = Path(__file__).parent
 PROVE = bool(os.environ.get("AXO_PROVE"))
-DEATHS = int(os.environ.get("AXO_DEATHS", "2000" if PROVE else "10"))
+DEATHS = {
+    "sqlite": int(os.environ.get("AXO_DEATHS", "2000" if PROVE else "10")),
+    "postgresql": int(os.environ.get("AXO_DEATHS", "2000" if PROVE else "3")),
+}
+EVERY = {"sqlite": 3, "postgresql": 15}  # of how many points one is taken
 NURSERIES = 3
 READS = {
     *(
@@ -103,7 +107,7 @@ def nurseries() -> Iterator[queue.SimpleQueue[Nursery]]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a database of today's schema and nothing in it."""
+    """A home with a SQLite database of today's schema and nothing in it."""
     home = tmp_path_factory.mktemp("template")
     with opened(f"sqlite:///{home / 'axo.db'}"):
         pass
@@ -119,6 +123,7 @@ class Trials:
     nurseries: queue.SimpleQueue[Nursery]
     template: Path
     folder: Path
+    postgres: Postgres | None = None
     deaths: list[str] = field(default_factory=list)
 
     def one(self, flow: str, name: str | None = None, counts: tuple[int, ...] = ()) -> Path:
@@ -127,6 +132,8 @@ class Trials:
         home = self.folder / f"{flow}-{random.getrandbits(64):x}"
         try:
             shutil.copytree(self.template, home)
+            url = make_database(self.postgres) if self.postgres else f"sqlite:///{home / 'axo.db'}"
+            (home / "database").write_text(url)
             for flag in {"evicted": ["evict"], "cancel": ["hold"], "pause": ["hold"], "report": ["hold"]}.get(
                 flow, []
             ):
@@ -145,7 +152,7 @@ class Trials:
 
     def check(self, home: Path, flow: str) -> None:
         status, launches = FLOWS[flow]
-        with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        with opened((home / "database").read_text()) as database:
             (run,) = database.runs()
             assert run.status is status, f"{run.status} {run.reason} {run.message}"
             decided = [launch.number for launch in database.launches(run.id)]
@@ -170,7 +177,7 @@ class Trials:
     def check_deleted(self, home: Path) -> None:
         """Nothing of the run is left but that it was there, and MLflow knows how it ended."""
         (run,) = set((home / "answers").read_text().split())
-        with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        with opened((home / "database").read_text()) as database:
             assert database.deleted_run(run) is not None
             assert database.removals() == []
             with database.reading() as connection:
@@ -193,16 +200,28 @@ def _starts(home: Path) -> list[list[str]]:
 _ENDS = {Status.SUCCEEDED: "FINISHED", Status.CANCELLED: "KILLED"}
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What kind of database they live with."""
+    return str(request.param)
+
+
 @pytest.fixture
-def trials(nurseries: queue.SimpleQueue[Nursery], template: Path, tmp_path: Path) -> Trials:
-    return Trials(nurseries, template, tmp_path)
+def trials(
+    request: pytest.FixtureRequest,
+    kind: str,
+    nurseries: queue.SimpleQueue[Nursery],
+    template: Path,
+    tmp_path: Path,
+) -> Trials:
+    postgres = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    return Trials(nurseries, template, tmp_path, postgres)
 
 
 def _let_the_lease_run_out(home: Path) -> None:
     """The dead held it, and the proof need not wait for its ten seconds."""
-    with sqlite3.connect(home / "axo.db", timeout=30) as connection:
-        connection.execute("UPDATE leases SET expires = 0")
-    connection.close()
+    with opened((home / "database").read_text(), 1) as database, database.writing() as connection:
+        connection.execute(t.leases.update().values(expires=0.0))
 
 
 def _alive(pid: int) -> bool:
@@ -230,13 +249,13 @@ def points_of(trials: Trials) -> dict[str, list[str]]:
     return {flow: (home / "boundaries").read_text().splitlines() for flow, home in homes.items()}
 
 
-def test_each_point_is_survived(trials: Trials) -> None:
+def test_each_point_is_survived(trials: Trials, kind: str) -> None:
     points = points_of(trials)
     seen: set[str] = set()
     work: list[Callable[[], object]] = []
     for flow, names in points.items():
         fresh = [name for name in names if name not in seen and not _reads(name)]
-        chosen = names if PROVE else sorted({*fresh[::3], *NEEDED.intersection(fresh)})
+        chosen = names if PROVE else sorted({*fresh[:: EVERY[kind]], *NEEDED.intersection(fresh)})
         seen.update(names)
         work += [lambda flow=flow, name=name: trials.one(flow, name) for name in chosen]  # type: ignore[misc]
     all_of(work)
@@ -248,14 +267,14 @@ def test_each_point_is_survived(trials: Trials) -> None:
     assert len(trials.deaths) > 0.9 * len(work), f"not reached again: {sorted(seen - died)}"
 
 
-def test_random_deaths_are_survived(trials: Trials) -> None:
+def test_random_deaths_are_survived(trials: Trials, kind: str) -> None:
     reached = {flow: int((trials.one(flow) / "reached").read_text()) for flow in FLOWS}
     seed = int(os.environ.get("AXO_SEED", "0")) or random.getrandbits(32)
     chance = random.Random(seed)
     runs = 0
-    while len(trials.deaths) < DEATHS:
+    while len(trials.deaths) < DEATHS[kind]:
         work: list[Callable[[], object]] = []
-        for _ in range(10):
+        for _ in range(min(10, DEATHS[kind])):
             flow = chance.choice(list(FLOWS))
             counts = tuple(_early(chance, reached[flow]) for _ in range(chance.choice((1, 1, 2, 3))))
             work.append(lambda flow=flow, counts=counts: trials.one(flow, counts=counts))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A process that may lead, as the split-brain proof starts it: `leader.py <home>`.
+"""A process that may lead, as the split-brain proof starts it: `leader.py <home> <database>`.
 
 It says `ready`, then `leads <fence>` and `stands by` at each term, and `refused` at each write that its
 fence forbids; one is tried after each term. Each transaction under a lease writes into the table `proof` who
@@ -68,11 +68,11 @@ def _watched() -> None:
     Transactions.writing, Loop._lead = watched, leads  # type: ignore[method-assign]
 
 
-def main(home: str) -> None:
+def main(home: str, database: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     _watched()
-    settings = Settings.from_environment({"AXO_HOME": home})
+    settings = Settings.from_environment({"AXO_HOME": home, "AXO_DATABASE": database})
     with open_host(settings) as host:
         host.loop.controller = replace(host.loop.controller, backend=EndlessBackend(settings))
         say("ready")
@@ -81,4 +81,4 @@ def main(home: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from databases import make_database
 from stored_run import store_run
 
 from orchestrator.db import Database, open_database
@@ -51,32 +52,34 @@ class Process:
         return time.monotonic()
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Twenty runs in training, so that there is always something to look at."""
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with twenty runs in training, so that there is always something to look at."""
+    url = f"sqlite:///{tmp_path}/axo.db"
+    if request.param == "postgresql":
+        url = make_database(request.getfixturevalue("postgres"))
     for number in range(RUNS):
-        store_run(tmp_path, f"triage-{number}", status=Status.TRAINING)
-    return tmp_path
+        store_run(tmp_path, f"triage-{number}", status=Status.TRAINING, database_url=url)
+    return url
 
 
 @pytest.fixture
-def database(home: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{home / 'axo.db'}")
+def database(url: str) -> Iterator[Database]:
+    database = open_database(url)
+    counted = "SERIAL PRIMARY KEY" if url.startswith("postgresql") else "INTEGER PRIMARY KEY AUTOINCREMENT"
     with database.writing() as connection:
-        connection.execute(
-            sa.text("CREATE TABLE proof (id INTEGER PRIMARY KEY AUTOINCREMENT, fence INT, pid INT)")
-        )
+        connection.execute(sa.text(f"CREATE TABLE proof (id {counted}, fence INT, pid INT)"))
         connection.execute(sa.text("UPDATE runs SET look = 0"))
     yield database
     database.close()
 
 
 @pytest.fixture
-def start(home: Path, database: Database) -> Iterator[Callable[[], Process]]:
+def start(tmp_path: Path, url: str, database: Database) -> Iterator[Callable[[], Process]]:
     with ExitStack() as stack:
 
         def started() -> Process:
-            command = [sys.executable, str(PROGRAM), str(home)]
+            command = [sys.executable, str(PROGRAM), str(tmp_path), url]
             popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             process = Process(stack.enter_context(popen))
             stack.callback(popen.kill)
@@ -87,10 +90,13 @@ def start(home: Path, database: Database) -> Iterator[Callable[[], Process]]:
         yield started
 
 
-def stopped_between_writes(process: Process, database: Database) -> None:
-    """Stop it where it does not hold SQLite's write lock, which would keep everybody else out."""
+def stop(process: Process, database: Database) -> None:
+    """Stop it: where it does not hold SQLite's write lock, which would keep everybody else out; wherever it
+    is with PostgreSQL, which ends a transaction that sleeps."""
     while True:
         process.send(signal.SIGSTOP)
+        if database.engine.dialect.name == "postgresql":
+            return
         try:
             with database.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA busy_timeout = 200")
@@ -126,7 +132,7 @@ def test_a_stale_leader_writes_nothing_and_another_takes_over_in_time(
     second = start()
     wait(lambda: len(writes(database)) > 2 * RUNS)
 
-    stopped_between_writes(first, database)
+    stop(first, database)
     stopped = time.monotonic()
     away = second.wait_for("leads", 30) - stopped
     wait(lambda: writes(database)[-1][1] == second.process.pid)
