@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -19,8 +20,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT_KEY, ROOT_SECRET, REGION = "axo-root", "axo-root-secret", "us-east-1"
 _MODULE = Path(__file__).parent / "versitygw"
@@ -33,15 +35,63 @@ class NoServer(Exception):
 
 
 @dataclass(frozen=True)
+class Grant:
+    """What a user may do: list a bucket, and anything with objects below a prefix of it."""
+
+    user: str
+    bucket: str
+    prefix: str
+
+    @property
+    def statements(self) -> list[dict[str, Any]]:
+        who = {"Effect": "Allow", "Principal": {"AWS": [self.user]}}
+        bucket = f"arn:aws:s3:::{self.bucket}"
+        objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+        return [
+            {**who, "Action": ["s3:ListBucket"], "Resource": [bucket]},
+            {**who, "Action": objects, "Resource": [f"{bucket}/{self.prefix}/*"]},
+        ]
+
+
+@dataclass(frozen=True)
 class S3Server:
     """A running server: its address, its process, and the folder that holds each bucket as a folder."""
 
     endpoint: str
     process: int
     folder: Path
+    _users: list[Grant] = field(default_factory=list)
 
     def make_bucket(self, name: str) -> None:
         (self.folder / name).mkdir()
+
+    def make_user(self, name: str, bucket: str, prefix: str) -> dict[str, str]:
+        """A user who lists the bucket, and sees objects below the prefix alone; its environment."""
+        secret = f"{name}-secret"
+        self._admin("create-user", "--access", name, "--secret", secret, "--role", "user")
+        self._users.append(Grant(name, bucket, prefix))
+        grants = [each for each in self._users if each.bucket == bucket]
+        statements = [statement for each in grants for statement in each.statements]
+        root = self._client()
+        root.put_bucket_policy(
+            Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements})
+        )
+        return self.environment(name, secret)
+
+    def _admin(self, *arguments: str) -> None:
+        told = ["--access", ROOT_KEY, "--secret", ROOT_SECRET, "--endpoint-url", self.endpoint]
+        subprocess.run([program(), "admin", *told, *arguments], check=True, capture_output=True)
+
+    def _client(self) -> Any:
+        from botocore.session import get_session
+
+        return get_session().create_client(
+            "s3",
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ROOT_KEY,
+            aws_secret_access_key=ROOT_SECRET,
+        )
 
     def environment(self, key: str = ROOT_KEY, secret: str = ROOT_SECRET) -> dict[str, str]:
         """What a client's environment or secret has to hold."""

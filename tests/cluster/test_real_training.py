@@ -20,6 +20,8 @@ import yaml
 from cluster_parts import Cluster, Object, volume, volume_name, wait
 from cluster_world import pod_of
 from node import python_image
+from road import host_of_pods
+from s3_server import s3_server
 from serving import serving
 
 from orchestrator import contract
@@ -217,3 +219,42 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
         AXO_TRAINER_PYTHON=trainer_python,
     )
     assert weights(storage, run) == weights(tmp_path / "here/storage", here["id"])
+
+
+def test_an_evicted_run_goes_on_from_a_bucket_with_the_keys_of_its_project(
+    cluster: Cluster,
+    pods: Pods,
+    home: Path,
+    desk: Path,
+    mlflow_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setenv("AXO_STORAGE", "s3://storage-{project}@axo-pods/{project}")
+    monkeypatch.setenv("AXO_MLFLOW_URI", mlflow_url)
+    settings = yaml.safe_load((home / "settings.yaml").read_text())
+    del settings["kubernetes"]["storage_claim"]
+    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+    with s3_server(address=host_of_pods(cluster.kubeconfig)) as server:
+        server.make_bucket("axo-pods")
+        keys = server.make_user("pods", "axo-pods", "default")
+        secret = home / "secrets/storage-default"
+        secret.mkdir(parents=True)
+        for name, value in keys.items():
+            (secret / name).write_text(value)
+        body = {"metadata": {"name": "storage-default"}, "stringData": keys}
+        cluster.create("v1", "Secret", body, pods.namespace)
+        with serving(home) as service:
+            run = axo(desk, "submit", "spec.yaml", AXO_URL=service.url)["id"]
+            monkeypatch.setenv("AXO_SECRETS", str(home / "secrets"))
+            store = contract.open_store(f"s3://storage-default@axo-pods/default/runs/{run}")
+            wait(lambda: [key for key in store.keys("checkpoints") if key.endswith("MANIFEST.json")], SECONDS)
+            (pod,) = cluster.list("v1", "Pod", pods.namespace, f"axo/run={run},axo/step=train")
+            cluster.evict(pod["metadata"]["name"], pods.namespace)
+            told = wait(lambda: ended(axo(desk, "get", run, AXO_URL=service.url)), SECONDS)
+            axo(desk, "pull", run, "pulled", AXO_URL=service.url)
+        assert (told["status"], told["attempts"]) == ("succeeded", 2)
+        assert not contract.verify_folder(store, contract.ADAPTER)
+        assert "going on from step" in contract.read_stream(store, 3, "log").decode()
+        weights = contract.hash_file(desk / "pulled/adapter_model.safetensors", "adapter_model.safetensors")
+        assert weights in contract.read_manifest(store, contract.ADAPTER).files

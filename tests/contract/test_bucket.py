@@ -121,6 +121,20 @@ def test_each_refusal_says_what_where_and_what_to_do(
         open_store(f"s3://team-a@{bucket}/runs").read("a")
 
 
+def test_a_projects_keys_open_its_prefix_and_no_other(
+    secret: Path, bucket: str, object_storage: S3Server
+) -> None:
+    for team in ("team-a", "team-b"):
+        fill(secret.parent / team, object_storage.make_user(team, bucket, team))
+    ours = open_store(f"s3://team-a@{bucket}/team-a")
+    prove_store(ours)
+    open_store(f"s3://team-b@{bucket}/team-b").write("secret", b"theirs")
+    theirs = open_store(f"s3://team-a@{bucket}/team-b")
+    for attempt in (partial(theirs.read, "secret"), partial(theirs.write, "a", b"1")):
+        with pytest.raises(StoreError, match="access is refused"):
+            attempt()
+
+
 @pytest.mark.parametrize(
     ("url", "what"),
     [
