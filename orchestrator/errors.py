@@ -196,6 +196,10 @@ class FullError(StorageError):
     """A disk of the service is nearly full."""
 
 
+class StorageRefusedError(StorageError):
+    """Storage will not do it until somebody changes something."""
+
+
 class BackendError(OrchestratorError):
     """The backend cannot be used."""
 

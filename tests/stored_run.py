@@ -63,9 +63,10 @@ def store_run(
     adapter_config: Mapping[str, Any] | None = ADAPTER_CONFIG,
     project: str = "default",
     database_url: str | None = None,
+    storage: str | None = None,
 ) -> Run:
     """Put one run into a home: interrupted once after its second step, then trained to its end."""
-    settings = Settings.from_environment({"AXO_HOME": str(home)})
+    settings = Settings.from_environment({"AXO_HOME": str(home), "AXO_STORAGE": storage or ""})
     loaded = parse_spec(text.encode(), home / "spec.yaml")
     with opened(database_url or settings.database_url) as database:
         run = replace(_queued(settings, loaded, run_id, created), project=project)

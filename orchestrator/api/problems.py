@@ -55,6 +55,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.DatabaseError: 503,
     errors.FullError: 507,
     errors.StorageError: 503,
+    errors.StorageRefusedError: 507,
     errors.BackendError: 503,
     errors.TrackingError: 503,
     errors.RegistryError: 503,
@@ -131,7 +132,8 @@ def answer(request: Request, error: errors.OrchestratorError) -> JSONResponse:
 
 
 def _storage(request: Request, error: contract.StoreError) -> JSONResponse:
-    return answer(request, errors.StorageError(str(error.strerror)))
+    kind = errors.StorageError if isinstance(error, contract.StorageAway) else errors.StorageRefusedError
+    return answer(request, kind(str(error)))
 
 
 def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

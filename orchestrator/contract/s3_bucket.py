@@ -17,8 +17,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-from orchestrator.contract.s3_errors import StorageAway, StorageRefused, in_our_words
-from orchestrator.contract.store import ContractError
+from orchestrator.contract.s3_errors import in_our_words
+from orchestrator.contract.store import ContractError, StorageAway, StorageRefused
 
 CONNECT_SECONDS, READ_SECONDS = 5, 30
 TRIES = 3  # of one request, one soon after the other

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from orchestrator.contract.store import StoreError
+from orchestrator.contract.store import StorageAway, StorageRefused
 
 _KEYS_WRONG = "see that the keys are right and not run out"
 _REGION = "set AWS_REGION to the bucket's region"
@@ -41,16 +41,6 @@ _BUSY = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "C
 _NO_KEYS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a secret: s3://<secret>@<bucket>/<prefix>"
 )
-
-
-class StorageAway(StoreError):
-    """Storage does not answer, or not now; asking again may help."""
-
-
-class StorageRefused(StoreError):
-    """Storage will not do it until somebody changes something; `code` is the server's word for why."""
-
-    code = ""
 
 
 def in_our_words(error: Exception, bucket: str, key: str, endpoint: str) -> OSError:

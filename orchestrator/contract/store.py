@@ -26,7 +26,20 @@ class ContractError(Exception):
 
 
 class StoreError(OSError):
-    """The server of a storage does not do what it was asked."""
+    """The server of a storage does not do what it was asked; its text says why, without the number."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class StorageAway(StoreError):
+    """Storage does not answer, or not now; asking again may help."""
+
+
+class StorageRefused(StoreError):
+    """Storage will not do it until somebody changes something; `code` is the server's word for why."""
+
+    code = ""
 
 
 class Fenced(ContractError):

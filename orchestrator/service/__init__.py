@@ -59,7 +59,7 @@ class Service:
             need_storage(self.settings.storage)
         except StorageError as error:
             _log.warning("%s", error)
-            raise StorageError("storage cannot be used", hint="the service's log says why") from error
+            raise type(error)("storage cannot be used", hint="the service's log says why") from error
 
     @property
     def runs(self) -> Runs:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator import contract, wire
@@ -22,10 +23,12 @@ from orchestrator.settings import Settings
 
 @dataclass(frozen=True)
 class AdapterContent:
-    """A file of an adapter: its SHA-256 in hex, and where it lies on this machine, or its bytes."""
+    """A file of an adapter: its SHA-256 in hex, its size, and where it lies on this machine, or else what
+    gives the bytes between two places of it."""
 
     sha256: str
-    content: Path | bytes
+    size: int
+    content: Path | Callable[[int, int], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,12 @@ class Results:
         """
         run, manifest = self._finished(caller, name)
         if text := self._texts(run).get(path):
-            return AdapterContent(_sha256(text), text)
+            return AdapterContent(_sha256(text), len(text), lambda start, end: iter([text[start:end]]))
         file = next((file for file in manifest.files if file.path == path), None)
         if file is None:
             raise NotFoundError(f"the adapter of {run.id} has no file {path!r}")
         store, key = run_store(run), f"{contract.ADAPTER}/{path}"
-        return AdapterContent(file.sha256, store.local(key) or store.read(key))
+        return AdapterContent(file.sha256, file.size, store.local(key) or partial(store.blocks, key))
 
     def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
         run = self.database.run(name, caller.project)

@@ -7,7 +7,7 @@ import threading
 from orchestrator import contract
 from orchestrator.controller.room import full_disk
 from orchestrator.db import Database
-from orchestrator.errors import FullError, QuotaError, StorageError
+from orchestrator.errors import FullError, QuotaError, StorageError, StorageRefusedError
 from orchestrator.settings import GIB, Settings
 
 _proven: set[str] = set()
@@ -34,13 +34,16 @@ def need_room(settings: Settings, database: Database, project: str, more: int = 
 
 
 def need_storage(url: str) -> None:
-    """Raises StorageError where the storage cannot be used, or would let two trainers own one run."""
+    """Raises StorageError where storage does not answer, StorageRefusedError where it cannot be used, or
+    would let two trainers own one run."""
     with _proving:
         if url in _proven:
             return
         try:
             contract.prove_store(contract.open_store(url))
+        except contract.StorageAway as error:
+            raise StorageError(f"storage cannot be used now: {error}") from error
         except (contract.ContractError, OSError) as error:
             hint = "`axo doctor` on the service's machine looks at it again"
-            raise StorageError(f"storage cannot be used: {error}", hint=hint) from error
+            raise StorageRefusedError(f"storage cannot be used: {error}", hint=hint) from error
         _proven.add(url)

@@ -19,6 +19,7 @@ NOT_RUN = {
     "how-to/test-cluster.md": 2,
     "how-to/docker.md": 2,
     "how-to/kubernetes.md": 1,
+    "how-to/buckets.md": 4,
 }
 
 

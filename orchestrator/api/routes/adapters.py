@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathOf
 from fastapi.responses import FileResponse
 
 from orchestrator import wire
 from orchestrator.api.problems import RESPONSES_BESIDE_TEXT
+from orchestrator.api.ranges import ranged
 from orchestrator.api.routes.runs import RunName
 from orchestrator.api.who import CallerOf, ServiceOf
 
@@ -23,7 +26,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 _FilePath = Annotated[
     str,
-    Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", description="As it stands in `files` of the adapter."),
+    PathOf(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", description="As it stands in `files` of the adapter."),
 ]
 
 
@@ -34,10 +37,12 @@ def adapter(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Adapter:
 
 
 @router.get("/{run}/adapter/{path:path}", response_class=Response, responses=_FILE)
-def adapter_file(run: RunName, path: _FilePath, service: ServiceOf, caller: CallerOf) -> Response:
+def adapter_file(
+    request: Request, run: RunName, path: _FilePath, service: ServiceOf, caller: CallerOf
+) -> Response:
     """A file of the adapter, or with `Range` a part of it: a download that was cut goes on."""
     found = service.results.adapter_file(caller, run, path)
-    headers = {"ETag": f'"{found.sha256}"'}
-    if isinstance(found.content, bytes):
-        return Response(found.content, media_type="application/octet-stream", headers=headers)
-    return FileResponse(found.content, media_type="application/octet-stream", headers=headers)
+    tag = f'"{found.sha256}"'
+    if isinstance(found.content, Path):
+        return FileResponse(found.content, media_type="application/octet-stream", headers={"ETag": tag})
+    return ranged(request, found.content, found.size, tag)
