@@ -12,7 +12,7 @@ from orchestrator import contract
 from orchestrator.controller.estimates import estimate_against_actual
 from orchestrator.controller.pace import Spacing
 from orchestrator.controller.package import newest_config
-from orchestrator.db import Database, Run
+from orchestrator.db import Database, Listed, Run
 from orchestrator.runs import Status
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
@@ -113,7 +113,7 @@ def experiment_of(run: Run, spec: Spec) -> str:
     return f"{run.project}/{spec.experiment}"
 
 
-def behind(run: Run, settings: Settings) -> bool:
+def behind(run: Run | Listed, settings: Settings) -> bool:
     """Whether MLflow, where there is one, still lacks something of a run that has ended."""
     return bool(settings.mlflow_uri) and run.status.final and run.tracked != run.status
 

@@ -60,6 +60,50 @@ class Run:
     stored: int = 0
     measured: float | None = None
 
+    @property
+    def base_model(self) -> Any:
+        """As its spec names it."""
+        return self.spec["base_model"]
+
+    @property
+    def machine(self) -> str:
+        """The name of the machine that it trains on."""
+        return str(self.spec["compute"]["machine"])
+
+    @property
+    def dataset(self) -> str | None:
+        """The digest of its dataset, once that is prepared."""
+        return self.facts.get("dataset")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as pages show it, which is without spec and facts but for three of their fields."""
+
+    id: str
+    name: str
+    project: str
+    status: Status
+    intent: Intent
+    reason: Reason | None
+    message: str
+    created: float
+    updated: float
+    ended: float | None
+    mlflow_url: str | None
+    tracked: str | None
+    step: int | None
+    total_steps: int | None
+    loss: float | None
+    lost_steps: int
+    temporary: bool
+    pinned: bool
+    expires: float | None
+    expired: float | None
+    base_model: Any
+    machine: str
+    dataset: str | None
+
 
 @dataclass(frozen=True)
 class Launch:

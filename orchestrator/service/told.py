@@ -11,10 +11,10 @@ from orchestrator.controller.estimates import Compared, estimate_against_actual
 from orchestrator.controller.track import behind
 from orchestrator.runs import REASONS, Reason
 from orchestrator.settings import Settings
-from orchestrator.spec.stored import model_of
+from orchestrator.spec.stored import model_named
 
 
-def run(found: db.Run, settings: Settings) -> wire.Run:
+def run(found: db.Run | db.Listed, settings: Settings) -> wire.Run:
     """How a run stands."""
     return wire.Run(**_standing(found, settings))
 
@@ -94,7 +94,7 @@ def _detail(
     )
 
 
-def _standing(found: db.Run, settings: Settings) -> dict[str, Any]:
+def _standing(found: db.Run | db.Listed, settings: Settings) -> dict[str, Any]:
     facts = REASONS[found.reason] if found.reason else None
     return {
         "id": found.id,
@@ -109,13 +109,13 @@ def _standing(found: db.Run, settings: Settings) -> dict[str, Any]:
         "created": found.created,
         "updated": found.updated,
         "ended": found.ended,
-        "base_model": model_of(found.spec),
-        "machine": found.spec["compute"]["machine"],
+        "base_model": model_named(found.base_model),
+        "machine": found.machine,
         "step": found.step,
         "total_steps": found.total_steps,
         "loss": found.loss,
         "lost_steps": found.lost_steps,
-        "dataset": found.facts.get("dataset"),
+        "dataset": found.dataset,
         "mlflow": found.mlflow_url,
         "tracked": not behind(found, settings),
         "temporary": found.temporary,

@@ -10,7 +10,11 @@ from orchestrator.uploads import parse_address
 
 def model_of(spec: Mapping[str, Any]) -> str:
     """The base model's folder or hub id; of an uploaded one the name."""
-    model = spec["base_model"]
+    return model_named(spec["base_model"])
+
+
+def model_named(model: Any) -> str:
+    """The same, of what a spec says under `base_model`."""
     return told(str(model["source"] if isinstance(model, dict) else model))
 
 
