@@ -46,13 +46,16 @@ class KubernetesSection(Closed):
         "mount it at one place.",
     )
     secrets: tuple[Name, ...] = Field(
-        default=(), max_length=100, description="Secrets of the namespace that specs may name."
+        default=(), strict=False, max_length=100, description="Secrets of the namespace that specs may name."
     )
     queues: tuple[Name, ...] = Field(
-        default=(), max_length=100, description="LocalQueues of Kueue in the namespace that specs may name."
+        default=(),
+        strict=False,
+        max_length=100,
+        description="LocalQueues of Kueue in the namespace that specs may name.",
     )
     priorities: tuple[Name, ...] = Field(
-        default=(), max_length=100, description="Priority classes that specs may name."
+        default=(), strict=False, max_length=100, description="Priority classes that specs may name."
     )
     requests_per_second: float = Field(
         default=REQUESTS_PER_SECOND,

@@ -79,7 +79,10 @@ class MachineEntry(Closed):
         default={}, max_length=50, description="Labels of the Kubernetes nodes that have it."
     )
     tolerations: tuple[Toleration, ...] = Field(
-        default=(), max_length=20, description="Taints of those nodes that do not keep a launch away."
+        default=(),
+        strict=False,
+        max_length=20,
+        description="Taints of those nodes that do not keep a launch away.",
     )
     priority: Name | None = Field(
         default=None, description="PriorityClass of launches: who gives way when the cluster is full."

@@ -152,3 +152,12 @@ def test_an_address_for_reports_must_be_one_that_launches_reach(
     assert "reports.url" in (refused.value.hint or "")
     chosen = settings(tmp_path / "b", f"reports: {{url: '{url}'}}\n")
     assert chosen.report_url == url
+
+
+def test_the_settings_file_of_the_guide_to_kubernetes_can_be_read(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/how-to/kubernetes.md").read_text()
+    (tmp_path / "settings.yaml").write_text(guide.split('```yaml title="settings.yaml"\n')[1].split("```")[0])
+    found = Settings.from_environment({"AXO_HOME": str(tmp_path)})
+    assert found.kubernetes is not None
+    assert (found.kubernetes.secrets, found.kubernetes.queues) == (("hub",), ("gpus",))
+    assert [each["key"] for each in found.machines["a100-4"].tolerations] == ["nvidia.com/gpu"]
