@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -79,12 +79,18 @@ def handler(book: Book, real: str | None) -> type[BaseHTTPRequestHandler]:
             return 200, b"{}"
 
         def _forward(self, body: bytes) -> tuple[int, bytes]:
-            if not hasattr(lines, "real"):
-                lines.real = HTTPConnection(urlsplit(real or "").netloc, timeout=30)
+            """Ask the real one, over a new connection where the kept one was closed meanwhile."""
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-            lines.real.request(self.command, self.path, body or None, headers)
-            answer = lines.real.getresponse()
-            return answer.status, answer.read()
+            for fresh in (not hasattr(lines, "real"), True):
+                if fresh:
+                    lines.real = HTTPConnection(urlsplit(real or "").netloc, timeout=30)
+                try:
+                    lines.real.request(self.command, self.path, body or None, headers)
+                    answer = lines.real.getresponse()
+                    return answer.status, answer.read()
+                except (OSError, HTTPException):
+                    lines.real.close()
+            return 503, b"{}"
 
         def log_message(self, *_: object) -> None:
             """Nothing is said."""
