@@ -75,13 +75,13 @@ def rate_of(model: Model, load: Workload, machine: Machine, measured: Rate | Non
     startup = STARTUP_SECONDS[machine.device]
     if machine.tokens_per_second is not None:
         return Rate(machine.tokens_per_second, "machine", startup)
-    slowest = _CPU_SLOWEST * _crowd() if machine.device == "cpu" else 1.0
+    slowest = max(_CPU_SLOWEST, _crowd()) if machine.device == "cpu" else 1.0
     return Rate(tabled_rate(model, load, machine), "table", startup, slowest)
 
 
 def _crowd() -> float:
-    """Tasks that wait for each core of this machine, the one that runs among them: 1 where it is idle."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """Tasks that want each core of this machine."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
 
 
 def tabled_rate(model: Model, load: Workload, machine: Machine) -> float:
