@@ -36,16 +36,23 @@ def estimate_rows(run: RunDetail) -> list[dict[str, str]]:
             "FIGURE": each.name,
             "ESTIMATE": _foreseen(each),
             "ACTUAL": _figure(each.name, each.actual),
-            "ERROR": f"{each.error:+.0%}",
+            "ERROR": "in range" if _in_range(each) else f"{each.error:+.0%}",
         }
         for each in run.estimate_against_actual
     ]
 
 
+def _in_range(each: Figure) -> bool:
+    return _is_range(each) and each.estimate <= each.actual <= (each.at_most or 0)
+
+
 def _foreseen(each: Figure) -> str:
     least = _figure(each.name, each.estimate)
-    ranges = each.at_most is not None and each.at_most > each.estimate
-    return f"{least}..{_figure(each.name, each.at_most or 0)}" if ranges else least
+    return f"{least}..{_figure(each.name, each.at_most or 0)}" if _is_range(each) else least
+
+
+def _is_range(each: Figure) -> bool:
+    return each.at_most is not None and each.at_most > each.estimate
 
 
 def _figure(name: str, value: float) -> str:

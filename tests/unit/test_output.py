@@ -10,6 +10,8 @@ import pytest
 
 from orchestrator.cli.curve import draw_series
 from orchestrator.cli.output import age, duration, fields, sparkline, table
+from orchestrator.cli.shown import estimate_rows
+from orchestrator.wire import Figure, RunDetail
 
 
 def test_a_table_is_aligned_and_shows_blanks() -> None:
@@ -56,3 +58,15 @@ def test_a_curve_is_well_formed_and_inside_its_sheet() -> None:
 
 def test_a_curve_of_nothing_says_so() -> None:
     assert "nothing was logged yet" in draw_series("x", {"loss": [(1, math.nan)]}).svg()
+
+
+@pytest.mark.parametrize(
+    ("actual", "at_most", "told"),
+    [(74, 160, ("17..160", "in range")), (200, 160, ("17..160", "-92%")), (10, None, ("17", "+70%"))],
+)
+def test_an_estimate_that_was_a_range_is_held_against_it(
+    actual: float, at_most: float | None, told: tuple[str, str]
+) -> None:
+    figure = Figure(name="seconds", estimate=17, at_most=at_most, actual=actual, error=17 / actual - 1)
+    (row,) = estimate_rows(RunDetail.model_construct(estimate_against_actual=[figure]))
+    assert (row["ESTIMATE"], row["ERROR"]) == told
