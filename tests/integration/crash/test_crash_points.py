@@ -134,9 +134,7 @@ class Trials:
             shutil.copytree(self.template, home)
             url = make_database(self.postgres) if self.postgres else f"sqlite:///{home / 'axo.db'}"
             (home / "database").write_text(url)
-            for flag in {"evicted": ["evict"], "cancel": ["hold"], "pause": ["hold"], "report": ["hold"]}.get(
-                flow, []
-            ):
+            if flag := FLAGS.get(flow):
                 (home / flag).touch()
             for count in counts or ((None,) if name else ()):
                 if not nursery.live(home, flow, name, count):

@@ -41,9 +41,11 @@ METHODS: Mapping[str, str] = {
     "runs_metrics": "metrics",
     "runs_page": "runs",
     "runs_pause": "pause",
+    "runs_pin": "pin",
     "runs_publish": "publish",
     "runs_resume": "resume",
     "runs_submit": "submit",
+    "runs_unpin": "unpin",
     "runs_verify": "verify",
 }
 OF_MACHINES = {"health_healthz", "health_readyz", "health_metrics", "reports_take_in"}

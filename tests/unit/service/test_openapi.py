@@ -28,6 +28,13 @@ AWAY = "/api/v1/runs/{run}/verify"  # asks a registry
 SETTINGS = """\
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 406, 413, 422, 428]
+
+# Its credential is a launch's: to the holder of a key every method there is answered 401.
+[[operations]]
+include-path = "/api/v1/reports/{run}/{launch}/{attempt}"
+
+[operations.checks.unsupported_method]
+enabled = false
 """
 
 
