@@ -241,14 +241,14 @@ def check_key(key: str) -> None:
 
 
 def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """The files below a folder; what is removed meanwhile is not there."""
+    """The files below a folder, and links, not followed; what is removed meanwhile is not there."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):
                 yield from _sizes(entry.path, f"{prefix}{entry.name}/")
             elif not entry.name.startswith(".tmp-"):
                 with contextlib.suppress(FileNotFoundError):
-                    yield f"{prefix}{entry.name}", entry.stat().st_size
+                    yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
 
 @contextlib.contextmanager

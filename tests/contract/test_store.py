@@ -133,6 +133,11 @@ def test_what_is_no_file_of_the_folder_itself_is_not_read(
             reading()
 
 
+def test_what_is_listed_follows_no_link(trapped: FileStore) -> None:
+    (trapped.root / "attempts/up").symlink_to("../..")
+    assert list(trapped.sizes()) == ["attempts/1", "attempts/up", "folder", "link", "pipe"]
+
+
 @pytest.mark.parametrize("key", ["folder/key", "folder/new", "attempts/1/plan.json"])
 def test_what_is_written_follows_no_link(trapped: FileStore, key: str, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("mine")
