@@ -3,7 +3,8 @@
 It adds a line to `starts`; told to leave, it touches `asked` and leaves with 75, or is `deaf`
 where there is a file of that name.
 Told where to report, it writes `report`: the token that it has, and what the service's socket says to it.
-A file `leave` holds the exit code to leave with, or `memory`: then it takes all the memory there is.
+A file `leave` holds the exit code to leave with, or `memory` or `scratch`: it then takes all memory there is,
+or more and more of its scratch disk.
 """
 
 import os
@@ -42,4 +43,10 @@ if asked:
 how = (folder / "leave").read_text()
 if how == "memory":
     hoard = [b"x" * (1 << 20) for _ in range(1 << 14)]
+if how == "scratch":
+    with open(os.environ["AXO_SCRATCH"] + "/full", "wb") as full:
+        while True:
+            full.write(b"x" * (1 << 20))
+            full.flush()
+            time.sleep(0.05)
 sys.exit(int(how))

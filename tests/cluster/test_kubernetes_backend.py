@@ -170,6 +170,18 @@ def test_a_job_tells_of_its_newest_checkpoint_each_half_hour(lab: KubernetesLab)
     backend.note_checkpoint(launch.name, 16, now[0])  # a Job that is gone has nothing to tell
 
 
+def test_what_fills_its_scratch_disk_is_said_so(lab: KubernetesLab) -> None:
+    """The kubelet evicts it, and its Job would put another in its place for ever."""
+    backend = lab.backend()
+    launch = lab.started(backend)
+    lab.leave(launch, "scratch")
+    seen = wait(lambda: now if (now := backend.observe(launch.name)).reason is Reason.SCRATCH else None)
+    assert seen.alive
+    assert "exceeds the" in seen.detail
+    backend.stop(launch.name, 0.0)
+    sees(backend, launch, Phase.MISSING, None)
+
+
 def test_a_deadline_of_the_cluster_is_said_so(lab: KubernetesLab) -> None:
     backend, launch = lab.backend(lambda job: job["spec"].update(activeDeadlineSeconds=2)), lab.request()
     backend.launch(launch)
