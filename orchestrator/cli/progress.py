@@ -160,5 +160,5 @@ def _parts(figures: Figures, bars: int) -> list[str]:
     if figures.tokens_per_second is not None:
         parts.append(f"{figures.tokens_per_second:,.0f} tokens/s")
     if figures.lost_steps:
-        parts.append(f"{figures.lost_steps} steps lost")
+        parts.append(f"{figures.lost_steps} step{'s' if figures.lost_steps != 1 else ''} lost")
     return parts

@@ -16,7 +16,7 @@ from orchestrator.errors import OrchestratorError
 AWAY_SECONDS = 5.0  # for a service that does not answer: its URL may be wrong
 BUSY_SECONDS = 30.0  # for one that says itself that it can be asked again
 FOLLOW_SECONDS = 900.0  # for one that a stream was open to
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout)
 CUT = (*UNSENT, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
