@@ -1,4 +1,4 @@
-"""What a route is given: the service, and who asks."""
+"""What a route is given: the service, and who asks. Plain functions would each be called in a thread."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from fastapi import Depends, Request
 from orchestrator.service import Caller, Reporter, Service
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     """Whom the entrance let in."""
     caller: Caller = request.state.caller
     return caller
 
 
-def _reporter(request: Request) -> Reporter:
+async def _reporter(request: Request) -> Reporter:
     """The launch that the entrance let in."""
     reporter: Reporter = request.state.reporter
     return reporter

@@ -19,7 +19,10 @@ _FINAL = [status.value for status in Status if status.final]
 
 # Made once: making a statement takes longer than PostgreSQL does to follow it.
 _ADD = {kind: make(t.runs).on_conflict_do_nothing().returning(t.runs.c.id) for kind, make in INSERTS.items()}
-_KEEP = t.requests.insert()
+_KEEP = {
+    kind: make(t.requests).on_conflict_do_nothing().returning(t.requests.c.key)
+    for kind, make in INSERTS.items()
+}
 _WAS_DELETED = sa.select(t.deleted_runs.c.id).where(t.deleted_runs.c.id == sa.bindparam("run"))
 _REQUESTED = (
     sa.select(t.runs, t.requests.c.fingerprint, t.requests.c.run)
@@ -50,17 +53,12 @@ class Submissions(Transactions):
             TakenError: another run has the fresh one's id, or had it.
         """
         with self.writing(recorded=False) as connection:
-            if key:
-                serialise(connection, "key", run.project, key)
-                if there := _requested(connection, run.project, key, fingerprint):
-                    return there, False
             there = _go_on(connection, run) if go_on else None
+            if key and not _keep_request(connection, there or run, key, fingerprint, run.created):
+                return _requested(connection, run.project, key, fingerprint), False
             if there is None:
                 check()
                 _add_run(connection, run)
-            if key:
-                _keep_request(connection, there or run, key, fingerprint, run.created)
-            if there is None:
                 self.record(connection)
         return there or run, there is None
 
@@ -73,11 +71,9 @@ def _add_run(connection: sa.Connection, run: Run) -> None:
     add_event(connection, run.id, run.created, run.status, run.reason, run.message)
 
 
-def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run | None:
+def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run:
     """The run that a key got before."""
-    row = connection.execute(_REQUESTED, {"of": project, "by": key}).mappings().one_or_none()
-    if row is None:
-        return None
+    row = connection.execute(_REQUESTED, {"of": project, "by": key}).mappings().one()
     if row["fingerprint"] != fingerprint:
         raise ConflictError(
             f"the idempotency key {key!r} was used for another submission, that of {row['run']}",
@@ -91,9 +87,10 @@ def _requested(connection: sa.Connection, project: str, key: str, fingerprint: s
     return run_of({name: value for name, value in row.items() if name not in ("fingerprint", "run")})
 
 
-def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> None:
+def _keep_request(connection: sa.Connection, run: Run, key: str, fingerprint: str, now: float) -> bool:
+    """Keep what a key is used for; False where it was before. Whoever uses it just now is waited for."""
     values = {"project": run.project, "key": key, "fingerprint": fingerprint, "run": run.id, "created": now}
-    connection.execute(_KEEP, values)
+    return connection.scalar(_KEEP[connection.dialect.name], values) is not None
 
 
 def _go_on(connection: sa.Connection, run: Run) -> Run | None:
