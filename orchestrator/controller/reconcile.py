@@ -102,7 +102,9 @@ class Controller:
         """What backend and storage say of the launches. The order matters: what is seen to have ended has
         said all before, and an attempt whose outcome is there has written all of its record."""
         launches = self.database.launches(run.id)
-        newest = self.backend.observe(f"{run.id}-{launches[-1].number}") if launches else _FOLLOWED
+        if not launches:
+            return [], []
+        newest = self.backend.observe(f"{run.id}-{launches[-1].number}")
         last = {claim.launch: claim.attempt for claim in contract.attempts(store)}
         outcomes = {launch: contract.read_outcome(store, attempt) for launch, attempt in last.items()}
         attempts = take_in_records(self.database, run.id, store, self.clock())
@@ -169,16 +171,17 @@ class Controller:
 
     def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
         """Decide in the database, write the plan, then start: each may be cut off and done again."""
-        machine = machine_of(self.settings, spec_of(run), action.step)
+        spec = spec_of(run)
+        machine = machine_of(self.settings, spec, action.step)
         try:
-            micro_batch_size = action.micro_batch_size or _micro_batch_size(run, action.step, machine)
+            micro_batch_size = action.micro_batch_size or _micro_batch_size(run, spec, action.step, machine)
             number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
-            plan = make_plan(self.settings, run, number, action.step, machine, micro_batch_size)
+            plan = _make_plan(self.settings, run, spec, number, action.step, machine, micro_batch_size)
             plan.write(store)
             run = self._with_estimate(run, plan, machine)
             self.database.check_lease()
             report = report_to(self.settings, self.database, self.backend, run.id, number, action.step)
-            self.backend.launch(_request(run, plan, machine, report))
+            self.backend.launch(_request(run, spec, plan, machine, report))
             LAUNCHES.labels(action.step).inc()
         except SpecError as error:
             return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
@@ -236,29 +239,28 @@ def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machi
     return settings.machines["cpu" if step == "prepare" else spec.compute.machine]
 
 
-def _request(run: Run, plan: Plan, machine: Machine, report: ReportTo | None) -> LaunchRequest:
+def _request(run: Run, spec: Spec, plan: Plan, machine: Machine, report: ReportTo | None) -> LaunchRequest:
     """Preparing alone fetches anything, so it alone gets the named secrets, uploads and the spec's folder. It
     does not run on the spec's machine, so it does not queue for that."""
     launch = plan.launch
     reads = tuple(key for key in (launch.model, launch.dataset, launch.adapter) if key)
     whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads, report=report)
-    spec = spec_of(run)
     if launch.step != "prepare":
         return replace(whole, queue=spec.compute.queue, priority=spec.compute.priority)
     uploads = (uploads_key(run.project),)
     return replace(whole, reads=uploads, secrets=spec.secrets, inputs=run.base or None)
 
 
-def make_plan(
+def _make_plan(
     settings: Settings,
     run: Run,
+    spec: Spec,
     number: int,
     step: contract.StepKind,
     machine: Machine,
     micro_batch_size: int | None,
 ) -> Plan:
     """The plan of a launch; the same for the same arguments."""
-    spec = spec_of(run)
     if step == "prepare":
         uploads = uploads_key(run.project)
         return plan_prepare(spec, run.base, run.id, number, machine, settings.slow_templates, uploads)
@@ -268,10 +270,10 @@ def make_plan(
     return plan_train(spec, prepared, run.id, number, machine, micro_batch_size)
 
 
-def _micro_batch_size(run: Run, step: contract.StepKind, machine: Machine) -> int | None:
+def _micro_batch_size(run: Run, spec: Spec, step: contract.StepKind, machine: Machine) -> int | None:
     if step != "train":
         return None
-    return config_for(spec_of(run), Prepared.from_facts(run.facts).facts, machine).micro_batch_size
+    return config_for(spec, Prepared.from_facts(run.facts).facts, machine).micro_batch_size
 
 
 def training_seconds(attempts: Sequence[Attempt]) -> float:
