@@ -300,6 +300,40 @@ def test_launches_are_numbered_from_one(database: Database) -> None:
     assert (launch.step, launch.micro_batch_size) == ("train", 4)
 
 
+def test_a_token_is_its_launchs_for_as_long_as_that_is_the_one_to_train(database: Database) -> None:
+    database.submit(a_run())
+    run = database.run("triage-1")
+    database.add_launch(run.id, "train", 8, 1.0)
+    database.let_report(run.id, 1, "a" * 64)
+    assert (database.reporter("a" * 64), database.reports(run.id, 1)) == (None, False)  # it is queued yet
+    run = database.move(run, Status.TRAINING, None, "", 2.0)
+    assert (database.reporter("a" * 64), database.reports(run.id, 1)) == ((run.id, 1), True)
+    assert (database.reporter("b" * 64), database.reports(run.id, 2)) == (None, False)
+    database.add_launch(run.id, "train", 8, 3.0)
+    assert (database.reporter("a" * 64), database.reports(run.id, 1)) == (None, False)
+    database.let_report(run.id, 2, "b" * 64)
+    assert database.reporter("b" * 64) == (run.id, 2)
+    database.move(run, Status.PUBLISHING, None, "", 4.0)
+    assert (database.reporter("b" * 64), database.reports(run.id, 2)) == (None, False)
+
+
+def test_news_that_come_while_mlflow_is_told_are_not_forgotten(database: Database) -> None:
+    database.submit(a_run())
+    database.told("triage-1", database.run("triage-1").tell or 0.0)
+    attempt = Attempt(1, 1)
+    for step in (1, 2):
+        before, attempt = attempt, replace(attempt, offset=attempt.offset + 10)
+        seen = database.to_tell(1e9)
+        database.take_in("triage-1", before, attempt, [Point("loss", step, 1.0, 1.0)])
+        if seen:
+            database.told("triage-1", seen["triage-1"])
+    (tell,) = database.to_tell(1e9).values()
+    assert tell < 0, "there is nothing but points"
+    assert database.lag(100.0)[1] == 0.0
+    database.told("triage-1", tell)
+    assert database.to_tell(1e9) == {}
+
+
 def test_publishing_again_replaces_the_confirmation(database: Database) -> None:
     database.submit(a_run())
     for version in ("1", "2"):
