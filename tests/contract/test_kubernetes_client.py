@@ -37,6 +37,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.status, self.answer = 200, b"{}"
         self.asked: list[tuple[str, str, Any]] = []
+        self.media: list[str | None] = []
         self.over = threading.Event()
 
 
@@ -48,6 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         self.server.asked.append((self.command, self.path, body))
+        self.server.media.append(self.headers.get("content-type"))
         self.send_response(self.server.status)
         self.send_header("content-type", "application/json")
         watch, answer = "watch=true" in self.path, self.server.answer
@@ -63,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.over.wait(30)
             self.close_connection = True
 
-    do_GET = do_POST = do_DELETE = _answer
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
     def log_message(self, *_: object) -> None:
         """Tests read what was asked instead."""
@@ -94,6 +96,13 @@ def api(server: Server) -> Iterator[Api]:
     api = Api()
     yield api
     api.close()
+
+
+def test_a_change_is_merged_into_the_object_that_is_meant(server: Server, api: Api) -> None:
+    note = {"metadata": {"uid": "u", "resourceVersion": "7", "annotations": {"a": "b"}}}
+    api.change(f"{JOBS}/run-a-1", note)
+    assert server.asked == [("PATCH", f"{JOBS}/run-a-1", note)]
+    assert server.media == ["application/merge-patch+json"]
 
 
 def test_a_manifest_is_sent_and_answered_as_it_is(server: Server, api: Api) -> None:
