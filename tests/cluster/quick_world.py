@@ -36,6 +36,7 @@ mapping:
     - {{role: assistant, content: "{{{{ queue }}}}"}}
 training: {{batch_size: 4}}
 """
+SMALL = {"cpus": 0.02, "host_memory_gib": 0.0625, "scratch_gib": 0.05}
 SECONDS = 240.0
 
 
@@ -63,11 +64,11 @@ class QuickWorld:
         assert self.server is not None
         os.kill(self.server.pid, signal.SIGKILL)
 
-    def submit(self, name: str, *, hold: int | None = None) -> str:
+    def submit(self, name: str, *, hold: int | None = None, **compute: object) -> str:
         """A run by its name; with `hold` it waits at that step of training."""
         assert self.server is not None
         spec = self.home / f"{name}.yaml"
-        spec.write_text(SPEC.format(name=name))
+        spec.write_text(SPEC.format(name=name) + yaml.safe_dump({"compute": compute}))
         with Client(self.server.url) as client, packed(load_spec(spec)) as package:
             package.send(client)
             run = client.submit(package.submission).id
@@ -200,9 +201,12 @@ class QuickWorld:
                 "trainer_image": self.cluster.image,
                 "storage_claim": "axo-storage",
                 "job": "job.yaml",
+                "queues": ["gpus"],
+                "priorities": ["axo-spare", "axo-urgent"],
             },
             "machines": {
-                "cpu": {"device": "cpu", "cpus": 0.02, "host_memory_gib": 0.0625, "scratch_gib": 0.05}
+                "cpu": {"device": "cpu", **SMALL},
+                "gpu": {"device": "gpu", "memory_gib": 80, **SMALL},
             },
         }
 

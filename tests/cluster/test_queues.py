@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from backend_promises import wait
-from cluster_parts import Object, shipped
+from cluster_parts import shipped
 from cluster_world import GPU, KubernetesLab, Recording, granted, sees
-from kueue_stand_in import VERSION, kueue
-from kueue_visibility import visibility
+from kueue_queue import queue_of_two
+from kueue_stand_in import VERSION
 
 from orchestrator.backends import LaunchRequest
 from orchestrator.backends.kubernetes import KubernetesBackend
@@ -20,23 +20,8 @@ from orchestrator.runs import Phase, Reason
 
 @pytest.fixture
 def queues(lab: KubernetesLab, tmp_path: Path) -> Iterator[None]:
-    """The shipped queue for two GPUs, with Kueue or what stands for it."""
-    with kueue(lab.cluster, lab.namespace) as stand_in:
-        for thing in shipped("admin/queues", lab.namespace):
-            lab.cluster.apply(for_two(thing))
-        if stand_in is None:
-            yield
-            return
-        with visibility(lab.cluster, lab.namespace, stand_in, tmp_path):
-            yield
-
-
-def for_two(thing: Object) -> Object:
-    """The manifest of a queue with two GPUs in the place of what it says."""
-    if thing["kind"] == "ClusterQueue":
-        (flavor,) = thing["spec"]["resourceGroups"][0]["flavors"]
-        flavor["resources"][0]["nominalQuota"] = 2
-    return thing
+    with queue_of_two(lab.cluster, lab.namespace, tmp_path):
+        yield
 
 
 def queued(lab: KubernetesLab, run: str, priority: str | None = None, devices: int = 1) -> LaunchRequest:
