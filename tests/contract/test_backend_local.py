@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from backend_promises import BackendPromises, Lab, ended
@@ -64,6 +65,17 @@ class TestLocal(BackendPromises):
         lab = LocalLab(tmp_path)
         yield lab
         lab.clear()
+
+    def test_it_tells_of_an_end_also_of_what_another_service_started(self, lab: LocalLab) -> None:
+        first, adopter = lab.backend(), lab.backend()
+        told: list[Queue[str]] = [Queue(), Queue()]
+        first.on_news(told[0].put)
+        adopter.on_news(told[1].put)
+        launch = lab.started(first)
+        assert adopter.observe(launch.name).phase is Phase.RUNNING
+        lab.leave(launch, 0)
+        assert [each.get(timeout=30) for each in told] == [launch.name, launch.name]
+        assert first.observe(launch.name).phase is Phase.ENDED
 
     def test_only_who_started_it_knows_what_killed_it(self, lab: LocalLab) -> None:
         backend = lab.backend()

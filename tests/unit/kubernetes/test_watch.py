@@ -70,7 +70,7 @@ def follow() -> Iterator[Callable[[Script], Watched]]:
     made: list[Watched] = []
 
     def start(script: Script) -> Watched:
-        made.append(Watched(script, "/jobs", "axo/run", kept_of_job, lambda name: name, lambda _: None))
+        made.append(Watched(script, "/jobs", "axo/run", kept_of_job, lambda name: name, HEARD.append))
         assert script.told.wait(60)
         return made[-1]
 
@@ -83,6 +83,7 @@ def names(watched: Watched, *wanted: str) -> list[str]:
     return [name for name in wanted if watched.of(name)]
 
 
+HEARD: list[str] = []
 Follow = Callable[[Script], Watched]
 
 
@@ -93,7 +94,9 @@ def test_it_lists_once_and_goes_on_from_the_newest_version(follow: Follow) -> No
         event("BOOKMARK", {"metadata": {"resourceVersion": "150"}}),
     ]
     script = Script([[job("a", 90)]], [lines])
+    HEARD.clear()
     assert names(follow(script), "a", "b") == ["b"]
+    assert HEARD == ["b", "a"], "it tells of each that something happens to"
     assert script.asked == ["list", "watch 100", "watch 150"]
 
 
