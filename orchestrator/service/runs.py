@@ -57,8 +57,8 @@ class Runs:
             StorageError: nothing could be kept of it, or a disk is full.
             QuotaError: the project takes as much of storage as it may.
         """
-        need_storage(self.settings.of(caller.project).storage)
         loaded, base = self.taken(caller, asked)
+        need_storage(self.settings.of(caller.project).storage)
         run, made = self._record(caller, loaded, base, asked, key)
         self.news.set()
         if made:

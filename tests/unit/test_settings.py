@@ -161,3 +161,22 @@ def test_the_settings_file_of_the_guide_to_kubernetes_can_be_read(tmp_path: Path
     assert found.kubernetes is not None
     assert (found.kubernetes.secrets, found.kubernetes.queues) == (("hub",), ("gpus",))
     assert [each["key"] for each in found.machines["a100-4"].tolerations] == ["nvidia.com/gpu"]
+
+
+@pytest.mark.parametrize("place", ["s3://keys-{project}@acme/{project}", "{folder}/of {project}"])
+def test_a_project_has_a_storage_of_its_own_where_the_url_says_so(tmp_path: Path, place: str) -> None:
+    of_all = settings(tmp_path / "home", AXO_STORAGE=place.replace("{folder}", str(tmp_path)))
+    ours, theirs = (of_all.of(project).storage for project in ("team-a", "team-b"))
+    assert ours != theirs
+    assert ours.count("team-a") == place.count("{project}")
+    assert of_all.is_storage(ours)
+    assert of_all.is_storage(theirs)
+    assert not of_all.is_storage(ours + "/deeper")
+    assert not of_all.is_storage(ours.replace("team-a", "team/a"))
+
+
+def test_one_storage_is_every_projects(tmp_path: Path) -> None:
+    of_all = settings(tmp_path / "home", AXO_STORAGE="s3://acme/axo")
+    assert of_all.of("team-a") == of_all
+    assert of_all.is_storage("s3://acme/axo")
+    assert not of_all.is_storage("s3://acme/axe")
