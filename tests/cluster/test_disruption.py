@@ -90,6 +90,27 @@ def _trained(world: QuickWorld, run: str, step: int) -> None:
     wait(lambda: any(r.kind == "metrics" and r.step >= step for r in world.records(run)), 120)
 
 
+@own_node
+def test_a_run_waits_while_its_node_is_drained(world: QuickWorld) -> None:
+    """As `kubectl drain` does it: nothing new comes to the node, and what is there is evicted."""
+    (node,) = world.cluster.list("v1", "Node")
+    with world.serving():
+        run = world.submit("drained", hold=10)
+        before = world.pod(run)
+        _trained(world, run, 10)
+        try:
+            world.cluster.change("v1", "Node", node["metadata"]["name"], {"spec": {"unschedulable": True}})
+            world.cluster.evict(before, world.namespace)
+            wait(lambda: world.run(run).reason is Reason.UNSCHEDULABLE, 60)
+            assert "unschedulable" in world.run(run).message
+        finally:
+            world.cluster.change("v1", "Node", node["metadata"]["name"], {"spec": {"unschedulable": None}})
+        world.let_go(run)
+        (done,) = world.ended(run)
+        world.assert_right(done)
+        assert len(_training(world, run)) == 1
+
+
 def test_of_two_trainers_on_one_run_the_older_cannot_commit(world: QuickWorld) -> None:
     """A second pod of the same launch, as after a pod was released that still runs somewhere."""
     with world.serving():
