@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from orchestrator import contract
 from orchestrator.backends import Backend
+from orchestrator.controller.decision import LaunchView, Move, RunView, Stall, decide
 from orchestrator.controller.heard import Said
 from orchestrator.db import Attempt, Run, Standing
-from orchestrator.runs import Intent, LaunchView, Move, Phase, Reason, RunView, Stall, decide
+from orchestrator.runs import Intent, Phase, Reason
 
 _GOING_ON = (Phase.PENDING, Phase.RUNNING, Phase.UNKNOWN)
 

@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator import contract, runs
+from orchestrator import contract
 from orchestrator.backends import Backend, BackendAway, LaunchRequest, ReportTo
+from orchestrator.controller import decision
+from orchestrator.controller.decision import LaunchView, RunView
 from orchestrator.controller.estimates import estimate_launch
 from orchestrator.controller.gauges import LAUNCHES
 from orchestrator.controller.glance import standing_of
@@ -23,7 +25,7 @@ from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Sta
 from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
 from orchestrator.registries import RegistryAway
-from orchestrator.runs import Keep, LaunchView, Observation, Phase, Reason, RunView, Status
+from orchestrator.runs import Keep, Observation, Phase, Reason, Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
 from orchestrator.uploads import uploads_key
@@ -84,7 +86,7 @@ class Controller:
         silence = silence_of(self.database, self.settings, run.id, views, attempts, self.clock())
         view = self._run_view(run, attempts, silence.stall(run, self.clock()))
         self._note_checkpoint(run, views)
-        actions = runs.decide(view, views)
+        actions = decision.decide(view, views)
         for action in actions:
             try:
                 run = self._act(run, action, store)
@@ -94,7 +96,7 @@ class Controller:
                 break
             if run.status.final:
                 break  # an act that could not be done has ended the run
-        goes_on = all(isinstance(action, runs.Move) for action in actions)
+        goes_on = all(isinstance(action, decision.Move) for action in actions)
         within = min(_time_left(view), silence.left(run, self.clock()))
         return Looked(run, standing_of(run, views, attempts) if goes_on else None, within)
 
@@ -127,7 +129,7 @@ class Controller:
             with contextlib.suppress(BackendError):  # it is told again at another look
                 self.backend.note_checkpoint(f"{run.id}-{views[-1].number}", newest.progress, newest.saved)
 
-    def _run_view(self, run: Run, attempts: Sequence[Attempt], stall: runs.Stall | None) -> RunView:
+    def _run_view(self, run: Run, attempts: Sequence[Attempt], stall: decision.Stall | None) -> RunView:
         spec = run.spec
         hours = spec["compute"].get("max_hours")
         return RunView(
@@ -147,12 +149,12 @@ class Controller:
         wanted = set(range(len(run.spec.get("publish") or ())))
         return not wanted - {done.target for done in (self.database.publications(run.id) if wanted else ())}
 
-    def _act(self, run: Run, action: runs.Action, store: contract.Store) -> Run:
+    def _act(self, run: Run, action: decision.Action, store: contract.Store) -> Run:
         now = self.clock()
         match action:
-            case runs.Move(status, reason, message):
+            case decision.Move(status, reason, message):
                 return self.database.move(run, status, reason, message, now)
-            case runs.Stop(number, stalled):
+            case decision.Stop(number, stalled):
                 if stalled:
                     self.database.mark_stalled(run.id, number, now)
                 self.database.check_lease()
@@ -161,15 +163,15 @@ class Controller:
                 with contextlib.suppress(BackendAway):  # it is told again at the next pass
                     self.backend.stop(f"{run.id}-{number}", now)
                 return run
-            case runs.Launch():
+            case decision.Launch():
                 return self._launch(run, action, store, now)
-            case runs.Publish():
+            case decision.Publish():
                 return self._publish(run, now)
-            case runs.Cancel(keep):
+            case decision.Cancel(keep):
                 kept = keep_of(store, keep, spec_of(run).model, run.total_steps)
                 return self.database.move(run, Status.CANCELLED, Reason.BY_USER, kept, now)
 
-    def _launch(self, run: Run, action: runs.Launch, store: contract.Store, now: float) -> Run:
+    def _launch(self, run: Run, action: decision.Launch, store: contract.Store, now: float) -> Run:
         """Decide in the database, write the plan, then start: each may be cut off and done again."""
         spec = spec_of(run)
         machine = machine_of(self.settings, spec, action.step)

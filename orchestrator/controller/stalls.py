@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from orchestrator.controller.decision import LaunchView, Stall
 from orchestrator.db import Attempt, Database, Run
-from orchestrator.runs import LaunchView, Phase, Reason, Stall
+from orchestrator.runs import Phase, Reason
 from orchestrator.settings import Settings
 
 PACES = 20  # of the time from one record to the next may pass before it looks like a stall

@@ -16,11 +16,12 @@ from stored_run import SPEC, store_run
 from orchestrator import wire
 from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.controller.decision import LaunchView, RunView, decide
 from orchestrator.controller.room import Measuring, full_disk, stored_bytes
 from orchestrator.errors import FullError, QuotaError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Intent as Wish
-from orchestrator.runs import LaunchView, Observation, Phase, Reason, RunView, Status, decide
+from orchestrator.runs import Observation, Phase, Reason, Status
 from orchestrator.service import LOCAL
 from orchestrator.settings import GIB, Settings
 

@@ -8,25 +8,20 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.contract import Cause, Outcome, Result, StepKind
-from orchestrator.runs import (
+from orchestrator.controller.decision import (
     MAX_FAILURES,
     MAX_LOST_WITHOUT_PROGRESS,
-    REASONS,
     Action,
-    Intent,
     Launch,
     LaunchView,
     Move,
-    Observation,
-    Phase,
     Publish,
-    Reason,
     RunView,
     Stall,
-    Status,
     Stop,
     decide,
 )
+from orchestrator.runs import REASONS, Intent, Observation, Phase, Reason, Status
 
 RUN = RunView(Status.WAITING, Intent.RUN, evaluate=True, published=False)
 RUNNING, ENDED = Observation(Phase.RUNNING), Observation(Phase.ENDED)
