@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
@@ -16,7 +19,23 @@ from kubernetes.dynamic import DynamicClient
 
 from orchestrator.shipped import shipped_folder
 
+ROOT = Path(__file__).parents[2]
+
 Object = dict[str, Any]
+
+
+def script(*arguments: str) -> str:
+    """What `scripts/cluster` prints; where it fails, tests are skipped, and in CI fail, with its reason."""
+    done = subprocess.run([ROOT / "scripts/cluster", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        missing(done.stderr.strip().splitlines()[-1])
+    return done.stdout.strip()
+
+
+def missing(what: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no cluster to test on: {what}")
+    pytest.skip(f"no cluster to test on: {what}")
 
 
 class Cluster:

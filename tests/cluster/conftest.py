@@ -12,25 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster_parts import Cluster, make_namespace, shipped, volume, volume_name, wait
+from cluster_parts import ROOT, Cluster, make_namespace, missing, script, shipped, volume, volume_name, wait
 from cluster_world import IMAGE, KubernetesLab, refused, with_context_away
 
-ROOT = Path(__file__).parents[2]
 GPUS = 2
-
-
-def script(*arguments: str) -> str:
-    """What `scripts/cluster` prints; where it fails, tests are skipped, and in CI fail, with its reason."""
-    done = subprocess.run([ROOT / "scripts/cluster", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        missing(done.stderr.strip().splitlines()[-1])
-    return done.stdout.strip()
-
-
-def missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"no cluster to test on: {what}")
-    pytest.skip(f"no cluster to test on: {what}")
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_parts import Cluster, Object, wait
-from conftest import script
+from cluster_parts import Cluster, Object, script, wait
 from quick_world import QuickWorld, without
 
 from orchestrator import contract
