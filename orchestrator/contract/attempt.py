@@ -46,6 +46,7 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     KILLED = "killed"  # a training process died by a signal nobody here sent
     STORAGE = "storage"
+    STORAGE_AWAY = "storage_away"  # for longer than anybody waits for it
     CONFIG = "config"
     DATA = "data"
     CRASHED = "crashed"

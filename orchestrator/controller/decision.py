@@ -19,6 +19,7 @@ _CAUSES: Mapping[Cause, Reason] = {
     Cause.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     Cause.KILLED: Reason.LOST,
     Cause.STORAGE: Reason.STORAGE,
+    Cause.STORAGE_AWAY: Reason.STORAGE_AWAY,
     Cause.CONFIG: Reason.CONFIG,
     Cause.DATA: Reason.DATA,
     Cause.CRASHED: Reason.CRASHED,

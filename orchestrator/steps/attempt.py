@@ -29,6 +29,7 @@ from orchestrator.contract import (
     LaunchPlan,
     Outcome,
     Result,
+    StorageAway,
     Store,
     attempt_key,
     claim_attempt,
@@ -130,6 +131,8 @@ def _from_exception(error: Exception, log: Log) -> Ending:
         return Ending(ExitCode.CONFIG, message, Cause.CONFIG, facts)
     if isinstance(error, MemoryError):
         return Ending(ExitCode.OUT_OF_MEMORY, "Memory ran out.", Cause.OUT_OF_MEMORY)
+    if isinstance(error, StorageAway):
+        return Ending(ExitCode.INTERRUPTED, f"Storage cannot be reached: {error}.", Cause.STORAGE_AWAY)
     if isinstance(error, OSError):
         return Ending(ExitCode.STORAGE, f"Storage or scratch space cannot be used: {error}", Cause.STORAGE)
     if isinstance(error, ContractError | OrchestratorError):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result
+from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result, StorageAway
 
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 _STORAGE_WORDS = (
@@ -39,6 +39,7 @@ _CODES = {
     Cause.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     Cause.KILLED: ExitCode.CRASHED,
     Cause.STORAGE: ExitCode.STORAGE,
+    Cause.STORAGE_AWAY: ExitCode.INTERRUPTED,
     Cause.CONFIG: ExitCode.CONFIG,
     Cause.DATA: ExitCode.DATA,
     Cause.CRASHED: ExitCode.CRASHED,
@@ -112,6 +113,8 @@ def from_exception(error: BaseException, phase: Phase) -> Ending:
         return replace(failed(Cause.CRASHED, f"Another rank was lost: {_named(error)}"), echo=True)
     if _is_memory(error):
         return failed(Cause.OUT_OF_MEMORY, _memory_message(error, phase))
+    if any(isinstance(link, StorageAway) for link in _chain(error)):
+        return Ending(Result.INTERRUPTED, Cause.STORAGE_AWAY, f"Storage cannot be reached: {error}.")
     if _is_storage(error):
         return failed(
             Cause.STORAGE, f"Storage or scratch space cannot be written: {error}. Free or add space."

@@ -108,6 +108,12 @@ def test_interruptions_never_count() -> None:
     assert decide(RUN, views)[-1] == Launch("train")
 
 
+def test_storage_that_was_away_too_long_ends_a_launch_and_no_run() -> None:
+    said = outcome(Result.INTERRUPTED, Cause.STORAGE_AWAY, "cannot be reached")
+    views = [launch("train", said=said, number=number) for number in range(1, 60)]
+    assert decide(RUN, views)[-1] == Launch("train")
+
+
 def test_losing_it_again_and_again_without_progress_ends_it() -> None:
     stuck = [launch("train", number=n, progress=10) for n in range(1, MAX_LOST_WITHOUT_PROGRESS + 2)]
     assert decide(RUN, stuck) == [Move(Status.FAILED, Reason.LOST, "")]

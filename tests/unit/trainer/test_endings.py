@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result
+from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result, StorageAway
 from orchestrator.trainer.endings import (
     Ending,
     Phase,
@@ -77,6 +77,14 @@ def test_a_tokenizer_belongs_to_the_base_model() -> None:
     with pytest.raises(ValueError, match="tokenizer") as raised:
         load_tokenizer()
     assert from_exception(raised.value, Phase.DATA).cause is Cause.CONFIG
+
+
+def test_storage_that_is_away_is_no_failure() -> None:
+    error = RuntimeError("the checkpoint is not kept")
+    error.__cause__ = StorageAway("http://127.0.0.1:9 does not answer")
+    ending = from_exception(error, Phase.TRAINING)
+    assert (ending.result, ending.cause) == (Result.INTERRUPTED, Cause.STORAGE_AWAY)
+    assert ending.exit_code is ExitCode.INTERRUPTED
 
 
 def test_fenced_is_an_interruption() -> None:
