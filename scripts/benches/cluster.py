@@ -43,14 +43,15 @@ def main(arguments: Sequence[str]) -> None:
 @contextmanager
 def _cluster() -> Iterator[Any]:
     from cluster_parts import Cluster
+    from node.places import KUBECONFIG
 
     script = ROOT / "scripts/cluster"
-    ran_before = subprocess.run([script, "status"], capture_output=True).returncode == 0
+    somebodys = KUBECONFIG.exists()
     kubeconfig = subprocess.run([script, "up"], check=True, capture_output=True, text=True).stdout.strip()
     os.environ["KUBECONFIG"] = kubeconfig
     image = subprocess.run([script, "image"], check=True, capture_output=True, text=True).stdout.strip()
     yield Cluster(Path(kubeconfig), image)
-    if not ran_before:
+    if not somebodys:
         subprocess.run([script, "down"], check=True, capture_output=True)
 
 
