@@ -41,6 +41,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
 
 STEPS_IN_A_LIFE = 50
+STEPS_LIVED = 36  # of those, in the mean
 STEPS = int(os.environ.get("AXO_STEPS", "200000" if os.environ.get("AXO_PROVE") else "500"))
 RUNS = 3
 
@@ -330,7 +331,7 @@ def test_random_lives(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=max(1, STEPS // STEPS_IN_A_LIFE),
+            max_examples=max(1, STEPS // STEPS_LIVED),
             stateful_step_count=STEPS_IN_A_LIFE,
             deadline=None,
             derandomize=not os.environ.get("AXO_PROVE"),
