@@ -13,7 +13,18 @@ from orchestrator.api.document import document, operation_id
 from orchestrator.api.entrance import Entrance
 from orchestrator.api.feed import Feed
 from orchestrator.api.hosts import Hosts
-from orchestrator.api.routes import adapters, catalogue, files, health, keys, plans, reports, runs, streams
+from orchestrator.api.routes import (
+    adapters,
+    catalogue,
+    files,
+    health,
+    keys,
+    mappings,
+    plans,
+    reports,
+    runs,
+    streams,
+)
 from orchestrator.api.streams import Streams
 from orchestrator.service import Access, Caller, Service
 
@@ -54,6 +65,7 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         catalogue.router,
         plans.router,
         files.router,
+        mappings.router,
         keys.router,
         reports.router,
     ):

@@ -22,6 +22,7 @@ mapping:
     - {role: user, content: "{{ text }}"}
     - {role: assistant, content: "{{ queue }}"}
 """
+_MAPPING = "conversation: {column: messages}\n"
 _DIGEST, _OTHER, _TIME = "5" * 64, "8" * 64, 1_764_000_000.0
 _ADDRESS = f"upload://{_DIGEST}/tickets.csv"
 
@@ -81,6 +82,10 @@ def examples() -> Iterator[BaseModel]:
     yield wire.File(
         sha256=_DIGEST, size=9_000_000, part_size=4_194_304, missing=[1, 2], complete=False, created=_TIME
     )
+    yield wire.MappingAsked(text=_MAPPING)
+    yield wire.MappingListed(**_mapping())
+    yield wire.NamedMapping(**_mapping(), text=_MAPPING)
+    yield wire.MappingPage(items=[wire.MappingListed(**_mapping())])
     yield wire.Adapter(run=run.id, digest=_OTHER, files=[_adapter_file()])
     yield _adapter_file()
     yield wire.KeyAsked(name="ci", role="submitter")
@@ -128,6 +133,10 @@ def _plan() -> wire.Plan:
 
 def _adapter_file() -> wire.AdapterFile:
     return wire.AdapterFile(path="adapter_model.safetensors", size=73_911_112, sha256=_DIGEST)
+
+
+def _mapping() -> dict[str, Any]:
+    return {"name": "chats", "sha256": _DIGEST, "updated": _TIME}
 
 
 def _key() -> dict[str, Any]:

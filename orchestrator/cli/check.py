@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import proving_settings
+from orchestrator.cli.connection import proving_settings, read_spec
 from orchestrator.cli.output import fields, output_option, print_data
 
 if TYPE_CHECKING:
@@ -60,10 +60,9 @@ def command(spec: Path, strict: bool, samples: int, form: str) -> None:
 def _loaded(spec: Path) -> Loaded:
     """The spec; where it has no mapping, its fault tells one that fits the data."""
     from orchestrator.errors import SpecError
-    from orchestrator.spec.load import load_spec
 
     try:
-        return load_spec(spec)
+        return read_spec(spec)
     except SpecError as error:
         raise SpecError([_with_mapping(fault, spec) for fault in error.faults]) from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.completion import RUN
-from orchestrator.cli.connection import connected
+from orchestrator.cli.connection import connected, named_mapping
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _cloned(run: RunDetail, file: Path, name: str, changes: Sequence[tuple[KeyPa
     value = read_yaml(run.spec_text.encode(), str(file)).value
     moved = {path: scalar_text(place) for path, place in _moved(value, Path(run.base or "."), file.parent)}
     text = edited(run.spec_text, {("name",): scalar_text(name), **moved, **dict(changes)})
-    return parse_spec(text.encode(), file)
+    return parse_spec(text.encode(), file, named=named_mapping)
 
 
 def _moved(value: Any, base: Path, folder: Path) -> Iterator[tuple[KeyPath, str]]:

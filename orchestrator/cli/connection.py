@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.client.contexts import Context
     from orchestrator.settings import Settings
+    from orchestrator.spec.load import Loaded
 
 
 @contextmanager
@@ -38,6 +40,22 @@ def connected(*, driving: bool = False) -> Iterator[Client]:
         if driving:
             stack.enter_context(host.driving())
         yield stack.enter_context(host.client())
+
+
+def read_spec(file: Path) -> Loaded:
+    """The spec in a file; a mapping of the project is that of the service that commands speak to.
+
+    Raises as `load_spec` does, and UnreachableError where it names one and the service is away.
+    """
+    from orchestrator.spec.load import load_spec
+
+    return load_spec(file, named_mapping)
+
+
+def named_mapping(name: str) -> str:
+    """The text of the project's mapping of that name. Raises NotFoundError."""
+    with connected() as client:
+        return client.mapping(name).text
 
 
 def spoken_to() -> Context:

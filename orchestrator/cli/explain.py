@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from orchestrator.cli.connection import proving_settings
+from orchestrator.cli.connection import proving_settings, read_spec
 from orchestrator.cli.output import fields, output_option, print_data, table, wrapped
 from orchestrator.errors import NotFoundError
 
@@ -71,9 +71,8 @@ def _here(explanation: Explanation, file: Path) -> dict[str, Any]:
     """The value in a spec: where it stands in it, or where its config's comes from."""
     from orchestrator.axolotl.origin import origin_of, plain_names, value_at
     from orchestrator.service.checks import check_machine
-    from orchestrator.spec.load import load_spec
 
-    loaded, settings = load_spec(file), proving_settings()
+    loaded, settings = read_spec(file), proving_settings()
     if explanation.of == "spec":
         names = plain_names(explanation.name)
         place = loaded.written(names)

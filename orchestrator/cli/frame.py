@@ -20,6 +20,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Write a spec": {
         "init": "Look at data and write a first, commented spec for it.",
         "clone": "Write the spec of a run as a new one, changed.",
+        "mappings": "List and keep mappings that specs name.",
         "schema": "Print the JSON Schema of a spec or of the settings.",
         "explain": "Tell what a key or field is, and its value in a spec.",
     },

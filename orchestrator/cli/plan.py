@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.connection import connected, proving_settings
+from orchestrator.cli.connection import connected, proving_settings, read_spec
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
 from orchestrator.cli.shown import count, size, time_line
@@ -42,10 +42,9 @@ def command(spec: Path, only_config: bool, against: str | None, strict: bool, fo
     """
     from orchestrator.preview import preview
     from orchestrator.service.checks import check_machine, with_earlier_adapter
-    from orchestrator.spec.load import load_spec
 
     settings = proving_settings()
-    loaded = load_spec(spec)
+    loaded = read_spec(spec)
     check_machine(loaded, settings)
     planned = preview(with_earlier_adapter(loaded, settings, loaded.path.parent), settings)
     if strict:

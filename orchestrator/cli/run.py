@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.connection import connected
+from orchestrator.cli.connection import connected, read_spec
 from orchestrator.cli.follow import follow, follow_options
 from orchestrator.cli.output import note, output_option
 from orchestrator.cli.sending import submitted
@@ -30,9 +30,7 @@ def command(
       axo run spec.yaml
       axo run spec.yaml --new --detach -o name
     """
-    from orchestrator.spec.load import load_spec
-
-    loaded = load_spec(spec)
+    loaded = read_spec(spec)
     with connected(driving=not detach) as client:
         run = submitted(client, loaded, go_on=not new)
         note(f"{run.id}: {'going on with its unfinished run' if run.continued else 'submitted'}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import connected
+from orchestrator.cli.connection import connected, read_spec
 from orchestrator.cli.follow import conclude, follow, leave
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
@@ -48,11 +48,9 @@ def command(
       axo submit spec.yaml -o name
       axo submit spec.yaml --dry-run --diff
     """
-    from orchestrator.spec.load import load_spec
-
     if against and not dry_run:
         raise click.UsageError("--diff tells what would be submitted: give --dry-run too")
-    loaded = load_spec(spec)
+    loaded = read_spec(spec)
     with connected(driving=watch) as client:
         if dry_run:
             plan = planned(client, loaded, loaded.spec.name if against == NEWEST else against)

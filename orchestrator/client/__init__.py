@@ -250,6 +250,34 @@ class Client:
         timeout = httpx.Timeout(FINISH_SECONDS, connect=CONNECT_SECONDS)
         return _read(wire.File, self._ask("POST", f"/files/{sha256}/finish", timeout=timeout))
 
+    def mappings(self, limit: int = 100) -> Iterator[wire.MappingListed]:
+        """The mappings that specs may name, by their names, `limit` at most."""
+        cursor: str | None = None
+        while limit > 0:
+            params = {"limit": min(limit, 500), "cursor": cursor}
+            page = _read(wire.MappingPage, self._ask("GET", "/mappings", params=params))
+            yield from page.items
+            limit, cursor = limit - len(page.items), page.cursor
+            if cursor is None:
+                return
+
+    def mapping(self, name: str) -> wire.NamedMapping:
+        """The mapping of that name."""
+        return _read(wire.NamedMapping, self._ask("GET", f"/mappings/{_part(name)}"))
+
+    def put_mapping(self, name: str, text: str) -> wire.MappingListed:
+        """Keep a mapping under a name, in the place of the one that has it."""
+        headers, content = (
+            {"Content-Type": "application/json"},
+            wire.MappingAsked(text=text).model_dump_json(),
+        )
+        answer = self._ask("PUT", f"/mappings/{_part(name)}", headers=headers, content=content)
+        return _read(wire.MappingListed, answer)
+
+    def delete_mapping(self, name: str) -> None:
+        """Delete a mapping; runs keep the text that they were submitted with."""
+        self._ask("DELETE", f"/mappings/{_part(name)}")
+
     def machines(self) -> list[wire.Machine]:
         """The machines that a spec may name."""
         return _MACHINES.validate_json(self._ask("GET", "/machines").content)

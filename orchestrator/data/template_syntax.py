@@ -41,8 +41,9 @@ def parse_condition(source: str) -> nodes.Node:
     return _guarded(source, lambda: _expression(source), "variable")
 
 
-def syntax_faults(spec: Spec) -> list[Fault]:
-    """What is no Jinja in a spec's mappings, each at its path; many templates are not all looked at."""
+def syntax_faults(spec: Spec | Mapping) -> list[Fault]:
+    """What is no Jinja in a spec's mappings, or in one alone, each at its path; many templates are not all
+    looked at."""
     faults, left, templates = [], 2 * MAX_TOKENS, list(_templates(spec))
     few = sum(_most_tokens(source) for _, source, _ in templates) <= left
     for path, source, parser in templates:
@@ -51,7 +52,7 @@ def syntax_faults(spec: Spec) -> list[Fault]:
         try:
             parser(source)
         except NotJinja as error:
-            faults.append(at_path(path, error.fault))
+            faults.append(at_path(path.removeprefix("."), error.fault))
     return faults
 
 
@@ -104,7 +105,7 @@ def _expression(source: str) -> nodes.Node:
     return tree
 
 
-def _templates(spec: Spec) -> Iterator[tuple[str, str, Callable[[str], nodes.Node]]]:
+def _templates(spec: Spec | Mapping) -> Iterator[tuple[str, str, Callable[[str], nodes.Node]]]:
     """Every template of a spec: its path, its text, how it is read."""
     for path, mapping in _mappings(spec, ""):
         for number, message in enumerate(mapping.messages or ()):

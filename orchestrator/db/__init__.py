@@ -21,6 +21,7 @@ from orchestrator.db.files import Files
 from orchestrator.db.keys import Keys
 from orchestrator.db.launches import Launches
 from orchestrator.db.leases import Leases
+from orchestrator.db.mappings import Mappings
 from orchestrator.db.metrics import Metrics
 from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
@@ -40,6 +41,7 @@ from orchestrator.db.values import (
     Lease,
     Listed,
     Look,
+    NamedMapping,
     Point,
     Publication,
     Recorded,
@@ -63,6 +65,7 @@ __all__ = [
     "LeaseLost",
     "Listed",
     "Look",
+    "NamedMapping",
     "Point",
     "Proof",
     "Publication",
@@ -95,6 +98,7 @@ class Database(
     Publications,
     Events,
     Files,
+    Mappings,
     Leases,
     Keys,
     Audit,

@@ -233,6 +233,17 @@ files = Table(
     Column("finished", Float),
 )
 
+# Mappings that specs of a project name; runs keep the text that they were submitted with.
+mappings = Table(
+    "mappings",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("updated", Float, nullable=False),
+)
+
 
 def _change() -> list[Column[Any]]:
     """The columns of a change that somebody made, as the log holds it and as it waits for that."""

@@ -284,6 +284,17 @@ class File:
 
 
 @dataclass(frozen=True)
+class NamedMapping:
+    """A mapping that specs of a project name; `sha256` is of its text."""
+
+    project: str
+    name: str
+    text: str
+    sha256: str
+    updated: float
+
+
+@dataclass(frozen=True)
 class Change:
     """A change that somebody made: when, who, in which project, what (`run.cancel`), of which run, file or
     key, by which request."""

@@ -23,6 +23,7 @@ from orchestrator.service.catalogue import Catalogue
 from orchestrator.service.files import Files
 from orchestrator.service.keeping import Keeping
 from orchestrator.service.keys import Keys
+from orchestrator.service.mappings import Mappings
 from orchestrator.service.plans import Plans
 from orchestrator.service.reports import Reporter, Reports
 from orchestrator.service.results import Results
@@ -80,6 +81,10 @@ class Service:
     @property
     def files(self) -> Files:
         return Files(self.settings, self.database, self.clock)
+
+    @property
+    def mappings(self) -> Mappings:
+        return Mappings(self.database, self.clock)
 
     @property
     def catalogue(self) -> Catalogue:

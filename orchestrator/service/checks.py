@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator import contract
 from orchestrator.errors import Fault, SettingsError, SpecError
 from orchestrator.settings import Settings
-from orchestrator.spec.load import Loaded, with_places
+from orchestrator.spec.load import Loaded, prove_mapping, with_places
 
 if TYPE_CHECKING:
     from orchestrator.steps.prepare import Inspection
@@ -66,6 +66,17 @@ def check_templates(loaded: Loaded) -> None:
 
     if faults := syntax_faults(loaded.spec):
         raise SpecError(with_places(loaded, faults))
+
+
+def check_mapping(data: bytes, file: Path) -> None:
+    """Refuse what is no mapping; what it reads of rows is checked with the spec that names it.
+
+    Raises:
+        SpecError: with every fault, at its line of `file`.
+    """
+    from orchestrator.data.template_syntax import syntax_faults
+
+    prove_mapping(data, file, syntax_faults)
 
 
 def check_machine(loaded: Loaded, settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from orchestrator import wire
 from orchestrator.db import Run
@@ -11,6 +10,7 @@ from orchestrator.errors import Fault, SpecError
 from orchestrator.spec.document import parse_path
 from orchestrator.spec.draft import scalar_text
 from orchestrator.spec.edit import edited
+from orchestrator.spec.load import Loaded
 
 FILE = "spec.yaml"
 
@@ -30,10 +30,10 @@ def cloned(run: Run, asked: wire.CloneAsked) -> wire.Submission:
     return wire.Submission(spec=text, file=FILE, mappings=dict(run.mappings), uploads=kept, base=base)
 
 
-def mappings_beside(asked: wire.Submission) -> dict[str, str]:
-    """The mapping files of a submission by their names in the spec, as a spec called `FILE` finds them."""
-    folder = f"{Path(asked.file).parent}/"
-    return {name.removeprefix(folder): text for name, text in asked.mappings.items()}
+def mappings_beside(loaded: Loaded) -> dict[str, str]:
+    """The mappings that a spec names, by their names in it, as a spec called `FILE` finds them."""
+    folder = f"{loaded.path.parent}/"
+    return {name.removeprefix(folder): text for name, text in loaded.mapping_texts.items()}
 
 
 def _touched(field: str, changed: Iterable[str]) -> bool:

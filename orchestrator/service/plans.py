@@ -49,7 +49,8 @@ class Plans:
         if not _room.acquire(timeout=WAIT_SECONDS):
             raise errors.BusyError("too many plans are being made now", hint="try again in a minute")
         try:
-            found = _planned(self.settings, caller.project, asked)
+            whole = asked.model_copy(update={"mappings": dict(loaded.mapping_texts)})
+            found = _planned(self.settings, caller.project, whole)
         finally:
             _room.release()
         request = dict(self.backend.request(self._launch(loaded, caller.project)))

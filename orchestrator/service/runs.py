@@ -81,7 +81,8 @@ class Runs:
             SpecError: with every fault of the spec, at its place.
         """
         caller.need(Role.SUBMITTER)
-        loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings)
+        named = partial(self._mapping, caller)
+        loaded = parse_spec(asked.spec.encode(), Path(asked.file), asked.mappings, named)
         base = _base(caller, asked)
         loaded = with_uploads(loaded, asked.uploads)
         uploads = uploads_of(self.settings, caller.project)
@@ -190,6 +191,9 @@ class Runs:
         project = self.database.project_of(run)
         return caller.local if project is None else project == caller.project
 
+    def _mapping(self, caller: Caller, name: str) -> str:
+        return self.database.mapping(caller.project, name).text
+
     def _fresh(self, caller: Caller, loaded: Loaded, base: str, asked: wire.Submission) -> Run:
         now = self.clock()
         return Run(
@@ -201,7 +205,7 @@ class Runs:
             spec=loaded.spec.model_dump(mode="json"),
             spec_text=loaded.text,
             base=base,
-            mappings=mappings_beside(asked),
+            mappings=mappings_beside(loaded),
             uploads=asked.uploads,
             storage=self.settings.of(caller.project).storage,
             temporary=loaded.spec.temporary,

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
+from orchestrator.spec.base import NAME_PATTERN
 from orchestrator.spec.document import Document, KeyPath, Place, fault_at, parse_path
 from orchestrator.spec.faults import shown, spec_faults, suggestion, without_secrets
+from orchestrator.spec.models import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.spec.rules import rule_faults
 from orchestrator.spec.secrets import Secret, find_secret
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
+# The text of the project's mapping of a name; raises NotFoundError, whose hint tells near ones.
+Named = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Loaded:
     """A spec without faults: its model, its text as written, its file, and the places in it.
 
     `digest` is the SHA-256 of `canonical`, the JSON of the whole spec with defaults filled in and
-    a mapping of its own file put in place: two texts that mean the same have the same digest.
+    a mapping that it names put in place: two texts that mean the same have the same digest.
     """
 
     spec: Spec
@@ -37,7 +44,7 @@ class Loaded:
 
     @property
     def mapping_texts(self) -> Mapping[str, str]:
-        """The texts of the mapping files that it names, each under its path."""
+        """The texts of the mappings that it names, each under the path that its name is from the spec."""
         return {file: text for file, text in self.document.texts.items() if file != str(self.path)}
 
     def written(self, names: Sequence[str]) -> Place | None:
@@ -52,8 +59,11 @@ _DATA = frozenset(
 )
 
 
-def load_spec(path: Path) -> Loaded:
-    """Load a spec and the mapping file it names.
+_FILE_OR_NAME = "A mapping file, relative to the spec's folder, or the name of a mapping of the project."
+
+
+def load_spec(path: Path, named: Named | None = None) -> Loaded:
+    """Load a spec and the mappings it names: files or, where `named` finds them, those of the project.
 
     Raises NotFoundError where there is no such file, SpecError with every fault otherwise.
     """
@@ -62,7 +72,7 @@ def load_spec(path: Path) -> Loaded:
     if path.suffix.lower() in _DATA:
         fix = f"give the path of a spec: `axo init {path}` writes one for it"
         raise SpecError([Fault("this is data, not a spec", fix, file=str(path))])
-    return parse_spec(_read(path), path)
+    return parse_spec(_read(path), path, named=named)
 
 
 def _near(path: Path) -> str:
@@ -75,30 +85,30 @@ def _near(path: Path) -> str:
     return "give the path of a YAML file; `axo init` writes one"
 
 
-def parse_spec(data: bytes, path: Path, mappings: Mapping[str, str] | None = None) -> Loaded:
+def parse_spec(
+    data: bytes, path: Path, mappings: Mapping[str, str] | None = None, named: Named | None = None
+) -> Loaded:
     """Load a spec from its bytes; `path` names it in faults, and its folder holds a mapping file.
 
-    With `mappings`, texts by their paths, none is read from disk.
+    With `mappings`, texts by their paths, none is read from disk. A name that no file has is `named`'s.
 
     Raises:
         SpecError: with every fault there is.
     """
     read = _read if mappings is None else _read_from(mappings)
-    document = _inline_mappings(read_yaml(data, str(path)), path.parent, read)
-    faults = list(document.faults)
-    spec: Spec | None = None
-    if document.complete:
-        try:
-            spec = Spec.model_validate(document.value)
-        except ValidationError as error:
-            faults += spec_faults(error, document)
-        else:
-            faults += [_placed(document, fault) for fault in rule_faults(spec)]
-    faults = [*_secret_faults(document), *faults]
-    if faults or spec is None:
-        raise SpecError(list(dict.fromkeys(map(without_secrets, faults))))
+    document = _inline_mappings(read_yaml(data, str(path)), path.parent, read, named)
+    spec = _proven(document, Spec, rule_faults)
     canonical, digest = _canonical(spec)
     return Loaded(spec, document.texts[str(path)], path, canonical, digest, document)
+
+
+def prove_mapping(data: bytes, file: Path, rules: Callable[[RowMapping], Iterable[Fault]]) -> None:
+    """Prove a text to be a mapping by itself, whatever spec will name it; `file` names it in faults.
+
+    Raises:
+        SpecError: with every fault there is, those that `rules` finds too.
+    """
+    _proven(read_yaml(data, str(file)), RowMapping, rules)
 
 
 def with_spec(loaded: Loaded, spec: Spec) -> Loaded:
@@ -121,14 +131,30 @@ def with_places(loaded: Loaded, faults: Iterable[Fault]) -> list[Fault]:
 
 
 def spec_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec as written, for editors: a mapping may also be the name of a file."""
+    """The JSON Schema of a spec as written, for editors: a mapping may also be a file or a name."""
     schema = Spec.model_json_schema()
-    file = {"type": "string", "minLength": 1, "description": "A mapping file, relative to the spec's folder."}
+    file = {"type": "string", "minLength": 1, "description": _FILE_OR_NAME}
     for model in (schema, *(schema["$defs"][name] for name in ("SourceEntry", "WeightedEntry"))):
         mapping = model["properties"]["mapping"]
         description = mapping.pop("description")
         model["properties"]["mapping"] = {"anyOf": [mapping, file], "description": description}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _proven(document: Document, root: type[Model], rules: Callable[[Model], Iterable[Fault]]) -> Model:
+    faults = list(document.faults)
+    found: Model | None = None
+    if document.complete:
+        try:
+            found = root.model_validate(document.value)
+        except ValidationError as error:
+            faults += spec_faults(error, document, root)
+        else:
+            faults += [_placed(document, fault) for fault in rules(found)]
+    faults = [*_secret_faults(document), *faults]
+    if faults or found is None:
+        raise SpecError(list(dict.fromkeys(map(without_secrets, faults))))
+    return found
 
 
 def _canonical(spec: Spec) -> tuple[str, str]:
@@ -158,12 +184,14 @@ def _read_from(texts: Mapping[str, str]) -> Callable[[Path], bytes]:
     return read
 
 
-def _inline_mappings(document: Document, folder: Path, read: Callable[[Path], bytes]) -> Document:
-    """The document with the mapping files that it names in the place of their names."""
+def _inline_mappings(
+    document: Document, folder: Path, read: Callable[[Path], bytes], named: Named | None
+) -> Document:
+    """The document with the mappings that it names in the place of their names."""
     for path in [path for path in document.values if path[-1:] == ("mapping",)]:
         name = _value_at(document.value, path)
         if isinstance(name, str) and path[0] in ("mapping", "dataset"):
-            document = _inline_mapping(document, path, name, folder, read)
+            document = _inline_mapping(document, path, name, folder, read, named)
     return document
 
 
@@ -178,20 +206,35 @@ def _value_at(value: Any, path: KeyPath) -> Any:
 
 
 def _inline_mapping(
-    document: Document, path: KeyPath, name: str, folder: Path, read: Callable[[Path], bytes]
+    document: Document,
+    path: KeyPath,
+    name: str,
+    folder: Path,
+    read: Callable[[Path], bytes],
+    named: Named | None,
 ) -> Document:
     try:
-        file = folder / name
-        mapping = read_yaml(read(file), str(file))
-    except (OSError, ValueError):
-        return document.with_fault(path, _no_mapping_file(document, path, name))
-    return document.with_part(path, mapping)
+        data = _mapping_of(name, folder, read, named)
+    except NotFoundError as error:
+        place = document.place(path)
+        fault = fault_at(place, str(error), error.hint, path=path, value=shown(name))
+        return document.with_fault(path, fault)
+    return document.with_part(path, read_yaml(data, str(folder / name)))
 
 
-def _no_mapping_file(document: Document, path: KeyPath, name: str) -> Fault:
-    fix = "give a path relative to the spec's folder, or write the mapping here"
-    place = document.place(path)
-    return fault_at(place, "there is no such mapping file", fix, path=path, value=shown(name))
+def _mapping_of(name: str, folder: Path, read: Callable[[Path], bytes], named: Named | None) -> bytes:
+    """The file of that name, else the project's mapping. Raises NotFoundError."""
+    try:
+        return read(folder / name)
+    except (OSError, ValueError) as error:
+        if named is None or not re.fullmatch(NAME_PATTERN, name):
+            hint = "give a path relative to the spec's folder, or write the mapping here"
+            raise NotFoundError("there is no such mapping file", hint=hint) from error
+    try:
+        return named(name).encode()
+    except NotFoundError as error:
+        what = "neither the spec's folder nor the project has a mapping of this name"
+        raise NotFoundError(what, hint=error.hint) from error
 
 
 def _secret_faults(document: Document) -> list[Fault]:

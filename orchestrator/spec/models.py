@@ -301,7 +301,7 @@ class Spec(Closed):
         "`source` and `secret` for a gated one."
     )
     dataset: Dataset = Field(description="Where rows come from.")
-    mapping: Mapping = Field(description="How a row becomes an example; inline, or a file of its own.")
+    mapping: Mapping = Field(description="How a row becomes an example; inline, a file, or a name.")
     method: Literal["sft", "pretrain"] = Field(
         default="sft",
         description="`sft`: supervised fine-tuning on conversations; `pretrain`: going on with plain text.",

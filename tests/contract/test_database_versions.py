@@ -12,7 +12,17 @@ import pytest
 import sqlalchemy as sa
 import zstandard
 
-from orchestrator.db import Attempt, Database, Point, Publication, Run, connected, open_database, opened
+from orchestrator.db import (
+    Attempt,
+    Database,
+    NamedMapping,
+    Point,
+    Publication,
+    Run,
+    connected,
+    open_database,
+    opened,
+)
 from orchestrator.db import tables as t
 from orchestrator.db.backup import back_up, restore
 from orchestrator.db.migrate import HEAD, VERSIONS, upgrade, version
@@ -84,7 +94,7 @@ def test_a_backup_holds_everything_and_goes_into_either_database(
     fill(database)
     file = tmp_path / "all.axo"
     rows = back_up(database, file)
-    assert (rows["runs"], rows["points"], rows["events"]) == (2, 2500, 3)
+    assert (rows["runs"], rows["points"], rows["events"], rows["mappings"]) == (2, 2500, 3, 1)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     for kind in ("sqlite", "postgresql"):
@@ -188,6 +198,7 @@ def fill(database: Database) -> None:
     points = [Point("loss", step, 1 / (step + 1), 120.0 + step) for step in range(2500)]
     database.take_in("triage-abcde", Attempt(1, 1), Attempt(1, 1, 1 << 40, 110.0, checkpoint=7), points)
     database.add_publication("triage-abcde", Publication(0, "mlflow", "models:/x/1", "1", "u", "d", 5.0))
+    database.put_mapping(NamedMapping("ours", "tickets", "text: ä\n", "d" * 64, 5.0))
     database.hold_lease("controller", "me", 5.0)
 
 

@@ -30,6 +30,7 @@ TOKEN = "axo-report-" + "t" * 43
 NOW, DAY = 1_000_000.0, 86_400.0
 RUN, DATA = "triage-aaaaa", b"text\n"
 SHA256 = hashlib.sha256(DATA).hexdigest()
+MAPPING = {"text": "conversation: {column: messages}\n"}
 REPORT = {"launch": 1, "attempt": 2}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLISHED = SPEC + "publish:\n  - mlflow: {model: triage}\n"
@@ -67,6 +68,10 @@ def pinned(host: Host) -> None:
 def sent(host: Host) -> None:
     announced(host)
     host.service.files.put(Caller("ours"), SHA256, 0, DATA)
+
+
+def shared(host: Host) -> None:
+    host.service.mappings.put(Caller("ours"), "tickets", wire.MappingAsked(**MAPPING))
 
 
 VIEW = Door(Role.VIEWER)
@@ -112,6 +117,10 @@ DOORS = {
     "PUT /api/v1/files/{sha256}/parts/{part}": Door(Role.SUBMITTER, good=204, content=DATA, before=announced),
     "POST /api/v1/files/{sha256}/finish": Door(Role.SUBMITTER, before=sent, records=True),
     "DELETE /api/v1/files/{sha256}": Door(Role.SUBMITTER, good=204, before=announced, records=True),
+    "GET /api/v1/mappings": replace(VIEW, theirs=200),
+    "GET /api/v1/mappings/{name}": replace(VIEW, before=shared),
+    "PUT /api/v1/mappings/{name}": Door(Role.SUBMITTER, theirs=200, body=MAPPING, records=True),
+    "DELETE /api/v1/mappings/{name}": Door(Role.SUBMITTER, good=204, before=shared, records=True),
     "GET /api/v1/keys": Door(Role.ADMIN, theirs=200),
     "POST /api/v1/keys": Door(
         Role.ADMIN, good=201, theirs=201, body={"name": "ci", "role": "admin"}, records=True
@@ -166,7 +175,13 @@ class World:
         door.before(self.host)
         path = path.replace(":path}", "}")
         filled = path.format(
-            run=RUN, path="adapter_config.json", sha256=SHA256, part=0, key=self.victim.id, **REPORT
+            run=RUN,
+            path="adapter_config.json",
+            sha256=SHA256,
+            part=0,
+            key=self.victim.id,
+            name="tickets",
+            **REPORT,
         )
         headers = {"Authorization": authorization} if authorization is not None else {}
         query = {"offset": "0"} if door.launch else None

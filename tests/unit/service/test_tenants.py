@@ -12,7 +12,7 @@ from stored_run import ADAPTER_CONFIG, SPEC, store_run
 from orchestrator import wire
 from orchestrator.controller.publish import model_name
 from orchestrator.controller.track import experiment_of
-from orchestrator.errors import SpecError
+from orchestrator.errors import NotFoundError, SpecError
 from orchestrator.host import Host, open_host
 from orchestrator.service import LOCAL, Caller
 from orchestrator.settings import Settings
@@ -53,6 +53,22 @@ def test_what_only_storage_knows_is_for_those_who_hold_storage(host: Host) -> No
     for caller in (OURS, THEIRS, Caller()):
         with pytest.raises(SpecError):
             host.service.runs.submit(caller, asked)
+
+
+def test_a_mapping_is_a_projects_own(host: Host) -> None:
+    start, end = SPEC.index("mapping:"), SPEC.index("adapter:")
+    text = SPEC[:start] + "mapping: tickets\n" + SPEC[end:]
+    asked = wire.Submission(spec=text.replace("source: tickets.jsonl", "source: hf://org/tickets@0123abc"))
+    kept = wire.MappingAsked(text="conversation: {column: messages}\n")
+    host.service.mappings.put(OURS, "tickets", kept)
+    assert host.service.runs.submit(OURS, asked).spec["mapping"]["conversation"]["column"] == "messages"
+    with pytest.raises(SpecError, match="nor the project has a mapping of this name"):
+        host.service.runs.submit(THEIRS, asked)
+    assert host.service.mappings.page(THEIRS, 10).items == []
+    for act in (host.service.mappings.get, host.service.mappings.delete):
+        with pytest.raises(NotFoundError):
+            act(THEIRS, "tickets")
+    assert host.service.mappings.get(OURS, "tickets").text == kept.text
 
 
 def test_names_in_mlflow_are_a_projects_own(host: Host) -> None:
