@@ -18,6 +18,12 @@ def _template(text: str) -> bytes:
     )
 
 
+def _named(mapping: str) -> bytes:
+    entries = "".join("\n    - {source: a.csv, mapping: m}" for _ in range(900))
+    text = f"name: t\nbase_model: org/b\nmapping: {{text: x}}\ndataset:\n  source:{entries}\n"
+    return json.dumps({"spec": text, "mappings": {"m": mapping}}).encode()
+
+
 def _aliases() -> str:
     names = "abcdefghij"
     lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
@@ -51,5 +57,8 @@ SUBMISSIONS: Mapping[str, bytes] = {
     "filters that never end": _template("{{ a" + "|upper" * 15_000 + " |}}"),
     "many open braces": _template("{{ " * 33_000),
     "a character that is none": _spec("name: \0"),
+    "a long mapping in many places": _named("messages:\n" + "  - {role: user, content: x}\n" * 900),
+    "a broken mapping in many places": _named("[" + "*x, " * 100 + "]"),
+    "no mapping in many places": _named("x").replace(b'"m":', b'"n":'),
     "half a surrogate": b'{"spec":"\\ud800"}',
 }

@@ -58,31 +58,39 @@ class Document:
         """The document with one more fault, and its value at `path` marked as unreadable."""
         return replace(self, unreadable=self.unreadable | {path}, faults=(*self.faults, fault))
 
-    def with_part(self, path: KeyPath, part: Document) -> Document:
-        """The document with another one in place of the value at `path`."""
-        unreadable = {(*path, *below) for below in part.unreadable} | (set() if part.complete else {path})
-        faults = (
-            replace(fault, path=f"{dotted(path)}.{fault.path or ''}".rstrip(".")) for fault in part.faults
-        )
+    def with_parts(self, parts: Mapping[KeyPath, Document]) -> Document:
+        """The document with others in place of the values at their paths."""
+        values, keys, texts = dict(self.values), dict(self.keys), dict(self.texts)
+        unreadable, faults = set(self.unreadable), list(self.faults)
+        for path, part in parts.items():
+            values |= {(*path, *below): place for below, place in part.values.items()}
+            keys |= {(*path, *below): place for below, place in part.keys.items()}
+            texts |= part.texts
+            unreadable |= {(*path, *below) for below in part.unreadable} | (
+                set() if part.complete else {path}
+            )
+            for fault in part.faults:
+                faults.append(replace(fault, path=f"{dotted(path)}.{fault.path or ''}".rstrip(".")))
         return replace(
             self,
-            value=_with_value(self.value, path, part.value),
-            values={**self.values, **{(*path, *below): place for below, place in part.values.items()}},
-            keys={**self.keys, **{(*path, *below): place for below, place in part.keys.items()}},
-            unreadable=self.unreadable | unreadable,
-            faults=(*self.faults, *faults),
-            texts={**self.texts, **part.texts},
+            value=_with_values(self.value, (), parts),
+            values=values,
+            keys=keys,
+            unreadable=frozenset(unreadable),
+            faults=tuple(faults),
+            texts=texts,
         )
 
 
-def _with_value(value: Any, path: KeyPath, part: Any) -> Any:
-    """The value with another one at a path inside it."""
-    if not path:
-        return part
-    inner = _with_value(value[path[0]], path[1:], part)
+def _with_values(value: Any, path: KeyPath, parts: Mapping[KeyPath, Document]) -> Any:
+    """A value with those of the parts at their paths; `path` is its own."""
+    if path in parts:
+        return parts[path].value
+    if isinstance(value, dict):
+        return {key: _with_values(inner, (*path, key), parts) for key, inner in value.items()}
     if isinstance(value, list):
-        return [inner if number == path[0] else one for number, one in enumerate(value)]
-    return {**value, path[0]: inner}
+        return [_with_values(inner, (*path, number), parts) for number, inner in enumerate(value)]
+    return value
 
 
 def fault_at(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
-from orchestrator.spec.base import NAME_PATTERN
-from orchestrator.spec.document import Document, KeyPath, Place, fault_at, parse_path
-from orchestrator.spec.faults import shown, spec_faults, suggestion, without_secrets
+from orchestrator.spec.document import Document, Place, fault_at, parse_path
+from orchestrator.spec.faults import spec_faults, suggestion, without_secrets
+from orchestrator.spec.inline import Named, inline_mappings
 from orchestrator.spec.models import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.spec.rules import rule_faults
@@ -23,8 +22,6 @@ from orchestrator.spec.secrets import Secret, find_secret
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
-# The text of the project's mapping of a name; raises NotFoundError, whose hint tells near ones.
-Named = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def parse_spec(
         SpecError: with every fault there is.
     """
     read = _read if mappings is None else _read_from(mappings)
-    document = _inline_mappings(read_yaml(data, str(path)), path.parent, read, named)
+    document = inline_mappings(read_yaml(data, str(path)), path.parent, read, named)
     spec = _proven(document, Spec, rule_faults)
     canonical, digest = _canonical(spec)
     return Loaded(spec, document.texts[str(path)], path, canonical, digest, document)
@@ -182,59 +179,6 @@ def _read_from(texts: Mapping[str, str]) -> Callable[[Path], bytes]:
             raise FileNotFoundError(path) from error
 
     return read
-
-
-def _inline_mappings(
-    document: Document, folder: Path, read: Callable[[Path], bytes], named: Named | None
-) -> Document:
-    """The document with the mappings that it names in the place of their names."""
-    for path in [path for path in document.values if path[-1:] == ("mapping",)]:
-        name = _value_at(document.value, path)
-        if isinstance(name, str) and path[0] in ("mapping", "dataset"):
-            document = _inline_mapping(document, path, name, folder, read, named)
-    return document
-
-
-def _value_at(value: Any, path: KeyPath) -> Any:
-    """The value at a path; None where there is none, as below what could not be read."""
-    for part in path:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
-def _inline_mapping(
-    document: Document,
-    path: KeyPath,
-    name: str,
-    folder: Path,
-    read: Callable[[Path], bytes],
-    named: Named | None,
-) -> Document:
-    try:
-        data = _mapping_of(name, folder, read, named)
-    except NotFoundError as error:
-        place = document.place(path)
-        fault = fault_at(place, str(error), error.hint, path=path, value=shown(name))
-        return document.with_fault(path, fault)
-    return document.with_part(path, read_yaml(data, str(folder / name)))
-
-
-def _mapping_of(name: str, folder: Path, read: Callable[[Path], bytes], named: Named | None) -> bytes:
-    """The file of that name, else the project's mapping. Raises NotFoundError."""
-    try:
-        return read(folder / name)
-    except (OSError, ValueError) as error:
-        if named is None or not re.fullmatch(NAME_PATTERN, name):
-            hint = "give a path relative to the spec's folder, or write the mapping here"
-            raise NotFoundError("there is no such mapping file", hint=hint) from error
-    try:
-        return named(name).encode()
-    except NotFoundError as error:
-        what = "neither the spec's folder nor the project has a mapping of this name"
-        raise NotFoundError(what, hint=error.hint) from error
 
 
 def _secret_faults(document: Document) -> list[Fault]:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import Fault, NotFoundError, SpecError
 from orchestrator.spec.faults import all_fields
 from orchestrator.spec.load import Loaded, load_spec, locate, parse_spec, spec_schema, with_places
-from orchestrator.spec.models import Spec
+from orchestrator.spec.models import Conversation, Spec
 from orchestrator.spec.names import AXOLOTL_NAMES, OTHER_NAMES
 
 SPEC = """\
@@ -188,6 +188,53 @@ def test_a_mapping_file_is_inlined_and_its_faults_are_its_own(tmp_path: Path) ->
     file.write_text("messages:\n  - {role: user, contnet: x}\n")
     found = faults(with_file, tmp_path)
     assert {(fault.file, fault.line) for fault in found} == {(str(file), 2)}
+
+
+def test_a_name_is_a_file_or_else_a_mapping_of_the_project(tmp_path: Path) -> None:
+    start, end = SPEC.index("mapping:"), SPEC.index("training:")
+    text, asked = SPEC[:start] + "mapping: tickets\n" + SPEC[end:], list[str]()
+
+    def named(name: str) -> str:
+        asked.append(name)
+        return f"conversation: {{column: {name}}}\n"
+
+    def load() -> Loaded:
+        return parse_spec(text.encode(), tmp_path / "spec.yaml", named=named)
+
+    assert load().spec.mapping.conversation == Conversation(column="tickets")
+    assert load().mapping_texts == {str(tmp_path / "tickets"): "conversation: {column: tickets}\n"}
+    (tmp_path / "tickets").write_text("conversation: {column: here}\n")
+    assert load().spec.mapping.conversation == Conversation(column="here")
+    text = text.replace(
+        "source: tickets.parquet", "source: [{source: a, mapping: b}, {source: c, mapping: b}]"
+    )
+    asked.clear()
+    _, (_, first), (_, second) = load().spec.mappings
+    assert (first, second, asked) == (first, first, ["b"])
+    text = text.replace("mapping: b}", "mapping: b.yaml}", 1)
+    with pytest.raises(SpecError, match="there is no such mapping file"):
+        load()
+
+
+def test_what_is_named_as_mappings_has_a_bound() -> None:
+    entries = ", ".join(f"{{source: a, mapping: m{number}}}" for number in range(101))
+    text = SPEC.replace("source: tickets.parquet", f"source: [{entries}]")
+
+    def named(name: str) -> str:
+        return "conversation: {column: messages}\n"
+
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text.encode(), Path("spec.yaml"), named=named)
+    (fault,) = caught.value.faults
+    assert fault.path == "dataset.source[100].mapping"
+    allowed = text.replace("{source: a, mapping: m100}", "a")
+    assert len(parse_spec(allowed.encode(), Path("spec.yaml"), named=named).spec.mappings) == 101
+    long = "messages:\n" + "  - {role: assistant, content: x}\n" * 99
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text.encode(), Path("spec.yaml"), named=lambda _: long)
+    (fault,) = caught.value.faults
+    assert fault.path == "dataset.source[20].mapping"
+    assert len(faults(text)) == 100
 
 
 def test_the_digest_is_of_the_meaning() -> None:
