@@ -20,6 +20,7 @@ from orchestrator import contract
 Make = Callable[..., Any]
 
 PREFIX = "axo/runs of all"
+PUBLISH = [{"mlflow": {"model": "bucket"}}]
 TRAINING = yaml.safe_load("{learning_rate: 2e-3, sequence_len: 64, batch_size: 8, checkpoint_steps: 4}")
 
 
@@ -41,8 +42,9 @@ def test_killed_in_a_commit_and_paused_it_ends_as_in_a_folder(
 ) -> None:
     """The server stands still while a checkpoint is on its way, and the trainer is killed just then."""
     beside = make_desk("folder")
-    desk.write_spec(name="desk", training=TRAINING, evaluate={"metrics": ["exact_match"], "rows": 8})
-    beside.write_spec(name="desk", training=TRAINING)
+    evaluate = {"metrics": ["exact_match"], "rows": 8}
+    desk.write_spec(name="bucket", training=TRAINING, publish=PUBLISH, evaluate=evaluate)
+    beside.write_spec(name="bucket", training=TRAINING, publish=PUBLISH)
     axo = desk.start("run", "spec.yaml")
     top = object_storage.folder / bucket / PREFIX / "runs"
     half, run = _wait_for(lambda: _frozen_in_a_commit(object_storage.process, top))

@@ -42,7 +42,7 @@ def test_the_forecast_is_what_axolotl_counted(desk: Any, run: dict[str, Any]) ->
 
 def test_mlflow_holds_one_finished_run_with_every_point_once(desk: Any, run: dict[str, Any]) -> None:
     client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
-    (tracked,) = client.search_runs(["1"], f"tags.`axo.run_id` = '{run['id']}'")
+    tracked = tracked_as(client, run)
     assert tracked.info.status == "FINISHED"
     assert run["mlflow"].endswith(tracked.info.run_id)
     for key in ("loss", "learning_rate", "grad_norm"):
@@ -85,7 +85,7 @@ def test_what_was_estimated_is_compared_with_what_it_took(desk: Any, run: dict[s
     memory = compared["peak memory"]
     assert memory["estimate"] == pytest.approx(memory["actual"], rel=0.25)
     client = open_mlflow(desk.environment["AXO_MLFLOW_URI"])
-    (tracked,) = client.search_runs(["1"], f"tags.`axo.run_id` = '{run['id']}'")
+    tracked = tracked_as(client, run)
     assert tracked.data.params["estimate.steps"] == "12"
     assert tracked.data.metrics["actual/peak_memory"] == memory["actual"]
     assert "ESTIMATE" in desk.axo("describe", run["id"])
@@ -138,3 +138,10 @@ def test_a_second_run_goes_on_from_the_first_ones_adapter(
     assert origin["run"]["id"] == second["id"]
     assert origin["continued_from"] == {"digest": run["published"][0]["digest"], "run": run["id"]}
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
+
+
+def tracked_as(client: Any, run: dict[str, Any]) -> Any:
+    """The one run of MLflow that a run is."""
+    experiment = run["mlflow"].split("/")[-3]
+    (tracked,) = client.search_runs([experiment], f"tags.`axo.run_id` = '{run['id']}'")
+    return tracked
