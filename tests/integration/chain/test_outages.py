@@ -60,7 +60,7 @@ def test_mlflow_away_at_start_middle_and_end(make_desk: Make, server: Path) -> N
     assert version.run_id == tracked.info.run_id
 
 
-def test_a_cancelled_run_keeps_its_checkpoint_and_publishes_nothing(make_desk: Make) -> None:
+def test_a_cancelled_run_keeps_its_last_adapter_and_publishes_nothing(make_desk: Make) -> None:
     desk = make_desk("cancelled")
     desk.write_spec(name="cancelled", training=LONG, publish=[{"mlflow": {"model": "cancelled"}}])
     axo = desk.start("run", "spec.yaml")
@@ -71,7 +71,7 @@ def test_a_cancelled_run_keeps_its_checkpoint_and_publishes_nothing(make_desk: M
     assert (shown["status"], shown["published"]) == ("cancelled", [])
     storage = desk.home / "storage" / "runs" / shown["id"]
     assert list(storage.glob("checkpoints/*/MANIFEST.json"))
-    assert not (storage / "adapter").exists()
+    assert (storage / "adapter/MANIFEST.json").exists()
     assert "has ended" in desk.refused("cancel", "cancelled", code=1)
     assert "no finished adapter" in desk.refused("publish", "cancelled", code=1)
 
