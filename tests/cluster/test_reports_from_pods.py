@@ -85,7 +85,7 @@ def test_what_pods_report_is_known_once_and_by_whom(world: World) -> None:
     wait(lambda: world.steps() == list(range(1, last + 1)))
     run = world.database.run(RUN)
     assert (run.step, run.total_steps, run.lost_steps) == (last, STEPS, STEPS // 2)
-    take_in_records(world.database, RUN, run_store(run))
+    take_in_records(world.database, RUN, run_store(run), time.time())
     assert world.database.run(RUN) == run, "storage has no more, and no less"
 
     assert world.tell(world.token(RUN, 2)) == 200

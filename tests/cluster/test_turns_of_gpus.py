@@ -60,6 +60,14 @@ def becomes(world: QuickWorld, run: str, status: Status, reason: Reason | None) 
     return now
 
 
+def says(world: QuickWorld, run: str, words: str) -> None:
+    """Its place in a queue is asked for each few seconds."""
+    try:
+        wait(lambda: words in world.run(run).message, 60)
+    except AssertionError:
+        pytest.fail(f"{run} says {world.run(run).message!r}")
+
+
 def train_jobs(world: QuickWorld, run: str) -> list[str]:
     return [
         job["metadata"]["name"] for job in world.jobs(run) if job["metadata"]["labels"]["axo/step"] == "train"
@@ -73,7 +81,7 @@ def test_of_three_runs_for_two_gpus_one_waits_and_says_why(world: QuickWorld, qu
     third = submit(world, "third", queue, max_hours=1.2 / HOUR)
     reason, words = WAITS[queue]
     becomes(world, third, Status.WAITING, reason)
-    wait(lambda: words in world.run(third).message)
+    says(world, third, words)
     assert world.server is not None
     with Client(world.server.url) as client:
         client.pause(third)  # what waits can be paused, and waits again when it is resumed
@@ -81,7 +89,7 @@ def test_of_three_runs_for_two_gpus_one_waits_and_says_why(world: QuickWorld, qu
         assert train_jobs(world, third) == []
         client.resume(third)
     becomes(world, third, Status.WAITING, reason)
-    wait(lambda: words in world.run(third).message)  # its place is asked for each few seconds
+    says(world, third, words)
     world.hold(third, 32)  # by then it has trained for longer than it may; waiting does not count
     world.let_go(first)
     for run in world.ended(first):

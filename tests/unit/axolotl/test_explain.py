@@ -51,7 +51,7 @@ def test_nested_names_and_last_parts_are_found() -> None:
     assert only("fsdp_config.reshard_after_forward").kind == "admin"
     assert only("packing").name == "training.packing"
     assert only("early_stopping.patience" if explain("early_stopping.patience") else "patience").of == "spec"
-    assert only("compute").holds == ("machine", "parallel", "max_hours")
+    assert only("compute").holds == ("machine", "parallel", "queue", "priority", "max_hours")
     assert [explanation.of for explanation in explain("adapter")] == ["spec", "axolotl"]
 
 
