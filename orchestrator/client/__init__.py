@@ -46,8 +46,10 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 FINISH_SECONDS = 600.0  # the service reads the whole file again
 _IS_IT_UP = "is it up, and is the URL of the context right? `axo context` shows it"
 _MOST_EVENTS = 1000  # in one answer
+_MOST_ITEMS = 500  # in one page
 
 Body = TypeVar("Body", bound=BaseModel)
+Page = TypeVar("Page", wire.RunPage, wire.MappingPage)
 _ATTEMPTS = TypeAdapter(list[wire.Attempt])
 _EVENTS = TypeAdapter(list[wire.Event])
 _FILES = TypeAdapter(list[wire.File])
@@ -126,15 +128,9 @@ class Client:
         self, *, status: Iterable[Status] = (), name: str | None = None, limit: int = 50
     ) -> Iterator[wire.Run]:
         """Runs, newest first, `limit` at most."""
-        asked: dict[str, Any] = {"status": [each.value for each in status], "name": name}
-        cursor: str | None = None
-        while limit > 0:
-            params = {**asked, "limit": min(limit, 500), "cursor": cursor}
-            page = _read(wire.RunPage, self._ask("GET", "/runs", params=params))
+        asked = {"status": [each.value for each in status], "name": name}
+        for page in self._pages(wire.RunPage, "/runs", limit, asked):
             yield from page.items
-            limit, cursor = limit - len(page.items), page.cursor
-            if cursor is None:
-                return
 
     def run(self, name: str) -> wire.RunDetail:
         """The run of that id, else the newest of that name."""
@@ -252,14 +248,8 @@ class Client:
 
     def mappings(self, limit: int = 100) -> Iterator[wire.MappingListed]:
         """The mappings that specs may name, by their names, `limit` at most."""
-        cursor: str | None = None
-        while limit > 0:
-            params = {"limit": min(limit, 500), "cursor": cursor}
-            page = _read(wire.MappingPage, self._ask("GET", "/mappings", params=params))
+        for page in self._pages(wire.MappingPage, "/mappings", limit, {}):
             yield from page.items
-            limit, cursor = limit - len(page.items), page.cursor
-            if cursor is None:
-                return
 
     def mapping(self, name: str) -> wire.NamedMapping:
         """The mapping of that name."""
@@ -339,6 +329,17 @@ class Client:
 
     def _want(self, name: str, what: str) -> wire.Run:
         return _read(wire.Run, self._ask("POST", f"/runs/{_part(name)}/{what}"))
+
+    def _pages(self, kind: type[Page], path: str, limit: int, asked: Mapping[str, Any]) -> Iterator[Page]:
+        """Pages of a list, `limit` items in all at most."""
+        cursor: str | None = None
+        while limit > 0:
+            params = {**asked, "limit": min(limit, _MOST_ITEMS), "cursor": cursor}
+            page = _read(kind, self._ask("GET", path, params=params))
+            yield page
+            limit, cursor = limit - len(page.items), page.cursor
+            if cursor is None:
+                return
 
     def _ask(self, method: str, path: str, *, again: bool = True, **request: Any) -> httpx.Response:
         """One request; where it may be made `again`, it is, for as long as patience lasts."""
