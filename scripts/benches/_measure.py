@@ -23,6 +23,11 @@ QUIET = {
 }
 
 
+def machine() -> str:
+    """What figures were measured on."""
+    return f"{os.cpu_count()} cores, load of others before {os.getloadavg()[0]:.1f}"
+
+
 def timed(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> float:
     """Seconds of wall time of a command that must succeed."""
     began = time.perf_counter()

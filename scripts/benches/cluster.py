@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benches._load import percentile
-from benches._measure import ROOT
+from benches._measure import ROOT, machine
 
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests/cluster")]
 HANDS = 4  # as many launches are begun side by side as the controller begins
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--jobs", type=int, default=1000, help="Suspended Jobs that are made at a rate.")
     parser.add_argument("--rate", type=float, default=50, help="Requests a second that the settings allow.")
     options = parser.parse_args(arguments)
-    print(f"machine: {os.cpu_count()} cores, load of others before {os.getloadavg()[0]:.1f}")
+    print(f"machine: {machine()}")
     with _cluster() as cluster:
         _runs(cluster, options.runs)
         _many(cluster, options.jobs, options.rate)

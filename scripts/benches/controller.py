@@ -7,10 +7,7 @@ machine meanwhile. Times of the clock need a quiet one.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +19,8 @@ from tempfile import TemporaryDirectory
 import sqlalchemy as sa
 from postgres_server import postgres_server
 
-from benches._measure import ROOT
+from benches._measure import machine
+from benches._program import Program, program, service_variables
 from benches._simulated import tell
 from orchestrator.contract import Record
 from orchestrator.db import Database, Run, opened
@@ -61,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
         postgres_server(durable=True) as server,
         opened(server.url()) as database,
     ):
-        print(f"machine: {os.cpu_count()} cores, load of others before {os.getloadavg()[0]:.1f}")
+        print(f"machine: {machine()}")
         world = _World(Path(home), server.url(), database)
         (world.home / "settings.yaml").write_text(SETTINGS.format(options.pace))
         with world.service() as service:
@@ -91,14 +89,10 @@ class _Figures:
 class _Service:
     """The service in a process of its own."""
 
-    process: subprocess.Popen[str]
+    process: Program
 
     def figures(self) -> _Figures:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return _Figures(**json.loads(self.process.stdout.readline()))
+        return _Figures(**json.loads(self.process.ask()))
 
     def at_rest(self, seconds: float) -> _Figures:
         time.sleep(seconds)
@@ -115,17 +109,8 @@ class _World:
 
     @contextmanager
     def service(self) -> Iterator[_Service]:
-        (self.home / "python").touch()
-        variables = {
-            "AXO_HOME": str(self.home),
-            "AXO_TRAINER_PYTHON": str(self.home / "python"),
-            "AXO_DATABASE": self.url,
-            "PYTHONPATH": str(ROOT / "scripts"),
-        }
-        command = [sys.executable, "-m", "benches._simulated"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(command, env={**os.environ, **variables}, text=True, **pipes) as process:
-            yield _Service(process)  # the end of its input tells it to leave
+        with program("_simulated", service_variables(self.home, self.url)) as process:
+            yield _Service(process)
 
     def submit(self, name: str) -> None:
         """One run as a submission leaves it."""

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from postgres_server import postgres_server
 
-from benches._measure import ROOT
+from benches._measure import machine
+from benches._program import program
 from orchestrator import mlflow_server
 from orchestrator.contract import Record, Taken, report_path
 from orchestrator.controller.report import token_digest
@@ -57,50 +54,17 @@ def main(arguments: Sequence[str]) -> None:
         database = stack.enter_context(opened(server.url()))
         names = _begin(database, home, runs, known=not options.real)
         real = [_mlflow(stack, home)] if options.real else []
-        twin = stack.enter_context(_program("_mlflow_twin", {}, *real))
-        variables = {"AXO_HOME": str(home), "AXO_DATABASE": server.url(), "AXO_MLFLOW_URI": twin.said}
-        service = stack.enter_context(_program("_shipping", variables))
+        twin = stack.enter_context(program("_mlflow_twin", {}, *real))
+        variables = {"AXO_HOME": str(home), "AXO_DATABASE": server.url(), "AXO_MLFLOW_URI": twin.said()}
+        service = stack.enter_context(program("_shipping", variables))
+        port = int(service.said().rpartition(":")[2])
         _wait_for_creation(database, runs)
-        print(f"{runs} runs; {os.cpu_count()} cores, load of others before {os.getloadavg()[0]:.1f}")
+        print(f"{runs} runs; {machine()}")
         before, began = service.processor_seconds(), time.time()
-        asyncio.run(_train(int(service.said.rpartition(":")[2]), names, WARM_SECONDS + options.seconds))
+        asyncio.run(_train(port, names, WARM_SECONDS + options.seconds))
         busy = (service.processor_seconds() - before) / (time.time() - began)
         missing = _drain(database)
         _show(json.loads(twin.end()), (began + WARM_SECONDS, time.time()), runs, busy, missing)
-
-
-@dataclass
-class _Program:
-    """A bench's own process, and the line that it began with."""
-
-    process: subprocess.Popen[str]
-    said: str
-
-    def end(self) -> str:
-        """Let it end; what else it says."""
-        return self.process.communicate()[0]
-
-    def processor_seconds(self) -> float:
-        """What it has had of processors by now."""
-        ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def _program(module: str, variables: Mapping[str, str], *arguments: str) -> Iterator[_Program]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"benches.{module}", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts"), **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield _Program(process, process.stdout.readline().strip())
-    finally:
-        if process.poll() is None:
-            process.communicate()
 
 
 def _mlflow(stack: ExitStack, home: Path) -> str:

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import sqlalchemy as sa
-from postgres_server import PostgresServer, postgres_server
+from postgres_server import postgres_server
 
 from benches._load import Load, percentile
-from benches._measure import ROOT
+from benches._measure import machine
+from benches._program import Program, program, service_variables
 from orchestrator.db import Attempt, Database, Point, opened
 
 SPEC = """\
@@ -65,8 +62,9 @@ def main(arguments: Sequence[str]) -> None:
         postgres_server(durable=True) as server,
         opened(server.url()) as database,
     ):
-        print(f"machine: {os.cpu_count()} cores, load of others before {os.getloadavg()[0]:.1f}")
-        with _service(Path(home), server) as service:
+        print(f"machine: {machine()}")
+        with program("_serving", service_variables(Path(home), server.url())) as process:
+            service = _Service(int(process.said().rpartition(":")[2]), process)
             _submissions(service, options.seconds)
             _pages(service, database, options.runs)
         _growth(database)
@@ -74,39 +72,10 @@ def main(arguments: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Service:
-    """A service in a process of its own."""
+    """A service whose runs nobody drives, in a process of its own."""
 
     port: int
-    process: int
-
-    def processor_seconds(self) -> float:
-        """What it has had of processors by now."""
-        ticks = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def _service(home: Path, server: PostgresServer) -> Iterator[_Service]:
-    """A service whose runs nobody drives."""
-    (home / "python").touch()
-    variables = {
-        "AXO_HOME": str(home),
-        "AXO_TRAINER_PYTHON": str(home / "python"),
-        "AXO_DATABASE": server.url(),
-        "PYTHONPATH": str(ROOT / "scripts"),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benches._serving"],
-        env={**os.environ, **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield _Service(int(process.stdout.readline().rpartition(":")[2]), process.pid)
-        process.stdin.close()
+    process: Program
 
 
 def _submissions(service: _Service, seconds: float) -> None:
@@ -123,10 +92,10 @@ def _submissions(service: _Service, seconds: float) -> None:
     print(f"POST /runs, a run each, {seconds:g} s at each rate over {LINES} connections")
     asyncio.run(Load(service.port).at_rate(request, 50, min(seconds, 5), LINES))  # what is compiled once
     for rate, goals in ((100, ("15", "60", "100")), (300, ("-", "-", "300"))):
-        load, before = Load(service.port), service.processor_seconds()
+        load, before = Load(service.port), service.process.processor_seconds()
         elapsed = asyncio.run(load.at_rate(request, rate, seconds, LINES))
         accepted = (len(load.took) - len(load.refused)) / elapsed
-        processor = (service.processor_seconds() - before) / len(load.took) * 1000
+        processor = (service.process.processor_seconds() - before) / len(load.took) * 1000
         print(
             f"  {rate}/s sent: p50 {percentile(load.took, 50):.1f} ms (goal {goals[0]}), "
             f"p99 {percentile(load.took, 99):.1f} ms (goal {goals[1]}), "
