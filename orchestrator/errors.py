@@ -18,7 +18,8 @@
     ├── UnreachableError       the service cannot be reached
     ├── DatabaseError          the database is away, full or too busy
     ├── StorageError           storage cannot be read or written
-    │   └── FullError          a disk of the service is nearly full
+    │   ├── FullError          a disk of the service is nearly full
+    │   └── StorageRefusedError  storage will not do it until somebody changes something
     ├── BackendError           a backend refuses or cannot be reached
     ├── TrackingError          MLflow cannot be reached or refuses
     └── RegistryError          a registry cannot be reached or refuses
