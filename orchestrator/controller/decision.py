@@ -32,9 +32,9 @@ _CAUSES: Mapping[Cause, Reason] = {
 class LaunchView:
     """One launch as it stands: what the backend saw and what its newest attempt said.
 
-    `claimed` is whether any attempt of it ever started; `started` whether the trainer wrote its
-    first record; `progress` is the highest step its attempts have a whole checkpoint of, `saved` when that
-    was committed; `stalled` whether it was stopped for making no progress.
+    `claimed` is whether any attempt of it ever started; `started` whether its newest one trains, which has
+    written its first record and was not interrupted; `progress` is the highest step its attempts have a whole
+    checkpoint of, `saved` when that was committed; `stalled` whether it was stopped for making no progress.
     """
 
     number: int
@@ -139,7 +139,7 @@ def _decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
     if current.observation.phase is Phase.MISSING and not current.claimed:
         return [_waiting_for(current.step), _made_again(current)]
     if current.observation.alive:
-        return _alive(run, current)
+        return _alive(run, current, launches)
     return _ended(run, current, launches)
 
 
@@ -160,7 +160,7 @@ def _made_again(current: LaunchView) -> Launch:
     return Launch(current.step, current.micro_batch_size, current.number)
 
 
-def _alive(run: RunView, current: LaunchView) -> list[Action]:
+def _alive(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) -> list[Action]:
     if _is_over_time(run, current):
         return [Stop(current.number), Move(run.status, Reason.STOPPING, "compute.max_hours is reached")]
     seen = current.observation
@@ -179,7 +179,10 @@ def _alive(run: RunView, current: LaunchView) -> list[Action]:
         return [Move(Status.PREPARING)]
     if current.step == "evaluate":
         return [Move(Status.EVALUATING)]
-    return [Move(Status.TRAINING)] if current.started else [_waiting_for("train")]
+    if current.started:
+        return [Move(Status.TRAINING)]
+    goes_on = any(launch.progress for launch in launches)
+    return [_waiting_for("train", Reason.RESUMING if goes_on else Reason.STARTING)]
 
 
 def _is_over_time(run: RunView, current: LaunchView) -> bool:

@@ -292,16 +292,17 @@ def _view(
     launch: Launch, observation: Observation, outcome: contract.Outcome | None, attempts: Sequence[Attempt]
 ) -> LaunchView:
     """A launch with what its own attempts have said."""
-    newest = max(attempts, key=lambda attempt: attempt.checkpoint, default=None)
+    furthest = max(attempts, key=lambda attempt: attempt.checkpoint, default=None)
+    interrupted = outcome is not None and outcome.result is contract.Result.INTERRUPTED
     return LaunchView(
         number=launch.number,
         step=launch.step,
         observation=observation,
         outcome=outcome,
         claimed=bool(attempts),
-        started=any(attempt.started is not None for attempt in attempts),
-        progress=newest.checkpoint if newest else 0,
-        saved=newest.checkpoint_time if newest else None,
+        started=bool(attempts) and attempts[-1].started is not None and not interrupted,
+        progress=furthest.checkpoint if furthest else 0,
+        saved=furthest.checkpoint_time if furthest else None,
         micro_batch_size=launch.micro_batch_size,
         stalled=launch.stalled is not None,
     )

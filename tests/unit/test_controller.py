@@ -14,6 +14,7 @@ from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 
 from orchestrator.backends import BackendAway
 from orchestrator.contract import Cause, Record, Result
+from orchestrator.controller.glance import has_news
 from orchestrator.controller.ship import LIVE_SECONDS, Shipping
 from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database
@@ -43,6 +44,36 @@ def test_an_ordinary_life(world: World) -> None:
     assert world.run.facts["train"] == {"peak_memory_bytes": 5}
     statuses = [event.status for event in world.database.events(world.run_id)]
     assert list(dict.fromkeys(statuses)) == ["queued", "preparing", "waiting", "training", "succeeded"]
+
+
+@pytest.mark.parametrize(("saved", "going_on"), [(4, Reason.RESUMING), (0, Reason.STARTING)])
+def test_what_was_preempted_trains_only_once_its_next_attempt_does(
+    world: World, saved: int, going_on: Reason
+) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    kept = [Record("checkpoint", saved, 5.0, {})] if saved else []
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}), loss(4), *kept)
+    assert world.passes().status is Status.TRAINING
+    world.end(2, Result.INTERRUPTED, Cause.STOPPED)
+    launch = f"{world.run_id}-2"
+    world.backend.phases[launch] = Observation(Phase.PENDING, None, "", Reason.PREEMPTED)
+    assert _stands(world) == (Status.WAITING, Reason.PREEMPTED)
+    world.backend.phases[launch] = Observation(Phase.RUNNING)
+    assert _stands(world) == (Status.WAITING, going_on)
+    world.record(2)
+    assert _stands(world) == (Status.WAITING, going_on)
+    standing = world.controller.reconcile(world.run_id).standing
+    assert standing is not None
+    assert not has_news(standing, world.backend)
+    world.record(2, Record("start", saved, 9.0, {"total_steps": 25}))
+    assert _stands(world) == (Status.TRAINING, None)
+
+
+def _stands(world: World) -> tuple[Status, Reason | None]:
+    run = world.passes()
+    return run.status, run.reason
 
 
 def test_the_backend_is_told_of_the_newest_checkpoint_of_what_trains(world: World) -> None:
