@@ -229,3 +229,14 @@ def every_error(kind: type[OrchestratorError] = OrchestratorError) -> Iterator[t
     yield kind
     for below in kind.__subclasses__():
         yield from every_error(below)
+
+
+def error_of(
+    code: str, message: str, hint: str | None = None, faults: Sequence[Fault] = ()
+) -> OrchestratorError:
+    """The error that a code names, as it was raised elsewhere; of a code that only a newer version has, one
+    of no kind."""
+    kind = {code_of(each): each for each in every_error()}.get(code, OrchestratorError)
+    if issubclass(kind, FaultsError):
+        return kind(faults, hint=hint)
+    return kind(message, hint=hint)

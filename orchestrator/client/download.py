@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 import httpx
 
 from orchestrator import wire
+from orchestrator.client.connection import OpenStream
 from orchestrator.client.patience import Passing, Wait
 from orchestrator.errors import RegistryError, UnreachableError
 
-Opened = Callable[[dict[str, str]], AbstractContextManager[httpx.Response]]
 Told = Callable[[int], None]
 
 
 def fetch_file(
-    open_file: Opened,
+    open_stream: OpenStream,
     file: wire.AdapterFile,
     target: Path,
     told: Told,
@@ -37,7 +36,7 @@ def fetch_file(
         while part.have < file.size:
             before = part.have
             try:
-                with open_file(part.wanted) as answer:
+                with open_stream(part.wanted, {}) as answer:
                     part.take(answer)
                 break
             except Passing as failure:
@@ -59,10 +58,11 @@ class _Part:
 
     @property
     def wanted(self) -> dict[str, str]:
-        """The headers that ask for the rest of this very content."""
+        """The headers that ask for the rest of this very content, byte by byte as it is."""
+        plain = {"Accept-Encoding": "identity"}
         if not self.have:
-            return {}
-        return {"Range": f"bytes={self.have}-", "If-Range": f'"{self._file.sha256}"'}
+            return plain
+        return {**plain, "Range": f"bytes={self.have}-", "If-Range": f'"{self._file.sha256}"'}
 
     @property
     def whole(self) -> bool:

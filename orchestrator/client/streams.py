@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager
-from typing import Any
 
 import httpx
 from pydantic import ValidationError
 
 from orchestrator import wire
+from orchestrator.client.connection import OpenStream
 from orchestrator.client.patience import Passing, Wait
 from orchestrator.errors import UnreachableError
 
-Opened = Callable[[Mapping[str, str], Mapping[str, Any]], AbstractContextManager[httpx.Response]]
 Change = wire.Event | wire.Run | None
 
 
-def changes(open_stream: Opened, after: int, wait: Wait) -> Generator[Change]:
+def changes(open_stream: OpenStream, after: int, heartbeat: float, wait: Wait) -> Generator[Change]:
     """What happens to a run: its events once each, the run whenever it changed, None for every sign of
     life between them and before every pause while there is none; it ends with the run.
 
@@ -28,7 +26,7 @@ def changes(open_stream: Opened, after: int, wait: Wait) -> Generator[Change]:
     while True:
         came = False
         try:
-            with open_stream({"Last-Event-ID": str(after)}, {}) as answer:
+            with open_stream({"Last-Event-ID": str(after)}, {"heartbeat": heartbeat}) as answer:
                 for kind, data in _messages(answer):
                     came = True
                     wait.over()
@@ -46,7 +44,7 @@ def changes(open_stream: Opened, after: int, wait: Wait) -> Generator[Change]:
 
 
 def log_parts(
-    open_stream: Opened, seen: Mapping[str, int], ended: Callable[[], bool], wait: Wait
+    open_stream: OpenStream, seen: Mapping[str, int], ended: Callable[[], bool], wait: Wait
 ) -> Iterator[wire.LogPart]:
     """The parts of a run's logs beyond `seen`, as they are written; `ended` tells whether the run has.
 

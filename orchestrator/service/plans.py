@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,14 +101,8 @@ def _planned(settings: Settings, project: str, asked: wire.Submission) -> dict[s
         raise contract.ContractError(f"the planner died ({done.returncode}): {done.stderr[-1000:]}")
     answer = json.loads(done.stdout)
     if "error" in answer:
-        raise _raised(answer["error"])
+        told = answer["error"]
+        faults = [errors.Fault(**fault) for fault in told["faults"]]
+        raise errors.error_of(told["code"], told["message"], told["hint"], faults)
     plan: dict[str, Any] = answer["plan"]
     return plan
-
-
-def _raised(told: Mapping[str, Any]) -> errors.OrchestratorError:
-    kinds = {errors.code_of(kind): kind for kind in errors.every_error()}
-    kind = kinds[told["code"]]
-    if issubclass(kind, errors.FaultsError):
-        return kind([errors.Fault(**fault) for fault in told["faults"]], hint=told["hint"])
-    return kind(told["message"], hint=told["hint"])

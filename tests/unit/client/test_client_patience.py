@@ -246,6 +246,19 @@ def test_where_a_proxy_sends_on_to_is_told() -> None:
     assert "sends on to https://axo.example/" in str(error)
 
 
+@pytest.mark.parametrize(
+    "ask", [Client.machines, lambda client: client.run("r"), lambda client: client.verify("r")]
+)
+def test_an_answer_that_is_none_of_the_services_is_told(ask: Callable[[Client], object]) -> None:
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>Welcome</html>"))
+    with (
+        Client("http://axo.example", transport=page) as client,
+        pytest.raises(UnreachableError, match="something that is not this service's") as caught,
+    ):
+        ask(client)
+    assert "URL of the context" in str(caught.value.hint)
+
+
 def test_a_reason_that_only_a_newer_service_knows_is_told_by_its_sentence(host: Host) -> None:
     run = store_run(Path(host.service.settings.home), "triage-aaaaa", status=Status.TRAINING)
     with Waits(host).client as client:

@@ -62,9 +62,9 @@ def test_pages_hold_every_mapping_once(client: Client) -> None:
     names = [f"m{number}" for number in range(5)]
     for name in reversed(names):
         client.put_mapping(name, TICKETS)
-    page = client._ask("GET", "/mappings", params={"limit": 2}).json()
+    page = client.connection.ask("GET", "/mappings", params={"limit": 2}).json()
     assert ([each["name"] for each in page["items"]], page["cursor"]) == (["m0", "m1"], "m1")
-    last = client._ask("GET", "/mappings", params={"limit": 2, "cursor": "m2"}).json()
+    last = client.connection.ask("GET", "/mappings", params={"limit": 2, "cursor": "m2"}).json()
     assert ([each["name"] for each in last["items"]], last["cursor"]) == (["m3", "m4"], None)
     assert [mapping.name for mapping in client.mappings()] == names
     assert [mapping.name for mapping in client.mappings(limit=3)] == names[:3]

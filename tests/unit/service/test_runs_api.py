@@ -94,7 +94,7 @@ def test_what_is_wanted_is_kept_apart_from_how_a_run_stands(home: Path, client: 
 
 def test_pages_hold_every_run_once(home: Path, client: Client) -> None:
     made = [client.submit(submission(home)).id for _ in range(5)]
-    page = client._ask("GET", "/runs", params={"limit": 2}).json()
+    page = client.connection.ask("GET", "/runs", params={"limit": 2}).json()
     assert (len(page["items"]), page["cursor"] is None) == (2, False)
     assert {run.id for run in client.runs(limit=500)} == set(made)
     assert len(list(client.runs(limit=3))) == 3
