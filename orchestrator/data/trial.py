@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from orchestrator.data.analysis import MAX_RED_SHARE, UnfitError, refuse
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.lengths import TOKENS, RowTokenizer, with_counts, without_counts
 from orchestrator.data.mapping import compile_mapping
-from orchestrator.data.prepare import MAX_RED_SHARE, UnfitError, refuse
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source
 from orchestrator.data.split import repeats

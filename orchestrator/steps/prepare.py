@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from orchestrator.adapters import find_adapter, stage_adapter
 from orchestrator.contract import ContractError, Store, model_key
+from orchestrator.data.analysis import MAX_RED_SHARE, UnfitError, analyse, refuse
 from orchestrator.data.forecast import Forecast, forecast
+from orchestrator.data.inputs import Inputs
 from orchestrator.data.lengths import RowTokenizer
-from orchestrator.data.prepare import MAX_RED_SHARE, Inputs, UnfitError, analyse, prepare, refuse
+from orchestrator.data.prepare import prepare
 from orchestrator.data.recall import (
     Summary,
     files_key,

@@ -53,7 +53,8 @@ def _mapping(source: Path, target: Path) -> Work:
 def _prepare(source: Path, target: Path) -> Work:
     """The product's prepare step but for tokens: digests, checks of the file, verdicts, split, dataset."""
     from orchestrator.contract import FileStore
-    from orchestrator.data.prepare import Inputs, prepare
+    from orchestrator.data.inputs import Inputs
+    from orchestrator.data.prepare import prepare
     from orchestrator.spec.models import Spec
 
     scratch = target / "scratch"

@@ -31,7 +31,8 @@ from orchestrator.contract import (
     verify_folder,
 )
 from orchestrator.data.content_digest import content_digest
-from orchestrator.data.prepare import Inputs, prepare
+from orchestrator.data.inputs import Inputs
+from orchestrator.data.prepare import prepare
 from orchestrator.spec.models import Spec
 from orchestrator.steps.prepare import inspect
 

@@ -11,7 +11,8 @@ import pytest
 import toy_models
 
 from orchestrator.contract import FileStore
-from orchestrator.data.prepare import Inputs, prepare
+from orchestrator.data.inputs import Inputs
+from orchestrator.data.prepare import prepare
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.spec.models import Spec
 from orchestrator.staging import resolve_model

@@ -12,7 +12,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from orchestrator.data.prepare import Inputs, analyse
+from orchestrator.data.analysis import analyse
+from orchestrator.data.inputs import Inputs
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import open_source, read_source
 from orchestrator.errors import DataError, SpecError

@@ -12,7 +12,9 @@ import pytest
 import toy_models
 
 from orchestrator.contract import FileStore
-from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, prepare
+from orchestrator.data.analysis import Analysis, UnfitError, analyse
+from orchestrator.data.inputs import Inputs
+from orchestrator.data.prepare import prepare
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError, SpecError
 from orchestrator.spec.models import Spec

@@ -13,7 +13,9 @@ import pytest
 import toy_models
 
 from orchestrator.contract import FileStore, dataset_key, read_manifest, verify_folder
-from orchestrator.data.prepare import Dataset, Inputs, UnfitError, analyse, prepare
+from orchestrator.data.analysis import UnfitError, analyse
+from orchestrator.data.inputs import Inputs
+from orchestrator.data.prepare import Dataset, prepare
 from orchestrator.data.report import Finding
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError

@@ -12,9 +12,11 @@ import pytest
 import toy_models
 
 from orchestrator.contract import FileStore, dataset_key
+from orchestrator.data.analysis import analyse
 from orchestrator.data.conversation import TrainingRules
 from orchestrator.data.forecast import forecast
-from orchestrator.data.prepare import Inputs, analyse, prepare
+from orchestrator.data.inputs import Inputs
+from orchestrator.data.prepare import prepare
 from orchestrator.data.shapes import TEXT
 from orchestrator.data.text_tokens import TextTokenizer, pieces
 from orchestrator.errors import DataError

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from orchestrator.data.prepare import Inputs, analyse
+from orchestrator.data.analysis import analyse
+from orchestrator.data.inputs import Inputs
 from orchestrator.data.same import prompt_hash, whole_hash
 from orchestrator.data.shapes import EXTRAS, TEXTS
 from orchestrator.data.verdicts import PROMPT, WHOLE

@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from orchestrator.contract import FileStore
-from orchestrator.data.prepare import Inputs, UnfitError, analyse, prepare
+from orchestrator.data.analysis import UnfitError, analyse
+from orchestrator.data.inputs import Inputs
+from orchestrator.data.prepare import prepare
 from orchestrator.data.report import Finding
 from orchestrator.spec.models import Spec
 from orchestrator.spec.secrets import _KINDS, LIKE_A_SECRET, WITH_NEIGHBOUR, find_secret

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from orchestrator.data.analysis import Analysis, UnfitError, analyse, refuse
+from orchestrator.data.inputs import Inputs
 from orchestrator.data.mapping import compile_mapping
-from orchestrator.data.prepare import Analysis, Inputs, UnfitError, analyse, refuse
 from orchestrator.data.report import Finding
 from orchestrator.errors import SpecError
 from orchestrator.spec.models import Mapping, Spec
