@@ -10,25 +10,27 @@ from orchestrator.axolotl.render import Config, DatasetFacts, render
 from orchestrator.contract import LaunchPlan, StepKind, Store, dataset_key, launch_key, model_key
 from orchestrator.machines import Machine, SlowTemplates
 from orchestrator.spec.models import Spec
+from orchestrator.spec.stored import base_named
 
 CONFIG = "axolotl.yaml"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the prepare step found out: digests of the staged model and of the dataset, its counts, and
-    the key of an earlier adapter to go on from."""
+    """What the prepare step found out: digests of the staged model and of the dataset, its counts, the key of
+    an earlier adapter to go on from, and the hub's commit of a model that came from there."""
 
     model: str
     dataset: str
     facts: DatasetFacts
     adapter: str | None = None
+    revision: str | None = None
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Prepared:
         earlier = facts.get("earlier_adapter") or {}
         counts = DatasetFacts(**facts["dataset_facts"])
-        return cls(facts["model"], facts["dataset"], counts, earlier.get("key"))
+        return cls(facts["model"], facts["dataset"], counts, earlier.get("key"), facts.get("model_revision"))
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,6 @@ def _with_inputs(
         device=machine.device,
         model=model_key(prepared.model),
         dataset=dataset_key(prepared.dataset),
-        base_model=spec.model,
+        base_model=base_named(spec.model, prepared.revision, prepared.model),
         task=task or {},
     )

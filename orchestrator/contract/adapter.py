@@ -19,7 +19,8 @@ def may_leave(name: str) -> bool:
 
 
 def gather_adapter(output: Path, staged: Path, base_model: str | None) -> None:
-    """Copy what may leave from Axolotl's output or a checkpoint, with the base model's true name in it.
+    """Copy what may leave from Axolotl's output or a checkpoint, with the base model's true name in it:
+    `base_model` is such as `org/name@revision`.
 
     Raises FileNotFoundError when there are no weights.
     """
@@ -50,7 +51,8 @@ def _settle_config(path: Path, base_model: str | None) -> None:
         return
     config = json.loads(path.read_bytes())
     if base_model:
-        config["base_model_name_or_path"] = base_model
+        name, _, revision = base_model.partition("@")
+        config |= {"base_model_name_or_path": name, "revision": revision or None}
     for name in ("target_modules", "modules_to_save", "exclude_modules"):
         if isinstance(config.get(name), list):
             config[name] = sorted(config[name])

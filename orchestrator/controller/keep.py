@@ -13,7 +13,7 @@ from orchestrator.contract.adapter import gather_adapter, may_leave
 from orchestrator.runs import Keep
 
 
-def keep_of(store: contract.Store, keep: Keep, base_model: str, total_steps: int | None) -> str:
+def keep_of(store: contract.Store, keep: Keep, base_model: str | None, total_steps: int | None) -> str:
     """Keep what the user wants of a run that nobody trains any more; the sentence that tells it.
 
     `base_model` is what the adapter shall say of its base, `total_steps` what was to be trained.

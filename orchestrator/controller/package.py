@@ -18,6 +18,7 @@ from orchestrator.errors import RegistryError
 from orchestrator.registries import Package
 from orchestrator.registries.card import CardFacts, Score, provenance, render_card
 from orchestrator.spec.models import MlflowTarget, Spec
+from orchestrator.spec.stored import base_told
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _provenance(made: Made) -> dict[str, Any]:
         run_id=made.run.id,
         name=made.run.name,
         spec_text=made.run.spec_text,
-        base_model=made.spec.model,
+        base_model=_base_told(made),
         base_model_digest=made.run.facts["model"],
         dataset_digest=made.run.facts["dataset"],
         mapping_digest=_mapping_digest(made.spec),
@@ -100,6 +101,10 @@ def _provenance(made: Made) -> dict[str, Any]:
     )
 
 
+def _base_told(made: Made) -> str:
+    return base_told(made.spec.model, made.run.facts.get("model_revision"))
+
+
 def _continued_from(made: Made) -> dict[str, Any] | None:
     """The adapter that training started from: its digest, and its run where it was one of ours."""
     earlier = made.run.facts.get("earlier_adapter")
@@ -111,7 +116,7 @@ def _card_facts(made: Made) -> CardFacts:
     return CardFacts(
         name=made.spec.name,
         run_id=made.run.id,
-        base_model=made.spec.model,
+        base_model=_base_told(made),
         method=made.spec.method,
         kind=made.spec.adapter.kind,
         adapter_config=made.adapter_config,
@@ -157,7 +162,7 @@ def _reference(target: MlflowTarget) -> str:
 def _tags(made: Made) -> dict[str, str]:
     return {
         "axo.run_name": made.run.name,
-        "axo.base_model": made.spec.model,
+        "axo.base_model": _base_told(made),
         "axo.base_model_digest": made.run.facts["model"],
         "axo.dataset_digest": made.run.facts["dataset"],
         "axo.config_digest": hashlib.sha256(made.config.encode()).hexdigest(),

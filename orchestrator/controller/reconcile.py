@@ -28,6 +28,7 @@ from orchestrator.registries import RegistryAway
 from orchestrator.runs import Keep, Observation, Phase, Reason, Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
+from orchestrator.spec.stored import base_named
 from orchestrator.uploads import uploads_key
 
 PUBLISH_AGAIN_SECONDS = 5.0
@@ -168,7 +169,7 @@ class Controller:
             case decision.Publish():
                 return self._publish(run, now)
             case decision.Cancel(keep):
-                kept = keep_of(store, keep, spec_of(run).model, run.total_steps)
+                kept = keep_of(store, keep, _base_of(run), run.total_steps)
                 return self.database.move(run, Status.CANCELLED, Reason.BY_USER, kept, now)
 
     def _launch(self, run: Run, action: decision.Launch, store: contract.Store, now: float) -> Run:
@@ -234,6 +235,12 @@ def run_store(run: Run) -> contract.Store:
 
 def spec_of(run: Run) -> Spec:
     return Spec.model_validate(dict(run.spec))
+
+
+def _base_of(run: Run) -> str | None:
+    """What its adapter calls its base model; None before that was found."""
+    digest = run.facts.get("model")
+    return digest and base_named(spec_of(run).model, run.facts.get("model_revision"), digest)
 
 
 def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machine:

@@ -16,6 +16,7 @@ from orchestrator.db import Database, Listed, Run
 from orchestrator.runs import Status
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
+from orchestrator.spec.stored import told
 from orchestrator.tracking import DatasetInput, MetricPoint, Tracker
 
 BATCH = 500
@@ -119,7 +120,7 @@ def behind(run: Run | Listed, settings: Settings) -> bool:
 
 
 def _tags(run: Run, spec: Spec) -> dict[str, str]:
-    tags = {"axo.name": run.name, "axo.spec_digest": run.spec_digest, "axo.base_model": spec.model}
+    tags = {"axo.name": run.name, "axo.spec_digest": run.spec_digest, "axo.base_model": told(spec.model)}
     if spec.description:
         tags["mlflow.note.content"] = spec.description
     return tags
@@ -132,7 +133,7 @@ def _params(spec: Spec) -> dict[str, Any]:
     if spec.adapter.kind == "full":
         adapter = {"kind": "full"}
     return {
-        "base_model": spec.model,
+        "base_model": told(spec.model),
         "method": spec.method,
         "machine": spec.compute.machine,
         **{f"adapter.{name}": value for name, value in adapter.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from rendered import FACTS, MACHINES_OF, spec_of
@@ -40,3 +40,20 @@ def test_a_launch_is_told_the_adapter_it_goes_on_from() -> None:
     prepared = Prepared.from_facts(facts | {"earlier_adapter": earlier})
     launch = plan_train(spec_of(""), prepared, "run", 2, MACHINES_OF["cpu"]).launch
     assert launch.adapter == "runs/first/adapter"
+
+
+@pytest.mark.parametrize(
+    ("base_model", "revision", "named"),
+    [
+        ("upload://" + "5" * 64 + "/base/", None, "sha256:model"),
+        ("../models/base", None, "sha256:model"),
+        ("org/base@main", "0123abc", "org/base@0123abc"),
+        ("org/base", "0123abc", "org/base@0123abc"),
+    ],
+)
+def test_what_an_adapter_calls_its_base_does_not_depend_on_where_that_lay(
+    base_model: str, revision: str | None, named: str
+) -> None:
+    spec = spec_of("").model_copy(update={"base_model": base_model})
+    prepared = replace(PREPARED, revision=revision)
+    assert plan_train(spec, prepared, "run", 2, MACHINES_OF["cpu"]).launch.base_model == named

@@ -121,3 +121,15 @@ def make_desk(
         return desk
 
     return make
+
+
+@pytest.fixture(scope="session")
+def desk(make_desk: Callable[..., Desk]) -> Desk:
+    """One whose run nobody disturbs."""
+    return make_desk("undisturbed")
+
+
+@pytest.fixture(scope="session")
+def run(desk: Desk) -> dict[str, Any]:
+    """That run, once it has ended."""
+    return desk.run()

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from readings import counts_of, history_of, open_mlflow
-
-Make = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def desk(make_desk: Make) -> Any:
-    return make_desk("undisturbed")
-
-
-@pytest.fixture(scope="module")
-def run(desk: Any) -> dict[str, Any]:
-    return desk.run()
 
 
 def test_it_succeeds_and_says_where_everything_is(run: dict[str, Any]) -> None:
@@ -75,7 +62,8 @@ def test_what_travels_with_the_adapter(desk: Any, run: dict[str, Any], tmp_path:
     assert origin["adapter"]["digest"] == run["published"][0]["digest"]
     assert origin["dataset"]["digest"] == run["dataset"]
     assert origin["spec"]["text"] == (desk.folder / "spec.yaml").read_text()
-    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "base"
+    named = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert named == f"sha256:{origin['base_model']['digest']}"
     assert "base_model: base" in (folder / "README.md").read_text()
 
 

@@ -41,16 +41,18 @@ def service(desk: Any) -> Iterator[str]:
 
 
 def test_a_laptops_spec_is_trained_elsewhere_and_its_adapter_comes_back(
-    make_desk: Callable[..., Any],
+    make_desk: Callable[..., Any], run: dict[str, Any]
 ) -> None:
+    """It is the adapter of the same training by a path on this machine, to the last byte."""
     desk = make_desk("elsewhere", mlflow=None)
-    desk.write_spec(name="elsewhere", publish=[])
+    (desk.folder / "base").rename(desk.folder / "tiny model")
+    desk.write_spec(name="elsewhere", base_model="./tiny model", publish=[])
     text = (desk.folder / "spec.yaml").read_text()
     (desk.folder / "spec.yaml").write_text(f"# a comment of mine\n{text}")
     with service(desk) as url:
         away = replace(desk, environment={**desk.environment, "AXO_URL": url})
         shown = json.loads(away.axo("submit", "spec.yaml", "--watch", "-o", "json"))
-        assert (shown["status"], shown["step"], shown["base_model"]) == ("succeeded", 12, "base")
+        assert (shown["status"], shown["step"], shown["base_model"]) == ("succeeded", 12, "tiny model")
         name = shown["id"]
         logs = away.axo("logs", name, "-f")
         assert "Trained 12 steps" in logs
@@ -63,4 +65,7 @@ def test_a_laptops_spec_is_trained_elsewhere_and_its_adapter_comes_back(
     kept = desk.folder / "service/storage/runs" / name / "adapter"
     weights = "adapter_model.safetensors"
     assert hash_file(folder / weights, weights) == hash_file(kept / weights, weights)
+    assert pulled["digest"] == run["published"][0]["digest"]
+    assert "base_model: tiny model\n" in (folder / "README.md").read_text()
+    assert json.loads((folder / "provenance.json").read_text())["base_model"]["name"] == "tiny model"
     assert not (desk.home / "axo.db").exists()

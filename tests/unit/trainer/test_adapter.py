@@ -33,12 +33,12 @@ def test_gathers_what_is_allowed(tmp_path: Path) -> None:
         (output / name).write_text(name)
     (output / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "model", "r": 8}))
 
-    gather_adapter(output, tmp_path / "adapter", "acme/base")
+    gather_adapter(output, tmp_path / "adapter", "acme/base@0123abc")
 
     names = sorted(path.name for path in (tmp_path / "adapter").rglob("*"))
     assert names == sorted([*allowed, "adapter_config.json"])
     config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
-    assert config == {"base_model_name_or_path": "acme/base", "r": 8}
+    assert config == {"base_model_name_or_path": "acme/base", "revision": "0123abc", "r": 8}
     untouched = json.loads((output / "adapter_config.json").read_text())
     assert untouched["base_model_name_or_path"] == "model"
 
