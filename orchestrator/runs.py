@@ -108,12 +108,14 @@ class Phase(StrEnum):
 @dataclass(frozen=True)
 class Observation:
     """What a backend saw of a launch: the phase, the exit code where it is known, its own words, and the
-    reason where it knows one."""
+    reason where it knows one. It is `resting` while none of its attempts is there and the backend lets time
+    pass before the next."""
 
     phase: Phase
     exit_code: int | None = None
     detail: str = ""
     reason: Reason | None = None
+    resting: bool = False
 
     @property
     def alive(self) -> bool:

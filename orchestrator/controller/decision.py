@@ -14,6 +14,9 @@ from orchestrator.runs import REASONS, Intent, Keep, Observation, Phase, Reason,
 
 MAX_FAILURES = 2
 MAX_LOST_WITHOUT_PROGRESS = 10
+# A cluster's Job waits 10, 20, 40, at last 600 seconds before each next pod, however long the last one ran
+# (Kubernetes' controller/job/backoff_utils.go); a new Job does not.
+MAX_ATTEMPTS_OF_A_LAUNCH = 3
 
 _CAUSES: Mapping[Cause, Reason] = {
     Cause.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
@@ -32,7 +35,7 @@ _CAUSES: Mapping[Cause, Reason] = {
 class LaunchView:
     """One launch as it stands: what the backend saw and what its newest attempt said.
 
-    `claimed` is whether any attempt of it ever started; `started` whether its newest one trains, which has
+    `attempts` is how many of it ever started; `started` whether its newest one trains, which has
     written its first record and was not interrupted; `progress` is the highest step its attempts have a whole
     checkpoint of, `saved` when that was committed; `stalled` whether it was stopped for making no progress.
     """
@@ -41,12 +44,16 @@ class LaunchView:
     step: StepKind
     observation: Observation
     outcome: Outcome | None = None
-    claimed: bool = False
+    attempts: int = 0
     started: bool = False
     progress: int = 0
     saved: float | None = None
     micro_batch_size: int | None = None
     stalled: bool = False
+
+    @property
+    def claimed(self) -> bool:
+        return self.attempts > 0
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,9 @@ def _alive(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) ->
     seen = current.observation
     if seen.reason is Reason.SCRATCH:  # the backend would start it again and again
         return [Stop(current.number), Move(Status.FAILED, Reason.SCRATCH, seen.detail)]
+    if seen.resting and current.attempts >= MAX_ATTEMPTS_OF_A_LAUNCH:
+        words = "another launch goes on, which the cluster does not keep waiting"
+        return [Stop(current.number), Move(_WAITING[current.step], Reason.RESUMING, words)]
     if seen.phase is Phase.PENDING:
         return [Move(_WAITING[current.step], seen.reason or Reason.STARTING, seen.detail)]
     if seen.reason:

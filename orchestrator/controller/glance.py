@@ -46,7 +46,14 @@ def has_news(standing: Standing, backend: Backend, said: Said | None = None) -> 
     stall = Stall(standing.message) if standing.reason is Reason.STALLED else None
     run = RunView(standing.status, Intent.RUN, evaluate=False, published=False, stall=stall)
     saved = int(standing.reason is Reason.RESUMING)  # it waits to go on from some checkpoint
-    launch = LaunchView(standing.launch, standing.step, seen, None, standing.claimed, standing.started, saved)
+    launch = LaunchView(
+        standing.launch,
+        standing.step,
+        seen,
+        attempts=int(standing.claimed),
+        started=standing.started,
+        progress=saved,
+    )
     if decide(run, [launch]) != [Move(standing.status, standing.reason, standing.message)]:
         return True
     if said is not None:

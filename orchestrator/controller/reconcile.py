@@ -306,7 +306,7 @@ def _view(
         step=launch.step,
         observation=observation,
         outcome=outcome,
-        claimed=bool(attempts),
+        attempts=len(attempts),
         started=bool(attempts) and attempts[-1].started is not None and not interrupted,
         progress=furthest.checkpoint if furthest else 0,
         saved=furthest.checkpoint_time if furthest else None,

@@ -89,6 +89,22 @@ def _trained(world: QuickWorld, run: str, step: int) -> None:
     wait(lambda: any(r.kind == "metrics" and r.step >= step for r in world.records(run)), 120)
 
 
+def test_a_run_that_is_interrupted_often_gets_a_new_job(world: QuickWorld) -> None:
+    """The next pod of a Job comes after 10, 20, 40, at last 600 seconds, however long the last one ran."""
+    with world.serving():
+        run = world.submit("often", hold=10)
+        _trained(world, run, 10)
+        for _ in range(3):
+            pod = world.pod(run)
+            world.cluster.evict(pod, world.namespace)
+            wait(lambda pod=pod: world.pod(run) != pod, 60)
+        (train,) = _training(world, run)
+        assert train["metadata"]["name"] == f"{run}-3"
+        world.let_go(run)
+        (done,) = world.ended(run)
+        world.assert_right(done)
+
+
 @own_node
 def test_a_run_waits_while_its_node_is_drained(world: QuickWorld) -> None:
     """As `kubectl drain` does it: nothing new comes to the node, and what is there is evicted."""

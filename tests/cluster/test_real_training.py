@@ -41,7 +41,9 @@ mapping:
     - {{role: user, content: "{{{{ text }}}}"}}
     - {{role: assistant, content: "{{{{ queue }}}}"}}
 adapter: {{kind: lora, r: 4, alpha: 8}}
-training: {{max_steps: {STEPS}, learning_rate: 2e-3, sequence_len: 64, batch_size: 8, checkpoint_steps: 4}}
+training:
+  {{epochs: 40, max_steps: {STEPS}, checkpoint_steps: 4, learning_rate: 0.002, sequence_len: 64,
+    batch_size: 8}}
 publish:
   - mlflow: {{model: desk-of-cluster}}
 """
@@ -146,9 +148,10 @@ class Evictions:
         self.store = contract.FileStore(storage / "runs" / run)
         self.seconds: list[float] = []
 
-    def evict(self, not_before: int) -> None:
-        """Once a step is trained; returns when another pod trains."""
-        wait(lambda: self._step() >= not_before, SECONDS)
+    def evict(self, first: int, last: int) -> None:
+        """Once some step of these is trained; returns when another pod trains."""
+        step = self.random.randint(first, last)
+        wait(lambda: self._step() >= step, SECONDS)
         time.sleep(self.random.uniform(0, 0.5))
         attempt, pod = contract.owner(self.store), contract.attempts(self.store)[-1].host
         began = time.monotonic()
@@ -193,13 +196,13 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     with serving(home) as server:
         run = axo(desk, "submit", "spec.yaml", AXO_URL=server.url)["id"]
         evictions = Evictions(pods, storage, run, seed)
+        share = STEPS // (EVICTIONS + 1)
         for number in range(EVICTIONS):
-            evictions.evict(number * STEPS // (EVICTIONS + 1))
+            evictions.evict(number * share, number * share + share // 2)
         os.kill(server.pid, signal.SIGKILL)
-    wait(
-        lambda: cluster.get("batch/v1", "Job", f"{run}-2", pods.namespace)["status"].get("succeeded"), SECONDS
-    )
-    cluster.delete("batch/v1", "Job", f"{run}-2", pods.namespace, body={"propagationPolicy": "Background"})
+    newest = f"{run}-{contract.attempts(evictions.store)[-1].launch}"
+    wait(lambda: cluster.get("batch/v1", "Job", newest, pods.namespace)["status"].get("succeeded"), SECONDS)
+    cluster.delete("batch/v1", "Job", newest, pods.namespace, body={"propagationPolicy": "Background"})
     with serving(home) as server:
         told = wait(lambda: ended(axo(desk, "get", run, AXO_URL=server.url)), SECONDS)
     lost = evictions.lost()

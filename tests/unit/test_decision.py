@@ -39,7 +39,7 @@ INTERRUPTED = outcome(Result.INTERRUPTED, Cause.STOPPED)
 def launch(
     step: StepKind, seen: Observation = ENDED, said: Outcome | None = None, **more: object
 ) -> LaunchView:
-    return replace(LaunchView(1, step, seen, said, claimed=True), **more)
+    return replace(LaunchView(1, step, seen, said, attempts=1), **more)
 
 
 def failed(cause: Cause, **more: object) -> LaunchView:
@@ -94,7 +94,7 @@ def test_no_information_is_no_failure() -> None:
 
 
 def test_a_launch_whose_making_was_cut_off_is_made_again_under_its_number() -> None:
-    view = launch("train", MISSING, claimed=False, number=4, micro_batch_size=2)
+    view = launch("train", MISSING, attempts=0, number=4, micro_batch_size=2)
     assert decide(RUN, [view])[-1] == Launch("train", 2, 4)
 
 
@@ -122,9 +122,9 @@ def test_losing_it_again_and_again_without_progress_ends_it() -> None:
 
 
 def test_what_never_started_is_tried_a_few_times() -> None:
-    views = [launch("train", number=n, claimed=False) for n in range(1, MAX_FAILURES + 1)]
+    views = [launch("train", number=n, attempts=0) for n in range(1, MAX_FAILURES + 1)]
     assert decide(RUN, views)[-1] == Launch("train")
-    views.append(launch("train", number=9, claimed=False))
+    views.append(launch("train", number=9, attempts=0))
     assert decide(RUN, views) == [Move(Status.FAILED, Reason.NOT_STARTED, "")]
 
 
@@ -223,7 +223,7 @@ def test_random_lives_end_and_never_train_twice_at_once(seed: int) -> None:
                     else:
                         views[-1] = replace(views[-1], observation=RUNNING)
                 case Stop():
-                    views[-1] = replace(views[-1], observation=ENDED, claimed=True, outcome=INTERRUPTED)
+                    views[-1] = replace(views[-1], observation=ENDED, attempts=1, outcome=INTERRUPTED)
                 case Publish():
                     run = replace(run, published=draw.random() < 0.5)
         if run.status.final:
@@ -240,7 +240,7 @@ def _lived(view: LaunchView, draw: random.Random) -> LaunchView:
     """What may befall a launch between two passes."""
     if not view.observation.alive:
         return view
-    view = replace(view, claimed=True, started=True, progress=view.progress + draw.randint(0, 5))
+    view = replace(view, attempts=1, started=True, progress=view.progress + draw.randint(0, 5))
     fate = draw.random()
     if fate < 0.3:
         return replace(view, observation=ENDED, outcome=SUCCESS)
@@ -253,9 +253,23 @@ def _lived(view: LaunchView, draw: random.Random) -> LaunchView:
     return view
 
 
+def test_a_launch_that_was_often_interrupted_is_followed_by_one_that_need_not_wait() -> None:
+    resting = Observation(Phase.PENDING, None, "", Reason.EVICTED, resting=True)
+    assert decide(RUN, [launch("train", resting, attempts=2)]) == [Move(Status.WAITING, Reason.EVICTED)]
+    often = launch("train", resting, INTERRUPTED, attempts=3, progress=8)
+    stop, move = decide(RUN, [often])
+    assert isinstance(move, Move)
+    assert (stop, move.status, move.reason) == (Stop(1), Status.WAITING, Reason.RESUMING)
+    starts = replace(often, observation=replace(resting, resting=False))
+    assert decide(RUN, [starts]) == [Move(Status.WAITING, Reason.EVICTED)]
+    for said in (INTERRUPTED, None):
+        gone = replace(often, observation=MISSING, outcome=said)
+        assert decide(RUN, [gone]) == [Move(Status.WAITING, Reason.RESUMING), Launch("train")]
+
+
 def test_a_launch_that_waits_shows_why_in_the_clusters_words() -> None:
     full = Observation(Phase.PENDING, None, "1 Insufficient nvidia.com/gpu", Reason.UNSCHEDULABLE)
-    assert decide(RUN, [launch("train", full, claimed=False)]) == [
+    assert decide(RUN, [launch("train", full, attempts=0)]) == [
         Move(Status.WAITING, Reason.UNSCHEDULABLE, "1 Insufficient nvidia.com/gpu")
     ]
     assert decide(RUN, [launch("evaluate", full)])[0] == Move(

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.backends.kubernetes.manifest import QUEUE
-from orchestrator.backends.kubernetes.objects import condition, kept_metadata, met, text
+from orchestrator.backends.kubernetes.objects import QUEUE, condition, kept_metadata, met, text
 from orchestrator.runs import Reason
 
 EXACT_AHEAD = 10  # beyond it, tens: a place that changes by one is no news

@@ -12,6 +12,7 @@ import yaml
 
 from orchestrator.backend_sections import KubernetesSection
 from orchestrator.backends import LaunchRequest, ReportTo
+from orchestrator.backends.kubernetes.objects import QUEUE
 from orchestrator.backends.kubernetes.observe import CONTAINER
 from orchestrator.backends.kubernetes.tokens import AUDIENCE
 from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
@@ -23,7 +24,7 @@ COMPONENT = "app.kubernetes.io/component"
 RUN, LAUNCH, STEP = "axo/run", "axo/launch", "axo/step"
 STORAGE = "axo/storage"
 SCRATCH = "scratch"
-QUEUE, QUEUE_PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
+QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 _SECRETS, _REPORT = "/secrets", "/report"
 _SECRET_MODE = 0o440  # the pod's group reads it, by fsGroup; nobody else does
 _TOKEN_SECONDS = 3600

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+
 Object = Mapping[str, Any]
 
 _METADATA = (

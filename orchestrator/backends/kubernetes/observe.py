@@ -11,7 +11,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.backends.kubernetes.objects import condition, items, kept_metadata, met, seconds, text
+from orchestrator.backends.kubernetes.objects import (
+    QUEUE,
+    condition,
+    items,
+    kept_metadata,
+    met,
+    seconds,
+    text,
+)
 from orchestrator.backends.kubernetes.scheduling import in_plain_words
 from orchestrator.runs import Observation, Phase, Reason
 
@@ -65,14 +73,14 @@ def observation(
     if ended := _ended(job, pod):
         return ended
     if pod is None:
-        return Observation(Phase.PENDING, None, *(waits or _without_pod(events)))
+        return Observation(Phase.PENDING, None, *waits) if waits else _without_pod(job, events)
     if stuck := _stuck(pod, now):
         return stuck
     if full := next((words for each in pods if _OWN_SCRATCH.search(words := _pod_words(each))), None):
         return Observation(Phase.RUNNING, None, full.strip(), Reason.SCRATCH)
     if met(job, "metadata", "deletionTimestamp"):
         return Observation(Phase.RUNNING, detail="it was told to leave")
-    seen = _of_pod(pod, events)
+    seen = _of_pod(job, pod, events)
     return _suspended(seen, pod, *waits) if waits else seen
 
 
@@ -134,11 +142,17 @@ def _ended(job: Object, pod: Object | None) -> Observation | None:
     return Observation(Phase.ENDED, code if isinstance(code, int) else None, detail, memory)
 
 
-def _without_pod(events: Sequence[Object]) -> tuple[str, Reason]:
+def _without_pod(job: Object, events: Sequence[Object]) -> Observation:
     refused = _newest_event(events, ("FailedCreate",))
-    if "exceeded quota" in refused:
-        return refused, Reason.QUOTA
-    return (refused, Reason.ADMISSION) if refused else ("", Reason.STARTING)
+    if refused:
+        reason = Reason.QUOTA if "exceeded quota" in refused else Reason.ADMISSION
+        return Observation(Phase.PENDING, None, refused, reason)
+    return Observation(Phase.PENDING, None, "", Reason.STARTING, _rests(job))
+
+
+def _rests(job: Object) -> bool:
+    """Whether a Job without a living pod only lets time pass; one of a queue keeps its place there."""
+    return met(job, "metadata", "labels", QUEUE) is None
 
 
 def _stuck(pod: Object, now: float) -> Observation | None:
@@ -160,7 +174,7 @@ def _suspended(seen: Observation, pod: Object, detail: str, reason: Reason) -> O
     return Observation(Phase.RUNNING, None, detail, None if reason is Reason.QUEUED else reason)
 
 
-def _of_pod(pod: Object, events: Sequence[Object]) -> Observation:
+def _of_pod(job: Object, pod: Object, events: Sequence[Object]) -> Observation:
     disrupted = condition(pod, "DisruptionTarget")
     taken = _DISRUPTIONS.get(text(disrupted, "reason")) if disrupted else None
     leaving = met(pod, "metadata", "deletionTimestamp") is not None
@@ -175,7 +189,8 @@ def _of_pod(pod: Object, events: Sequence[Object]) -> Observation:
         case "Running":
             return Observation(Phase.RUNNING)
         case "Failed" if taken or _terminated(pod).get("exitCode") == INTERRUPTED:
-            return Observation(Phase.PENDING, None, text(disrupted, "message"), taken or Reason.RESUMING)
+            words, reason = text(disrupted, "message"), taken or Reason.RESUMING
+            return Observation(Phase.PENDING, None, words, reason, _rests(job))
         case "Succeeded" | "Failed":
             return Observation(Phase.RUNNING, detail="its pod has ended, and the Job is being counted")
         case other:

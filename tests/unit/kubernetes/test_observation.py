@@ -143,7 +143,21 @@ def test_a_pod_that_should_be_gone_comes_with_the_command_that_releases_it() -> 
 
 
 def test_a_job_without_a_pod_yet_is_starting() -> None:
-    assert observation({}, [], [], NOW) == Observation(Phase.PENDING, reason=Reason.STARTING)
+    assert observation({}, [], [], NOW) == Observation(Phase.PENDING, reason=Reason.STARTING, resting=True)
+
+
+def test_a_job_that_only_lets_time_pass_rests_unless_it_has_a_place_in_a_queue() -> None:
+    queued = {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}}
+    for pods in (
+        [],
+        [pod(disrupted("TerminationByKubelet"), phase="Failed")],
+        [pod(phase="Failed", code=75)],
+    ):
+        assert observation({}, pods, [], NOW).resting
+        assert not observation(queued, pods, [], NOW).resting
+    refused = {"reason": "FailedCreate", "message": "exceeded quota"}
+    assert not observation({}, [], [refused], NOW).resting
+    assert not observation({}, [pod(phase="Pending")], [], NOW).resting
 
 
 def test_events_are_asked_for_only_where_they_could_say_more() -> None:

@@ -123,7 +123,7 @@ def launches(world: World) -> list[str]:
 
 def test_what_runs_is_not_held_up_by_a_full_disk(tmp_path: Path) -> None:
     run = RunView(Status.TRAINING, Wish.RUN, evaluate=False, published=False, full="no room")
-    going = LaunchView(1, "train", Observation(Phase.RUNNING), claimed=True, started=True)
+    going = LaunchView(1, "train", Observation(Phase.RUNNING), attempts=1, started=True)
     assert decide(run, [going]) == decide(replace(run, full=None), [going])
     lost = replace(going, observation=Observation(Phase.ENDED))
     [moved] = decide(run, [lost])
