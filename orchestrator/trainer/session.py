@@ -36,6 +36,7 @@ class Session:
         self.facts: dict[str, Any] = {"resumed_from": order.resume_from, "devices": ranks.size}
         self.counts: dict[str, float] = {}
         self._began = time.monotonic()
+        self._process = os.getpid()
         self.plugged = False  # Axolotl goes on without a plugin that it cannot import
 
     def _record(self) -> MetricRecord:
@@ -83,6 +84,9 @@ class Session:
         return stopped("Stopped before training began; a new start goes on.")
 
     def _told_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that was forked: it has no say in how the rank ends
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
         self.stopping = True
         if self._discarded():
             self.leave(stopped("Stopped at once: nothing of it is to be kept."))
