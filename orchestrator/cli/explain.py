@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -77,7 +76,7 @@ def _here(explanation: Explanation, file: Path) -> dict[str, Any]:
         names = plain_names(explanation.name)
         place = loaded.written(names)
         source = f"{place.file}:{place.line}" if place else "its default"
-        return {"value": value_at(json.loads(loaded.canonical), names), "source": source}
+        return {"value": value_at(loaded.spec.model_dump(mode="json"), names), "source": source}
     check_machine(loaded, settings)
     machine = settings.machines[loaded.spec.compute.machine]
     found = origin_of(explanation.name, loaded.spec, machine)

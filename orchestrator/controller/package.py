@@ -90,7 +90,7 @@ def _provenance(made: Made) -> dict[str, Any]:
         base_model=_base_told(made),
         base_model_digest=made.run.facts["model"],
         dataset_digest=made.run.facts["dataset"],
-        mapping_digest=_mapping_digest(made.spec),
+        mapping_digest=made.spec.mapping.digest,
         config_digest=hashlib.sha256(made.config.encode()).hexdigest(),
         adapter_digest=made.manifest.digest,
         files=made.manifest.files,
@@ -168,11 +168,6 @@ def _tags(made: Made) -> dict[str, str]:
         "axo.config_digest": hashlib.sha256(made.config.encode()).hexdigest(),
         "axo.spec_digest": made.run.spec_digest,
     }
-
-
-def _mapping_digest(spec: Spec) -> str:
-    text = json.dumps(spec.mapping.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _versions() -> dict[str, str | None]:

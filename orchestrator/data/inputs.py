@@ -72,10 +72,6 @@ class Inputs:
         return self.rules.sequence_len if self.shape == TEXT and self.tokenizer else None
 
     @property
-    def mapping_digest(self) -> str:
-        return _digest(self.spec.mapping.model_dump(mode="json"))
-
-    @property
     def key(self) -> str:
         """SHA-256 of all that decides rows and counts."""
         dataset = self.spec.dataset

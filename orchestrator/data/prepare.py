@@ -126,7 +126,7 @@ def _description(analysis: Analysis, summary: Summary, digest: str) -> dict[str,
         "sources": [
             _provenance(entry, source) for entry, source in zip(inputs.entries, analysis.sources, strict=True)
         ],
-        "mapping": inputs.mapping_digest,
+        "mapping": inputs.spec.mapping.digest,
         "split": {
             "validation": held_out if isinstance(held_out, float) else None,
             "seed": inputs.spec.dataset.split_seed,

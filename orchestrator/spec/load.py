@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,14 +26,13 @@ Model = TypeVar("Model", bound=BaseModel)
 class Loaded:
     """A spec without faults: its model, its text as written, its file, and the places in it.
 
-    `digest` is the SHA-256 of `canonical`, the JSON of the whole spec with defaults filled in and
-    a mapping that it names put in place: two texts that mean the same have the same digest.
+    `digest` is that of the spec as its writer means it, a mapping that it names put in place: what an
+    earlier adapter adds to the spec is no part of it.
     """
 
     spec: Spec
     text: str
     path: Path
-    canonical: str = field(repr=False)
     digest: str
     document: Document = field(repr=False, compare=False)
 
@@ -95,8 +92,7 @@ def parse_spec(
     read = _read if mappings is None else _read_from(mappings)
     document = inline_mappings(read_yaml(data, str(path)), path.parent, read, named)
     spec = _proven(document, Spec, rule_faults)
-    canonical, digest = _canonical(spec)
-    return Loaded(spec, document.texts[str(path)], path, canonical, digest, document)
+    return Loaded(spec, document.texts[str(path)], path, spec.digest, document)
 
 
 def prove_mapping(data: bytes, file: Path, rules: Callable[[RowMapping], Iterable[Fault]]) -> None:
@@ -110,8 +106,7 @@ def prove_mapping(data: bytes, file: Path, rules: Callable[[RowMapping], Iterabl
 
 def with_spec(loaded: Loaded, spec: Spec) -> Loaded:
     """Another spec with the text, and so the places, of a loaded one."""
-    canonical, digest = _canonical(spec)
-    return replace(loaded, spec=spec, canonical=canonical, digest=digest)
+    return replace(loaded, spec=spec, digest=spec.digest)
 
 
 def locate(loaded: Loaded, path: str) -> Place:
@@ -152,11 +147,6 @@ def _proven(document: Document, root: type[Model], rules: Callable[[Model], Iter
     if faults or found is None:
         raise SpecError(list(dict.fromkeys(map(without_secrets, faults))))
     return found
-
-
-def _canonical(spec: Spec) -> tuple[str, str]:
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return text, hashlib.sha256(text.encode()).hexdigest()
 
 
 def _placed(document: Document, fault: Fault) -> Fault:

@@ -61,6 +61,8 @@ def test_what_travels_with_the_adapter(desk: Any, run: dict[str, Any], tmp_path:
     origin = json.loads((folder / "provenance.json").read_text())
     assert origin["adapter"]["digest"] == run["published"][0]["digest"]
     assert origin["dataset"]["digest"] == run["dataset"]
+    prepared = json.loads((desk.home / "storage" / "datasets" / run["dataset"] / "dataset.json").read_text())
+    assert origin["mapping"]["digest"] == prepared["mapping"]
     assert origin["spec"]["text"] == (desk.folder / "spec.yaml").read_text()
     named = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
     assert named == f"sha256:{origin['base_model']['digest']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
 from orchestrator.service import Caller
 from orchestrator.settings import Settings
+from orchestrator.spec.models import Spec
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -82,6 +84,14 @@ def test_it_comes_whole_however_often_it_is_cut(host: Host, tmp_path: Path, cuts
         assert (len(data), sha256(data).hexdigest()) == (file.size, file.sha256)
     assert transport.asked == [None, "bytes=10-", "bytes=20-", "bytes=30-"][: cuts + 1] or not ranges
     assert sum(told) == sum(file.size for file in adapter.files)
+
+
+def test_provenance_names_the_mapping_as_its_dataset_does(host: Host, tmp_path: Path) -> None:
+    with asking(host) as client:
+        pull_run(client, "triage", tmp_path / "out")
+        spec = Spec.model_validate(client.run("triage").spec)
+    told = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert told["mapping"]["digest"] == spec.mapping.digest
 
 
 def test_a_service_that_stays_away_leaves_nothing(host: Host, tmp_path: Path) -> None:
