@@ -240,3 +240,8 @@ def error_of(
     if issubclass(kind, FaultsError):
         return kind(faults, hint=hint)
     return kind(message, hint=hint)
+
+
+def with_hint(error: OrchestratorError) -> str:
+    """What an error says and what to do about it, as one sentence."""
+    return f"{error}; {error.hint}" if error.hint else str(error)

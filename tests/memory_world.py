@@ -13,7 +13,8 @@ import yaml
 from orchestrator import contract
 from orchestrator.backends import LaunchRequest
 from orchestrator.contract import Cause, Outcome, Record, Result, StreamWriter
-from orchestrator.controller.reconcile import Controller, run_store
+from orchestrator.controller.of_run import run_store
+from orchestrator.controller.reconcile import Controller
 from orchestrator.db import Database, Run, open_database
 from orchestrator.runs import Observation, Phase, Status
 from orchestrator.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator import contract
 from orchestrator.contract import Cause, Manifest, Outcome, Record, Result, StreamWriter
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.of_run import run_store
 from orchestrator.controller.record import take_in_records
 from orchestrator.db import Database, Publication, Run, opened
 from orchestrator.runs import Reason, Status

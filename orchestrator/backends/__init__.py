@@ -58,7 +58,7 @@ class LaunchRequest:
 
     @property
     def name(self) -> str:
-        return f"{self.run}-{self.launch}"
+        return launch_name(self.run, self.launch)
 
 
 class Backend(Protocol):
@@ -121,6 +121,16 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of connections; launches go on."""
+
+
+def launch_name(run: str, launch: int) -> str:
+    """What backends call a launch of a run."""
+    return f"{run}-{launch}"
+
+
+def run_of_launch(name: str) -> str:
+    """The run of a launch."""
+    return name.rpartition("-")[0]
 
 
 def token_file(home: Path, name: str) -> Path:

@@ -48,6 +48,7 @@ from orchestrator.contract.layout import (
     dataset_key,
     launch_key,
     model_key,
+    open_run,
     run_key,
 )
 from orchestrator.contract.manifest import (
@@ -140,6 +141,7 @@ __all__ = [
     "local_files",
     "model_key",
     "newest_attempt",
+    "open_run",
     "open_store",
     "owner",
     "parse_records",

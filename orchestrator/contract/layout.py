@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.contract.store import Store
+from orchestrator.contract.store import Store, open_store
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -28,6 +28,11 @@ def adapter_key(digest: str) -> str:
 
 def run_key(run: str) -> str:
     return f"runs/{run}"
+
+
+def open_run(storage: str, run: str) -> Store:
+    """The folder of a run, in the storage at a URL."""
+    return open_store(storage).below(run_key(run))
 
 
 def launch_key(launch: int) -> str:

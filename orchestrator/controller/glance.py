@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator import contract
-from orchestrator.backends import Backend
+from orchestrator.backends import Backend, launch_name
 from orchestrator.controller.decision import LaunchView, Move, RunView, Stall, decide
 from orchestrator.controller.heard import Said
 from orchestrator.db import Attempt, Run, Standing
@@ -42,7 +42,7 @@ def has_news(standing: Standing, backend: Backend, said: Said | None = None) -> 
 
     Storage is not asked where the run's attempt has `said` of late how far it is.
     """
-    seen = backend.observe(f"{standing.run}-{standing.launch}")
+    seen = backend.observe(launch_name(standing.run, standing.launch))
     stall = Stall(standing.message) if standing.reason is Reason.STALLED else None
     run = RunView(standing.status, Intent.RUN, evaluate=False, published=False, stall=stall)
     saved = int(standing.reason is Reason.RESUMING)  # it waits to go on from some checkpoint
@@ -59,9 +59,7 @@ def has_news(standing: Standing, backend: Backend, said: Said | None = None) -> 
     if said is not None:
         same = (said.launch, said.attempt) == (standing.launch, standing.attempt)
         return not same or not standing.started or stall is not None
-    newest = contract.newest_attempt(
-        contract.open_store(standing.storage).below(contract.run_key(standing.run))
-    )
+    newest = contract.newest_attempt(contract.open_run(standing.storage, standing.run))
     if newest is None or newest.number < standing.attempt:
         return False
     if newest.number > standing.attempt:

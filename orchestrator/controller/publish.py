@@ -6,13 +6,14 @@ import tempfile
 from pathlib import Path
 
 from orchestrator import contract
+from orchestrator.controller.of_run import spec_of
 from orchestrator.controller.package import make_package
 from orchestrator.db import Database, Publication, Run
 from orchestrator.errors import RegistryError
 from orchestrator.registries import Package, Published, Registry, RegistryAway
 from orchestrator.registries.mlflow import MlflowRegistry
 from orchestrator.settings import Settings
-from orchestrator.spec.models import Spec, Target
+from orchestrator.spec.models import Target
 
 
 def publish(settings: Settings, database: Database, run: Run, store: contract.Store, now: float) -> None:
@@ -22,7 +23,7 @@ def publish(settings: Settings, database: Database, run: Run, store: contract.St
         RegistryAway: a registry cannot be reached; trying again later may help.
         RegistryError: a registry refuses, or does not hold what was pushed.
     """
-    spec = Spec.model_validate(dict(run.spec))
+    spec = spec_of(run)
     done = {publication.target for publication in database.publications(run.id)}
     missing = [index for index in range(len(spec.publish)) if index not in done]
     if not missing:
@@ -43,7 +44,7 @@ def publish(settings: Settings, database: Database, run: Run, store: contract.St
 
 def verify(settings: Settings, run: Run, publication: Publication) -> list[str]:
     """Re-read one publication of a run; what is untrue of it, in sentences."""
-    spec = Spec.model_validate(dict(run.spec))
+    spec = spec_of(run)
     registry = open_registry(settings, spec.publish[publication.target], run)
     return registry.verify(
         Published(

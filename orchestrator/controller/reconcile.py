@@ -8,28 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator import contract
-from orchestrator.backends import Backend, BackendAway, LaunchRequest, ReportTo
+from orchestrator.backends import Backend, BackendAway, launch_name
 from orchestrator.controller import decision
 from orchestrator.controller.decision import LaunchView, RunView
-from orchestrator.controller.estimates import estimate_launch
-from orchestrator.controller.gauges import LAUNCHES
 from orchestrator.controller.glance import standing_of
 from orchestrator.controller.heard import Heard
 from orchestrator.controller.keep import keep_of
+from orchestrator.controller.launching import Launching
+from orchestrator.controller.of_run import run_store, spec_of
 from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
-from orchestrator.controller.report import report_to
 from orchestrator.controller.room import full_disk
 from orchestrator.controller.stalls import silence_of
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
-from orchestrator.errors import BackendError, RegistryError, SpecError, StorageError
-from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
+from orchestrator.errors import BackendError, RegistryError, StorageError, with_hint
 from orchestrator.registries import RegistryAway
 from orchestrator.runs import Keep, Observation, Phase, Reason, Status
-from orchestrator.settings import Machine, Settings
-from orchestrator.spec.models import Spec
+from orchestrator.settings import Settings
 from orchestrator.spec.stored import base_named
-from orchestrator.uploads import uploads_key
 
 PUBLISH_AGAIN_SECONDS = 5.0
 _FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
@@ -92,7 +88,7 @@ class Controller:
             try:
                 run = self._act(run, action, store)
             except BackendAway as error:  # the launch is looked for next time, and made again if need be
-                unknown, words = Reason.UNKNOWN, _with_hint(error)
+                unknown, words = Reason.UNKNOWN, with_hint(error)
                 run = self.database.move(run, run.status, unknown, words, self.clock())
                 break
             if run.status.final:
@@ -107,7 +103,7 @@ class Controller:
         launches = self.database.launches(run.id)
         if not launches:
             return [], []
-        newest = self.backend.observe(f"{run.id}-{launches[-1].number}")
+        newest = self.backend.observe(launch_name(run.id, launches[-1].number))
         last = {claim.launch: claim.attempt for claim in contract.attempts(store)}
         outcomes = {launch: contract.read_outcome(store, attempt) for launch, attempt in last.items()}
         attempts = take_in_records(self.database, run.id, store, self.clock())
@@ -128,7 +124,9 @@ class Controller:
         newest = max(views, key=lambda view: view.progress)
         if newest.saved is not None:
             with contextlib.suppress(BackendError):  # it is told again at another look
-                self.backend.note_checkpoint(f"{run.id}-{views[-1].number}", newest.progress, newest.saved)
+                self.backend.note_checkpoint(
+                    launch_name(run.id, views[-1].number), newest.progress, newest.saved
+                )
 
     def _run_view(self, run: Run, attempts: Sequence[Attempt], stall: decision.Stall | None) -> RunView:
         spec = run.spec
@@ -162,46 +160,15 @@ class Controller:
                 if run.keep is Keep.NONE:
                     store.write(contract.DISCARD, b"")
                 with contextlib.suppress(BackendAway):  # it is told again at the next pass
-                    self.backend.stop(f"{run.id}-{number}", now)
+                    self.backend.stop(launch_name(run.id, number), now)
                 return run
             case decision.Launch():
-                return self._launch(run, action, store, now)
+                return Launching(self.settings, self.database, self.backend).make(run, action, store, now)
             case decision.Publish():
                 return self._publish(run, now)
             case decision.Cancel(keep):
                 kept = keep_of(store, keep, _base_of(run), run.total_steps)
                 return self.database.move(run, Status.CANCELLED, Reason.BY_USER, kept, now)
-
-    def _launch(self, run: Run, action: decision.Launch, store: contract.Store, now: float) -> Run:
-        """Decide in the database, write the plan, then start: each may be cut off and done again."""
-        spec = spec_of(run)
-        machine = machine_of(self.settings, spec, action.step)
-        try:
-            micro_batch_size = action.micro_batch_size or _micro_batch_size(run, spec, action.step, machine)
-            number = action.number or self.database.add_launch(run.id, action.step, micro_batch_size, now)
-            plan = _make_plan(self.settings, run, spec, number, action.step, machine, micro_batch_size)
-            plan.write(store)
-            run = self._with_estimate(run, plan, machine)
-            self.database.check_lease()
-            report = report_to(self.settings, self.database, self.backend, run.id, number, action.step)
-            self.backend.launch(_request(run, spec, plan, machine, report))
-            LAUNCHES.labels(action.step).inc()
-        except SpecError as error:
-            return self.database.move(run, Status.FAILED, Reason.CONFIG, str(error), now)
-        except BackendAway:
-            raise
-        except BackendError as error:
-            return self.database.move(run, Status.FAILED, Reason.BACKEND, _with_hint(error), now)
-        return run
-
-    def _with_estimate(self, run: Run, plan: Plan, machine: Machine) -> Run:
-        """The run with what it was estimated to take when training was first launched; that stays, to be
-        compared with what it took."""
-        if plan.config is None or "estimate" in run.facts:
-            return run
-        storage = contract.open_store(run.storage)
-        foreseen = estimate_launch(self.database, run, plan.config, machine, storage)
-        return self.database.add_facts(run, {"estimate": foreseen.to_dict()}) if foreseen else run
 
     def _publish(self, run: Run, now: float) -> Run:
         """Publish now, or a little later where a registry was away just before."""
@@ -219,70 +186,19 @@ class Controller:
                 publish(self.settings, self.database, run, run_store(run), self.clock())
             except RegistryAway as error:
                 now = self.clock()
-                run = self.database.move(run, run.status, Reason.REGISTRY_AWAY, _with_hint(error), now)
+                run = self.database.move(run, run.status, Reason.REGISTRY_AWAY, with_hint(error), now)
                 self.database.update(run, updated=now)
             except RegistryError as error:
                 refused = Reason.REGISTRY_REFUSED
-                self.database.move(run, Status.FAILED, refused, _with_hint(error), self.clock())
+                self.database.move(run, Status.FAILED, refused, with_hint(error), self.clock())
             else:
                 self.database.move(run, Status.SUCCEEDED, None, "", self.clock())
-
-
-def run_store(run: Run) -> contract.Store:
-    """The run's folder in storage."""
-    return contract.open_store(run.storage).below(contract.run_key(run.id))
-
-
-def spec_of(run: Run) -> Spec:
-    return Spec.model_validate(dict(run.spec))
 
 
 def _base_of(run: Run) -> str | None:
     """What its adapter calls its base model; None before that was found."""
     digest = run.facts.get("model")
     return digest and base_named(spec_of(run).model, run.facts.get("model_revision"), digest)
-
-
-def machine_of(settings: Settings, spec: Spec, step: contract.StepKind) -> Machine:
-    """The machine a step runs on; preparing needs no more than the processor."""
-    return settings.machines["cpu" if step == "prepare" else spec.compute.machine]
-
-
-def _request(run: Run, spec: Spec, plan: Plan, machine: Machine, report: ReportTo | None) -> LaunchRequest:
-    """Preparing alone fetches anything, so it alone gets the named secrets, uploads and the spec's folder. It
-    does not run on the spec's machine, so it does not queue for that."""
-    launch = plan.launch
-    reads = tuple(key for key in (launch.model, launch.dataset, launch.adapter) if key)
-    whole = LaunchRequest(run.id, launch.launch, launch.step, run.storage, machine, reads, report=report)
-    if launch.step != "prepare":
-        return replace(whole, queue=spec.compute.queue, priority=spec.compute.priority)
-    uploads = (uploads_key(run.project),)
-    return replace(whole, reads=uploads, secrets=spec.secrets, inputs=run.base or None)
-
-
-def _make_plan(
-    settings: Settings,
-    run: Run,
-    spec: Spec,
-    number: int,
-    step: contract.StepKind,
-    machine: Machine,
-    micro_batch_size: int | None,
-) -> Plan:
-    """The plan of a launch; the same for the same arguments."""
-    if step == "prepare":
-        uploads = uploads_key(run.project)
-        return plan_prepare(spec, run.base, run.id, number, machine, settings.slow_templates, uploads)
-    prepared = Prepared.from_facts(run.facts)
-    if step == "evaluate":
-        return plan_evaluate(spec, prepared, run.id, number, machine)
-    return plan_train(spec, prepared, run.id, number, machine, micro_batch_size)
-
-
-def _micro_batch_size(run: Run, spec: Spec, step: contract.StepKind, machine: Machine) -> int | None:
-    if step != "train":
-        return None
-    return config_for(spec, Prepared.from_facts(run.facts).facts, machine).micro_batch_size
 
 
 def training_seconds(attempts: Sequence[Attempt]) -> float:
@@ -329,7 +245,3 @@ def _facts_of(views: Sequence[LaunchView]) -> dict[str, object]:
 
 def _news(run: Run, facts: Mapping[str, object]) -> bool:
     return any(run.facts.get(name) != value for name, value in facts.items())
-
-
-def _with_hint(error: BackendError | RegistryError) -> str:
-    return f"{error}; {error.hint}" if error.hint else str(error)

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from orchestrator.backends import Backend, ReportTo, token_file
+from orchestrator.backends import Backend, ReportTo, launch_name, token_file
 from orchestrator.contract import StepKind
 from orchestrator.db import Database
 from orchestrator.settings import Settings
@@ -24,7 +24,7 @@ def report_to(
         return None
     if backend.vouches:
         return ReportTo(settings.report_url)
-    file = token_file(settings.home, f"{run}-{number}")
+    file = token_file(settings.home, launch_name(run, number))
     database.let_report(run, number, token_digest(_token_in(file)))
     return ReportTo(settings.report_url, file)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from orchestrator import contract
+from orchestrator.controller.of_run import run_store
 from orchestrator.db import Database, Run
 from orchestrator.settings import GIB, Settings
 
@@ -56,7 +57,7 @@ class Measuring:
 
 def stored_bytes(run: Run) -> int:
     """The bytes of a run's whole checkpoints and its adapter, as their manifests say; all else is small."""
-    store = contract.open_store(run.storage).below(contract.run_key(run.id))
+    store = run_store(run)
     folders = [contract.ADAPTER, *map(contract.checkpoint_key, contract.checkpoint_steps(store))]
     manifests = (contract.read_manifest(store, folder) for folder in folders)
     return sum(manifest.size for manifest in manifests if manifest)

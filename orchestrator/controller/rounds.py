@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orchestrator.backends import run_of_launch
 from orchestrator.db import Standing
 
 LOOK_SECONDS = 0.5  # between two looks at a run, at least
@@ -64,7 +65,7 @@ class Rounds:
     def hear(self, launch: str) -> bool:
         """Something may have happened to a launch: whether that makes a glance due."""
         with self._lock:
-            kept = self._kept.get(launch.rpartition("-")[0])
+            kept = self._kept.get(run_of_launch(launch))
             if kept:
                 kept.next = 0.0
             return kept is not None

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.backends import Backend
+from orchestrator.backends import Backend, run_of_launch
 from orchestrator.db import Database
 from orchestrator.errors import BackendError, NotFoundError
 
@@ -39,7 +39,7 @@ class Sweep:
 
         A launch of a run that this database does not know is left alone: it may be another service's.
         """
-        now, run = self.clock(), name.rpartition("-")[0]
+        now, run = self.clock(), run_of_launch(name)
         deleted = self.database.deleted_run(run)
         ended = deleted.time if deleted else self._ended(run)
         if ended is None:

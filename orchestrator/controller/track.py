@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from orchestrator import contract
 from orchestrator.controller.estimates import estimate_against_actual
+from orchestrator.controller.of_run import run_store, spec_of
 from orchestrator.controller.pace import Spacing
 from orchestrator.controller.package import newest_config
 from orchestrator.db import Database, Listed, Run
@@ -63,7 +64,7 @@ class Tracking:
             return self._tracker
 
     def _create(self, run: Run) -> Run:
-        spec = Spec.model_validate(dict(run.spec))
+        spec = spec_of(run)
         tracked = self._server.ensure_run(
             run.id, run.name, experiment_of(run, spec), _tags(run, spec), int(run.created * 1000)
         )
@@ -74,7 +75,7 @@ class Tracking:
         )
 
     def _tell_plan(self, run: Run) -> Run:
-        config = newest_config(contract.open_store(run.storage).below(contract.run_key(run.id)))
+        config = newest_config(run_store(run))
         if config is None or run.mlflow_run is None:
             return run
         dataset = contract.open_store(run.storage).read(f"inputs/{run.facts['input_key']}.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from orchestrator import contract, wire
-from orchestrator.backends import Backend
-from orchestrator.controller.reconcile import run_store
+from orchestrator.backends import Backend, launch_name
+from orchestrator.controller.of_run import run_store
 from orchestrator.db import Database, Run
 from orchestrator.runs import Phase
 
@@ -31,7 +31,7 @@ def read_logs(
             yield from _parts(launch.number, number, offset, text)
         if launch.number not in claimed:
             offset = seen.get(f"launch-{launch.number}", 0)
-            text = _last_words(backend, f"{run.id}-{launch.number}").encode()[offset:]
+            text = _last_words(backend, launch_name(run.id, launch.number)).encode()[offset:]
             yield from _parts(launch.number, None, offset, text)
 
 

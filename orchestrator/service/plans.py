@@ -13,8 +13,8 @@ from typing import Any
 from orchestrator import contract, errors, wire
 from orchestrator.backends import Backend, LaunchRequest
 from orchestrator.changes import Foreseen, changes
+from orchestrator.controller.of_run import run_store
 from orchestrator.controller.package import newest_config
-from orchestrator.controller.reconcile import run_store
 from orchestrator.service.caller import Caller
 from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings

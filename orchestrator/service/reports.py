@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator import wire
-from orchestrator.backends import Backend
+from orchestrator.backends import Backend, run_of_launch
 from orchestrator.controller.gauges import REPORTS
 from orchestrator.controller.heard import Heard, Said
 from orchestrator.controller.record import take_in_report
@@ -73,8 +73,9 @@ class Reports:
         name = self.backend.holder(credential)
         if name is None:
             return None
-        run, _, number = name.rpartition("-")
-        return (run, int(number)) if self.database.reports(run, int(number)) else None
+        run = run_of_launch(name)
+        number = int(name.removeprefix(f"{run}-"))
+        return (run, number) if self.database.reports(run, number) else None
 
     def _before(self, run: str, launch: int, attempt: int) -> Attempt:
         """What is known of an attempt's record. Raises ConflictError where it is not the run's newest."""

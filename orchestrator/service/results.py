@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator import contract, wire
+from orchestrator.controller.of_run import run_store, spec_of
 from orchestrator.controller.package import package_texts
 from orchestrator.controller.publish import verify
-from orchestrator.controller.reconcile import run_store, spec_of
 from orchestrator.db import Database, Run
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Reason, Status

@@ -14,8 +14,8 @@ from pathlib import Path
 from orchestrator import wire
 from orchestrator.backends import Backend
 from orchestrator.controller.history import attempt_history
+from orchestrator.controller.of_run import run_store
 from orchestrator.controller.package import newest_config
-from orchestrator.controller.reconcile import run_store
 from orchestrator.db import Database, Run
 from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError, TakenError
 from orchestrator.runs import Intent, Keep, Status

@@ -20,7 +20,7 @@ import orchestrator
 from orchestrator.api.app import make_app
 from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.backends.kubernetes import KubernetesBackend
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.of_run import run_store
 from orchestrator.controller.record import take_in_records
 from orchestrator.db import Database, Run, opened
 from orchestrator.runs import Status

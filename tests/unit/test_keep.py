@@ -14,7 +14,7 @@ from orchestrator.contract import ADAPTER, Cause, FileStore, Manifest, Result, c
 from orchestrator.contract.store import Store
 from orchestrator.controller import keep as keeping
 from orchestrator.controller.keep import keep_of
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.of_run import run_store
 from orchestrator.runs import Intent, Keep, Reason, Status
 
 

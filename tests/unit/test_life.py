@@ -30,7 +30,8 @@ from memory_world import PREPARED, SPEC, Crash, MemoryBackend, World
 from orchestrator import contract
 from orchestrator.backends import LaunchRequest
 from orchestrator.contract import Cause, FileStore, Record, Result
-from orchestrator.controller.reconcile import Controller, run_store
+from orchestrator.controller.of_run import run_store
+from orchestrator.controller.reconcile import Controller
 from orchestrator.db import LeaseLost, Run, open_database
 from orchestrator.db.transactions import Transactions
 from orchestrator.errors import ConflictError

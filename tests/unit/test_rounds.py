@@ -17,7 +17,8 @@ from orchestrator.contract import Record, Result
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.glance import has_news
 from orchestrator.controller.heard import Said
-from orchestrator.controller.reconcile import Controller, run_store
+from orchestrator.controller.of_run import run_store
+from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.rounds import LOOK_SECONDS, PROCESSOR_SHARE, REST_SECONDS, Rounds
 from orchestrator.db import Run, Standing, open_database
 from orchestrator.runs import Observation, Phase, Reason, Status

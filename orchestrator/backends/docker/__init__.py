@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends import BackendAway, LaunchRequest, token_file
+from orchestrator.backends import BackendAway, LaunchRequest, launch_name, token_file
 from orchestrator.backends.docker.container import (
     HOME,
     LAUNCH,
@@ -94,7 +94,7 @@ class DockerBackend:
 
     def launches(self) -> Sequence[str]:
         ours = self._engine.labelled(f"{HOME}={self._settings.home}")
-        return sorted(f"{each['Labels'][RUN]}-{each['Labels'][LAUNCH]}" for each in ours)
+        return sorted(launch_name(each["Labels"][RUN], int(each["Labels"][LAUNCH])) for each in ours)
 
     def remove(self, name: str) -> None:
         if self.observe(name).phase in (Phase.RUNNING, Phase.UNKNOWN):

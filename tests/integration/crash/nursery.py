@@ -24,7 +24,7 @@ from orchestrator import contract, wire
 from orchestrator.backends import LaunchRequest
 from orchestrator.backends.local import LocalBackend
 from orchestrator.controller import due, loop, publish, removals, rounds, ship, sweep, track
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.of_run import run_store
 from orchestrator.db import Run
 from orchestrator.errors import ConflictError
 from orchestrator.host import Host, open_host

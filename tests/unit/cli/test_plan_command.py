@@ -11,7 +11,7 @@ import pytest
 import triage
 from triage import axo, lay_out
 
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.of_run import run_store
 from orchestrator.db import Run, opened
 from orchestrator.runs import Status
 from orchestrator.spec.load import load_spec

@@ -18,7 +18,7 @@ from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.contract import Record, StreamWriter
 from orchestrator.controller.heard import Heard, Said
-from orchestrator.controller.reconcile import run_store
+from orchestrator.controller.of_run import run_store
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import token_digest
 from orchestrator.host import Host, open_host
