@@ -7,7 +7,7 @@ import ssl
 import urllib.request
 from collections.abc import Mapping
 
-from node.places import ADDRESS, API_PORT, KEYS, PROGRAMS, SERVICES, STATE, wait_for
+from node.places import ADDRESS, API_PORT, AUDIT, KEYS, PROGRAMS, SERVICES, STATE, wait_for
 from node.processes import start
 
 # In the order in which they are stopped.
@@ -20,6 +20,7 @@ _REQUESTS, _BURST = 300, 600
 def start_control_plane() -> None:
     """Returns once pods can be made."""
     start("etcd", [PROGRAMS / "etcd", *_flags(_etcd())])
+    (STATE / "audit.json").write_text(json.dumps(_audited()))
     start("kube-apiserver", [PROGRAMS / "kube-apiserver", *_flags(_api_server())])
     wait_for("the API server was not ready", lambda: ask("/readyz") is not None, 90)
     start("kube-controller-manager", [PROGRAMS / "kube-controller-manager", *_flags(_controllers())])
@@ -96,7 +97,19 @@ def _api_server() -> Mapping[str, object]:
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
         "allow-privileged": "false",
+        "audit-policy-file": STATE / "audit.json",
+        "audit-log-path": AUDIT,
         "profiling": "false",
+    }
+
+
+def _audited() -> Mapping[str, object]:
+    account = {"level": "Metadata", "users": ["system:serviceaccount:axo:axo"]}
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [account, {"level": "None"}],
     }
 
 

@@ -23,6 +23,7 @@ IMAGES = HOME / "images"  # containerd's store; it outlives `down`
 STATE = HOME / "state"  # everything else, gone with `down`
 KEYS = STATE / "keys"
 LOGS = STATE / "logs"
+AUDIT = LOGS / "audit.log"  # each request of the service's account, and what it was answered
 PIDS = STATE / "pids"
 SOCKET = STATE / "containerd.sock"
 KUBECONFIG = STATE / "kubeconfig"

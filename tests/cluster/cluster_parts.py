@@ -116,11 +116,18 @@ class Cluster:
         """A pod can be made once its namespace has the account that it runs as."""
         wait(lambda: self.get("v1", "ServiceAccount", "default", namespace))
 
-    def token(self, account: str, namespace: str) -> str:
+    def token(self, account: str, namespace: str, **spec: Any) -> str:
         """A token of a service account, good for an hour."""
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
+        spec = {"audiences": [], **spec}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         return str(self._dynamic.request("post", path, body=body).status.token)
+
+    def kubeconfig_as(self, account: str, namespace: str) -> str:
+        """A kubeconfig with the rights of a service account, good for an hour."""
+        whole = yaml.safe_load(self.kubeconfig.read_text())
+        whole["users"][0]["user"] = {"token": self.token(account, namespace)}
+        return yaml.safe_dump(whole)
 
     def log(self, pod: str, namespace: str) -> str:
         return str(client.CoreV1Api(self.api).read_namespaced_pod_log(pod, namespace))

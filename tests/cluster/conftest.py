@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from cluster_parts import Cluster, make_namespace, missing, script, shipped, volume, volume_name, wait
 from cluster_world import IMAGE, KubernetesLab, refused, with_context_away
 from node.places import KUBECONFIG
@@ -90,9 +89,7 @@ def lab(
 @pytest.fixture
 def as_the_service(lab: KubernetesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, the cluster sees the service's own account, with its Roles and nothing else."""
-    config = yaml.safe_load(lab.cluster.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": lab.cluster.token("axo", "axo")}
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    (tmp_path / "kubeconfig").write_text(lab.cluster.kubeconfig_as("axo", "axo"))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
 
 

@@ -2,7 +2,8 @@
 
 It stands where `orchestrator.steps` and `orchestrator.trainer` are: `.. <run folder> <launch>`. Training is a
 chain of hashes with a checkpoint each few steps: one that is lost, repeated or another run's shows in the
-weights. Beside the run, a file `hold` makes it wait at the step that it names.
+weights. Beside the run, a file `hold` makes it wait at the step that it names, and a file `last-words` has
+what it says instead of beginning.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class Attempt:
 
 def main(folder: str, launch: int) -> int:
     plan = json.loads(contract.open_store(folder).read(f"launches/{launch}/plan.json"))
+    if (words := Path(folder.removeprefix("file://")) / "last-words").exists():
+        sys.exit(words.read_text())
     attempt = Attempt(folder, launch)
     return attempt.prepare() if plan["step"] == "prepare" else attempt.train()
 

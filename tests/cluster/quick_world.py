@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import quick_trainer
 import yaml
 from cluster_parts import Cluster, Object, make_namespace, volume, volume_name, wait
@@ -39,6 +40,10 @@ training: {{batch_size: 4}}
 SMALL = {"cpus": 0.02, "host_memory_gib": 0.0625, "scratch_gib": 0.05}
 SECONDS = 240.0
 
+own_node = pytest.mark.skipif(
+    "KUBECONFIG" in os.environ, reason="it is about parts of the node of scripts/cluster"
+)
+
 
 class QuickWorld:
     """A home of a service, the namespace that it launches into, and what tests do to both."""
@@ -51,12 +56,15 @@ class QuickWorld:
         (home / "tickets.jsonl").write_text('{"text": "a", "queue": "b"}\n')
         (home / "job.yaml").write_text(yaml.safe_dump(self._job()))
         (home / "settings.yaml").write_text(yaml.safe_dump(self._settings()))
+        (home / "kubeconfig").write_text(cluster.kubeconfig_as("axo", "axo"))
         self.server: Server | None = None
 
     @contextmanager
     def serving(self) -> Iterator[Server]:
-        """The service, until the block ends or somebody kills it."""
-        with serving(self.home, AXO_STORAGE=str(self.storage), KUBECONFIG=str(self.cluster.kubeconfig)) as it:
+        """The service with no more rights than its account, until the block ends or somebody kills it."""
+        with serving(
+            self.home, AXO_STORAGE=str(self.storage), KUBECONFIG=str(self.home / "kubeconfig")
+        ) as it:
             self.server = it
             yield it
 
@@ -81,6 +89,11 @@ class QuickWorld:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".hold").write_text(str(step))
         (folder / ".hold").replace(folder / "hold")
+
+    def says_at_once(self, run: str, words: str) -> None:
+        """Let its launches say this and end before they begin an attempt."""
+        self.folder(run).mkdir(parents=True, exist_ok=True)
+        (self.folder(run) / "last-words").write_text(words)
 
     def let_go(self, run: str) -> None:
         (self.folder(run) / "hold").unlink(missing_ok=True)
@@ -204,8 +217,10 @@ class QuickWorld:
                 "queues": ["gpus"],
                 "priorities": ["axo-spare", "axo-urgent"],
             },
+            "reports": {"url": "http://axo.axo.svc:8520"},  # where nobody is: pods' storage tells it all
             "machines": {
                 "cpu": {"device": "cpu", **SMALL},
+                "far": {"device": "cpu", "node_selector": {"no": "such"}, **SMALL},
                 "gpu": {"device": "gpu", "memory_gib": 80, **SMALL},
             },
         }

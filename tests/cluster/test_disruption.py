@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cluster_parts import Cluster, Object, script, wait
-from quick_world import QuickWorld, without
+from quick_world import QuickWorld, own_node, without
 
 from orchestrator import contract
 from orchestrator.contract import Cause
@@ -22,10 +22,6 @@ from orchestrator.runs import Reason
 PROVE = bool(os.environ.get("AXO_PROVE"))
 AWAY_SECONDS = 60 if PROVE else 4
 FEW_OR_MANY = 50 if PROVE else 6
-
-own_node = pytest.mark.skipif(
-    "KUBECONFIG" in os.environ, reason="it kills parts of the node of scripts/cluster"
-)
 
 
 @pytest.fixture
@@ -215,7 +211,7 @@ def test_a_namespace_that_vanishes_with_its_jobs_is_waited_for(world: QuickWorld
     world.remove_namespace()
     with world.serving():
         world.ended(done)
-        wait(lambda: "there is no namespace" in world.run(cut_off).message)
+        wait(lambda: "make the namespace and its rights from" in world.run(cut_off).message)
         world.let_go(cut_off)
         world.make_namespace()
         for run in world.ended(done, cut_off):

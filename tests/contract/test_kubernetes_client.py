@@ -164,6 +164,15 @@ def test_a_namespace_on_its_way_out_is_as_good_as_gone(server: Server, api: Api)
         api.create(JOBS, {})
 
 
+def test_a_right_that_is_missing_may_be_given(server: Server, api: Api) -> None:
+    """Or the namespace is gone, and the right with it; whoever lacks it is not told which."""
+    words = 'jobs.batch is forbidden: User "axo" cannot create resource "jobs" in the namespace "a"'
+    server.status, server.answer = 403, json.dumps({"kind": "Status", "message": words}).encode()
+    with pytest.raises(BackendAway, match="does not let us ask") as refused:
+        api.create(JOBS, {})
+    assert "k8s/access.yaml" in str(refused.value.hint)
+
+
 def test_nobody_listening_is_no_answer(server: Server, api: Api) -> None:
     server.shutdown()
     server.server_close()

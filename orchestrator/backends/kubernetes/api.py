@@ -20,6 +20,13 @@ from orchestrator.errors import BackendError
 _SECONDS = (5.0, 30.0)  # to connect, to answer
 
 _MERGE = "application/merge-patch+json"
+_LACKS_RIGHT = (
+    ' is forbidden: User "'  # whoever may not ask is not told either whether the namespace is there
+)
+_RIGHTS = (
+    "make the namespace and its rights from k8s/namespace.yaml and k8s/access.yaml, or name another in the \
+settings file"
+)
 
 Object = dict[str, Any]
 
@@ -156,6 +163,8 @@ def _translated(status: int, message: str) -> BackendError:
             return NotThere(message)
         case 403 if message.endswith("because it is being terminated"):  # a namespace, on its way out
             return NotThere(message)
+        case 403 if _LACKS_RIGHT in message:
+            return BackendAway(f"the cluster does not let us ask: {message}", hint=_RIGHTS)
         case 409:
             return AlreadyThere(message)
         case 401 | 429:
