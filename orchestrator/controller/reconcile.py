@@ -121,12 +121,11 @@ class Controller:
         """Let the backend know of the newest checkpoint of what trains."""
         if not views or views[-1].step != "train" or not views[-1].observation.alive:
             return
+        launch = launch_name(run.id, views[-1].number)
         newest = max(views, key=lambda view: view.progress)
         if newest.saved is not None:
             with contextlib.suppress(BackendError):  # it is told again at another look
-                self.backend.note_checkpoint(
-                    launch_name(run.id, views[-1].number), newest.progress, newest.saved
-                )
+                self.backend.note_checkpoint(launch, newest.progress, newest.saved)
 
     def _run_view(self, run: Run, attempts: Sequence[Attempt], stall: decision.Stall | None) -> RunView:
         spec = run.spec

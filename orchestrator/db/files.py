@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
+from orchestrator.db.engine import serialise
 from orchestrator.db.transactions import Transactions
+from orchestrator.db.usage import Check, stored_by
 from orchestrator.db.values import File
 from orchestrator.errors import NotFoundError, QuotaError
 from orchestrator.runs import Status
@@ -18,18 +20,19 @@ from orchestrator.runs import Status
 class Files(Transactions):
     """Files that clients upload, by project and SHA-256."""
 
-    def begin_file(self, file: File, quota: int, check: Callable[[], None] = lambda: None) -> File:
+    def begin_file(self, file: File, quota: int, check: Check = lambda _: None) -> File:
         """Announce a file; the one that is there already, where there is one, else after `check`.
 
         Raises:
             QuotaError: the project's files would come to more than `quota` bytes.
         """
         with self.writing() as connection:
+            serialise(connection, "files", file.project)
             row = connection.execute(_one(file.project, file.sha256)).mappings().one_or_none()
             if row is not None:
                 connection.execute(_change(file.project, file.sha256).values(used=file.used))
                 return File(**row)
-            check()
+            check(partial(stored_by, connection, file.project))
             taken = int(connection.scalar(_taken(file.project)) or 0)
             if taken + file.size > quota:
                 raise _full(taken, file.size, quota)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -11,6 +11,7 @@ from orchestrator.db.engine import INSERTS, serialise
 from orchestrator.db.events import add_event
 from orchestrator.db.rows import run_of, to_run, within
 from orchestrator.db.transactions import Transactions
+from orchestrator.db.usage import Check, stored_by
 from orchestrator.db.values import Run
 from orchestrator.errors import ConflictError, TakenError
 from orchestrator.runs import Status
@@ -41,12 +42,12 @@ class Submissions(Transactions):
         key: str | None = None,
         fingerprint: str = "",
         go_on: bool = False,
-        check: Callable[[], None] = lambda: None,
+        check: Check = lambda _: None,
     ) -> tuple[Run, bool]:
         """Record a submission: the fresh run (True), or the one that was there for it (False).
 
         That is the run which the same key got before or, with `go_on`, the newest unfinished one of the
-        same spec and folder. `check` is called before a fresh one is recorded, and may raise.
+        same spec and folder. `check` is called before a fresh one is recorded.
 
         Raises:
             ConflictError: the key came with another fingerprint, or its run was deleted.
@@ -57,7 +58,7 @@ class Submissions(Transactions):
             if key and not _keep_request(connection, there or run, key, fingerprint, run.created):
                 return _requested(connection, run.project, key, fingerprint), False
             if there is None:
-                check()
+                check(partial(stored_by, connection, run.project))
                 _add_run(connection, run)
                 self.record(connection)
         return there or run, there is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
@@ -10,6 +12,9 @@ from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
 from orchestrator.runs import Status
 
+# Raises where there is no room; given what tells how many bytes the project takes. That is asked within the
+# transaction that wants the room: a second connection may be waited for in vain.
+Check = Callable[[Callable[[], int]], None]
 _FINAL = [status.value for status in Status if status.final]
 
 
@@ -32,10 +37,9 @@ class Usage(Transactions):
         with self.writing() as connection:
             connection.execute(update_run(run, stored=stored, measured=now))
 
-    def stored(self, project: str) -> int:
-        """The bytes that a project's runs and uploads take."""
-        runs = sa.select(sa.func.coalesce(sa.func.sum(t.runs.c.stored), 0)).where(t.runs.c.project == project)
-        files = sa.select(sa.func.coalesce(sa.func.sum(t.files.c.size), 0))
-        files = files.where(t.files.c.project == project)
-        with self.reading() as connection:
-            return int(connection.scalar(sa.select(runs.scalar_subquery() + files.scalar_subquery())) or 0)
+
+def stored_by(connection: sa.Connection, project: str) -> int:
+    """The bytes that a project's runs and uploads take."""
+    runs = sa.select(sa.func.coalesce(sa.func.sum(t.runs.c.stored), 0)).where(t.runs.c.project == project)
+    files = sa.select(sa.func.coalesce(sa.func.sum(t.files.c.size), 0)).where(t.files.c.project == project)
+    return int(connection.scalar(sa.select(runs.scalar_subquery() + files.scalar_subquery())) or 0)

@@ -43,7 +43,7 @@ class Files:
         now = self.clock()
         fresh = db.File(caller.project, asked.sha256, asked.size, caller.name, now, now)
         database = self.database.by(caller.change("file.announce", asked.sha256, now))
-        room = partial(need_room, self.settings, self.database, caller.project, asked.size)
+        room = partial(need_room, self.settings, caller.project, more=asked.size)
         file = database.begin_file(fresh, self.settings.max_project_bytes, room)
         if file.size != asked.size:
             raise ConflictError(f"{asked.sha256} was announced with {file.size} bytes, not {asked.size}")

@@ -176,7 +176,7 @@ class Runs:
                     key=key,
                     fingerprint=_fingerprint(asked),
                     go_on=asked.go_on,
-                    check=partial(need_room, self.settings, self.database, caller.project),
+                    check=partial(need_room, self.settings, caller.project),
                 )
         raise TakenError(f"no id is left for a run named {loaded.spec.name}", hint="take another name")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from orchestrator import contract
 from orchestrator.controller.room import full_disk
-from orchestrator.db import Database
 from orchestrator.errors import FullError, QuotaError, StorageError, StorageRefusedError
 from orchestrator.settings import GIB, Settings
 
@@ -14,8 +14,9 @@ _proven: set[str] = set()
 _proving = threading.Lock()
 
 
-def need_room(settings: Settings, database: Database, project: str, more: int = 0) -> None:
-    """See that there is room for something new, of `more` bytes where that is known.
+def need_room(settings: Settings, project: str, stored: Callable[[], int], more: int = 0) -> None:
+    """See that there is room for something new, of `more` bytes where that is known; `stored` tells how many
+    the project takes.
 
     Raises:
         QuotaError: the project's runs and uploads take what they may.
@@ -25,7 +26,7 @@ def need_room(settings: Settings, database: Database, project: str, more: int = 
         raise FullError(full, hint="ask the operator for room; what runs goes on")
     if settings.stored_bytes is None:
         return
-    taken = database.stored(project)
+    taken = stored()
     if taken + more > settings.stored_bytes or taken >= settings.stored_bytes:
         raise QuotaError(
             f"runs and uploads of {project} take {taken / GIB:.2f} of {settings.stored_bytes / GIB:g} GiB",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.db import Database, File, Run
+from concurrent.futures import ThreadPoolExecutor
+
+from orchestrator.db import Database, File, Run, opened
+from orchestrator.db.usage import stored_by
+from orchestrator.errors import QuotaError
 from orchestrator.runs import Status
 
 
@@ -10,14 +14,23 @@ def a_run(name: str, project: str = "default") -> Run:
     return Run(name, name, "d", {}, "", "", "file:///s", Status.QUEUED, 1.0, 1.0, project=project)
 
 
+def stored(database: Database, project: str) -> int:
+    with database.reading() as connection:
+        return stored_by(connection, project)
+
+
+def a_file(letter: str, size: int) -> File:
+    return File("default", letter * 64, size, "me", 1.0, 1.0)
+
+
 def test_a_project_takes_what_its_runs_and_uploads_do(database: Database) -> None:
-    assert database.stored("default") == 0
+    assert stored(database, "default") == 0
     for run in (a_run("a"), a_run("b"), a_run("c", "theirs")):
         database.submit(run)
         database.measured(run.id, 5 << 40, 9.0)
-    database.begin_file(File("default", "a" * 64, 7, "me", 1.0, 1.0), quota=100)
-    assert database.stored("default") == (10 << 40) + 7
-    assert database.stored("theirs") == 5 << 40
+    database.begin_file(a_file("a", 7), quota=100)
+    assert stored(database, "default") == (10 << 40) + 7
+    assert stored(database, "theirs") == 5 << 40
 
 
 def test_those_never_measured_come_first_and_ended_ones_once(database: Database) -> None:
@@ -32,3 +45,28 @@ def test_those_never_measured_come_first_and_ended_ones_once(database: Database)
     database.measured(done.id, 1, 61.0)
     database.measured("new", 1, 61.0)
     assert [run.id for run in database.to_measure(60.0, 9)] == ["old"]
+
+
+def test_room_is_asked_for_over_the_connection_that_wants_it(url: str) -> None:
+    asked: list[int] = []
+    with opened(url, connections=1) as database:
+        database.submit(a_run("a"), check=lambda stored: asked.append(stored()))
+        database.begin_file(a_file("a", 7), 100, lambda stored: asked.append(stored()))
+    assert asked == [0, 0]
+
+
+def test_files_that_many_announce_at_once_are_one_each_within_the_quota(database: Database) -> None:
+    same = [a_file("a", 40)] * 8
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda file: database.begin_file(file, 100), same))
+    assert set(found) == set(same)
+
+    def announced(letter: str) -> bool:
+        try:
+            return database.begin_file(a_file(letter, 40), 100) is not None
+        except QuotaError:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(announced, "bcdefghi")) == 1
+    assert stored(database, "default") == 80

@@ -18,6 +18,7 @@ from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.controller.decision import LaunchView, RunView, decide
 from orchestrator.controller.room import Measuring, full_disk, stored_bytes
+from orchestrator.db.usage import stored_by
 from orchestrator.errors import FullError, QuotaError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Intent as Wish
@@ -44,6 +45,11 @@ def submit(host: Host, key: str | None = None) -> wire.RunDetail:
     return host.service.runs.submit(LOCAL, asked, key)
 
 
+def taken(host: Host) -> int:
+    with host.service.database.reading() as connection:
+        return stored_by(connection, "default")
+
+
 def measure(host: Host, now: float = 1e9) -> None:
     Measuring(host.service.settings, host.service.database, lambda: now).turn()
 
@@ -53,18 +59,18 @@ def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_and_uploads_of_a_project_share_its_quota(host: Host) -> None:
-    database, first = host.service.database, submit(host, key="k")
+    first = submit(host, key="k")
     home = host.service.settings.home
     runs = [store_run(home, f"old-{letter * 5}") for letter in "ab"]
     assert {stored_bytes(run) for run in runs} == {
         100 + len((home / "storage/runs/old-aaaaa/adapter/adapter_config.json").read_bytes())
     }
     measure(host)
-    assert database.stored("default") == 2 * stored_bytes(runs[0]) < QUOTA
+    assert taken(host) == 2 * stored_bytes(runs[0]) < QUOTA
     store_run(home, "other-aaaaa", project="theirs")
     measure(host)
-    assert database.stored("default") == 2 * stored_bytes(runs[0]), "another project's are its own"
-    free = QUOTA - database.stored("default")
+    assert taken(host) == 2 * stored_bytes(runs[0]), "another project's are its own"
+    free = QUOTA - taken(host)
     with pytest.raises(QuotaError, match="of default take"):
         host.service.files.begin(LOCAL, wire.FileAsked(sha256="b" * 64, size=free + 1))
     host.service.files.begin(LOCAL, wire.FileAsked(sha256="a" * 64, size=free))
