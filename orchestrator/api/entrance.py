@@ -37,12 +37,13 @@ class Entrance:
         request = Request(scope)
         if scope["path"].startswith(REPORTS):
             return await self._report(request, receive, send)
+        address = self._address(request)
         try:
-            caller = await self._caller(request)
+            caller = await self._caller(request, address)
         except OrchestratorError as error:
             return await problems.answer(request, error)(scope, receive, send)
-        request.state.caller = replace(caller, request=request.state.request_id)
-        return await Welcome(partial(self._caller, request)).answer(self._app, scope, receive, send)
+        request.state.caller = replace(caller, request=request.state.request_id, address=address)
+        return await Welcome(partial(self._caller, request, address)).answer(self._app, scope, receive, send)
 
     async def _report(self, request: Request, receive: Receive, send: Send) -> None:
         """Let a launch in, and nobody else."""
@@ -53,12 +54,16 @@ class Entrance:
         request.state.reporter = found
         return await self._app(request.scope, receive, send)
 
-    async def _caller(self, request: Request) -> Caller:
+    def _address(self, request: Request) -> str:
+        """Where a request comes from; nowhere within a process."""
+        if isinstance(self._who, Caller) or request.client is None:
+            return ""
+        return self._who.address(request.client.host, request.headers.getlist)
+
+    async def _caller(self, request: Request, address: str) -> Caller:
         if isinstance(self._who, Caller):
             return self._who
         project = request.headers.get(PROJECT)
-        peer = request.client.host if request.client else ""
-        address = self._who.address(peer, request.headers.getlist)
         return await run_in_threadpool(self._who.caller, _credential(request), project, address)
 
 

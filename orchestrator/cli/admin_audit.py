@@ -22,20 +22,24 @@ def audit() -> None:
 @audit.command("list")
 @click.option("--project", help="Only changes in this project.")
 @click.option("--of", "subject", metavar="ID", help="Only changes of the run, file or key of this id.")
+@click.option("--from", "address", metavar="ADDRESS", help="Only changes from this address.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many.")
 @output_option("table", "wide", "json", "yaml", "name")
-def list_(project: str | None, subject: str | None, limit: int, form: str) -> None:
-    """List who changed what, newest first.
+def list_(project: str | None, subject: str | None, address: str | None, limit: int, form: str) -> None:
+    """List who changed what, from where, newest first.
+
+    Behind a proxy the client's own address counts where `access.proxies` of the settings names the proxy.
 
     \b
-    Example:
+    Examples:
       axo admin audit list --of triage-x7k2m
+      axo admin audit list --from 192.0.2.7
     """
     from orchestrator.db import opened
     from orchestrator.settings import Settings
 
     with opened(Settings.from_environment().database_url, 1) as database:
-        found = database.changes(project, subject, limit)
+        found = database.changes(project, subject, address, limit)
     print_list(
         found,
         form,
@@ -43,7 +47,7 @@ def list_(project: str | None, subject: str | None, limit: int, form: str) -> No
         data=_flat,
         row=lambda each: _row(each, wide=form == "wide"),
         nothing="no changes",
-        spare=("PROJECT",),
+        spare=("FROM", "PROJECT"),
     )
 
 
@@ -84,6 +88,7 @@ def _row(each: Recorded, *, wide: bool) -> dict[str, str]:
     row = {
         "WHEN": moment(change.time),
         "WHO": change.actor,
+        "FROM": change.address or "",
         "PROJECT": change.project,
         "WHAT": change.action,
         "OF": change.subject,

@@ -40,13 +40,17 @@ class Audit(Transactions):
                 done = chain_up(connection)
 
     def changes(
-        self, project: str | None = None, subject: str | None = None, limit: int = 100
+        self,
+        project: str | None = None,
+        subject: str | None = None,
+        address: str | None = None,
+        limit: int = 100,
     ) -> list[Recorded]:
-        """The newest changes first, of a project and about a run or key, where these are given."""
+        """The newest changes first: of a project, about a run or key, from an address, as far as given."""
         self.chain_changes()
         query = sa.select(t.audit).order_by(t.audit.c.id.desc()).limit(limit)
-        for column, value in ((t.audit.c.project, project), (t.audit.c.subject, subject)):
-            query = query if value is None else query.where(column == value)
+        wanted = {t.audit.c.project: project, t.audit.c.subject: subject, t.audit.c.address: address}
+        query = query.where(*(column == value for column, value in wanted.items() if value is not None))
         with self.reading() as connection:
             return [_recorded(row) for row in connection.execute(query)]
 

@@ -254,6 +254,7 @@ def _change() -> list[Column[Any]]:
         Column("action", String(64), nullable=False),
         Column("subject", String(200), nullable=False),
         Column("request", String(64), nullable=False),
+        Column("address", String(64)),  # NULL: written before it was kept
     ]
 
 

@@ -297,7 +297,10 @@ class NamedMapping:
 @dataclass(frozen=True)
 class Change:
     """A change that somebody made: when, who, in which project, what (`run.cancel`), of which run, file or
-    key, by which request."""
+    key, by which request, from which address.
+
+    The address is empty where nobody came over a network, and None in what was written before it was kept.
+    """
 
     time: float
     actor: str
@@ -305,6 +308,7 @@ class Change:
     action: str
     subject: str
     request: str
+    address: str | None = None
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,19 @@ class Role(IntEnum):
 @dataclass(frozen=True)
 class Caller:
     """Who asks, for which project, in which role; `local` for somebody on the service's own machine,
-    whose paths are the service's paths. `request` is the id of what they ask now."""
+    whose paths are the service's paths. `request` is the id of what they ask now, `address` where it comes
+    from over a network."""
 
     project: str = "default"
     role: Role = Role.ADMIN
     name: str = "local"
     local: bool = False
     request: str = ""
+    address: str = ""
 
     def change(self, action: str, subject: str, now: float) -> Change:
         """What the audit log says of something that the caller does now."""
-        return Change(now, self.name, self.project, action, subject, self.request)
+        return Change(now, self.name, self.project, action, subject, self.request, self.address)
 
     def need(self, role: Role) -> None:
         """Raises ForbiddenError where the caller's role does not reach `role`."""

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.db import Change, Database, Key, opened
+from orchestrator.db import Change, Database, Key, connected, opened
 from orchestrator.db import tables as t
+from orchestrator.db.migrate import upgrade
 from orchestrator.errors import NotFoundError
 
 ROWS = 5
@@ -32,7 +33,7 @@ def log(database: Database) -> Database:
 
 
 def change(subject: str, action: str = "key.create") -> Change:
-    return Change(1_000.25, "ann/k7m2p9qx", "triage", action, subject, "request-1")
+    return Change(1_000.25, "ann/k7m2p9qx", "triage", action, subject, "request-1", "192.0.2.7")
 
 
 def add(database: Database, name: str) -> None:
@@ -63,10 +64,12 @@ def test_what_waits_is_put_into_the_chain_once_however_many_do_so(database: Data
     assert database.verify_changes().rows == 30
 
 
-def test_changes_are_found_by_project_and_subject_newest_first(log: Database) -> None:
+def test_changes_are_found_by_project_subject_and_address_newest_first(log: Database) -> None:
     assert [each.change.subject for each in log.changes(limit=2)] == ["key4", "key3"]
     assert [each.id for each in log.changes(subject="key1")] == [2]
     assert log.changes(project="theirs") == []
+    assert [each.id for each in log.changes(address="192.0.2.7", limit=1)] == [5]
+    assert log.changes(address="192.0.2.8") == []
 
 
 def test_a_changed_row_is_the_first_broken_one(log: Database) -> None:
@@ -86,6 +89,38 @@ def write(log: Database, number: int, column: str, value: object) -> object:
         before = connection.scalar(sa.select(t.audit.c[column]).where(t.audit.c.id == number))
         connection.execute(t.audit.update().where(t.audit.c.id == number).values({column: value}))
     return before
+
+
+# A log as the release before addresses were kept wrote it, with a change that waited when it was replaced.
+OLD_ROWS = """\
+INSERT INTO audit (id, time, actor, project, action, subject, request, previous, digest) VALUES
+(1, 1000.25, 'ann/k7m2p9qx', 'triage', 'key.create', 'one', 'request-1', :start,
+ 'f7a348267a925e30f6f7f40dbcdbe8e92deb69e082ffeaeb3b0f72367e31e1b4'),
+(2, 1001.5, 'bob', 'triage', 'run.cancel', 'triage-aaaaa', 'request-2',
+ 'f7a348267a925e30f6f7f40dbcdbe8e92deb69e082ffeaeb3b0f72367e31e1b4', :end)"""
+OLD_WAITING = """\
+INSERT INTO audit_waiting (time, actor, project, action, subject, request)
+VALUES (1002.5, 'bob', 'triage', 'run.resume', 'triage-aaaaa', 'request-3')"""
+OLD_END = "0675e07b90b93081dcdcaeb0c94dc802aeb191c027ade9a5ee4cd14617a8c0cc"
+
+
+def test_a_log_that_has_no_addresses_is_true_and_goes_on_with_them(empty: str) -> None:
+    with connected(empty) as old:
+        upgrade(old, "0016")
+        with old.engine.begin() as connection:
+            connection.execute(sa.text(OLD_ROWS), {"start": "0" * 64, "end": OLD_END})
+            connection.execute(sa.text(OLD_WAITING))
+            connection.execute(t.audit_head.update().values(number=2, digest=OLD_END))
+        upgrade(old)
+    with opened(empty) as database:
+        add(database, "new")
+        proof = database.verify_changes(noted=OLD_END)
+        assert (proof.rows, proof.broken) == (4, None)
+        assert [each.change.address for each in database.changes()] == ["192.0.2.7", None, None, None]
+        for number, value in ((2, "192.0.2.9"), (2, ""), (4, None)):
+            before = write(database, number, "address", value)
+            assert database.verify_changes().broken == f"row {number} is not what was written"
+            write(database, number, "address", before)
 
 
 @pytest.mark.parametrize("number", [1, 3, ROWS])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from stored_run import store_run
 
 from orchestrator.cli import axo
 from orchestrator.cli.failure import error_data
-from orchestrator.db import opened
+from orchestrator.db import Change, Key, opened
 from orchestrator.db.migrate import HEAD
 from orchestrator.errors import ConflictError, SettingsError
 
@@ -19,6 +21,20 @@ from orchestrator.errors import ConflictError, SettingsError
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AXO_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def test_the_audit_log_tells_from_where_changes_came(home: Path) -> None:
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        for subject, address in (("one", "192.0.2.7"), ("two", "")):
+            change = Change(1_000.0, "ann", "default", "key.revoke", subject, "r", address)
+            database.by(change).note_key_used(
+                Key(subject, "default", "ci", "viewer", "0" * 64, 0.0, "me"), 9e5
+            )
+    shown = admin("audit", "list", "-o", "wide").stdout.splitlines()
+    assert [re.split(" {2,}", line)[3] for line in shown] == ["FROM", "-", "192.0.2.7"]
+    only = json.loads(admin("audit", "list", "--from", "192.0.2.7", "-o", "json").stdout)
+    assert [(row["subject"], row["address"]) for row in only] == [("one", "192.0.2.7")]
+    assert "2 changes, none of them touched" in admin("audit", "verify").stderr
 
 
 def admin(*arguments: str) -> Result:

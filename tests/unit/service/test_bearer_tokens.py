@@ -386,6 +386,25 @@ def test_people_behind_a_trusted_proxy_wait_for_themselves_alone(tmp_path: Path,
     assert statuses(AccessSection.model_validate(other)) == [429, 429]
 
 
+def test_the_audit_log_has_the_address_that_a_trusted_proxy_tells(tmp_path: Path) -> None:
+    def recorded(section: AccessSection | None, hops: str | None) -> str | None:
+        with open_host(Settings.from_environment({"AXO_HOME": str(tmp_path)})) as host:
+            database = host.service.database
+            who = Caller() if section is None else Access(database, lambda: NOW, Caller(), section)
+            transport = EmbeddedTransport(make_app(host.service, who))
+            headers = {} if hops is None else {"X-Forwarded-For": hops}
+            with httpx.Client(base_url="http://axo", transport=transport, headers=headers) as http:
+                http.put("/api/v1/mappings/tickets", json={"text": "text: '{{ a }}'\n"}).raise_for_status()
+            return database.changes(limit=1)[0].change.address
+
+    believed = AccessSection(proxies=["127.0.0.0/8"])
+    assert recorded(believed, "203.0.113.9, 198.51.100.1") == "198.51.100.1"
+    assert recorded(believed, None) == "127.0.0.1"
+    assert recorded(believed, "' OR 1=1 --") == "127.0.0.1"
+    assert recorded(AccessSection(), "198.51.100.1") == "127.0.0.1"
+    assert recorded(None, "198.51.100.1") == "", "nobody came over a network"
+
+
 def test_one_network_of_ipv6_is_one_address_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     throttle = Throttle()
     for number in range(FAILURES):
