@@ -37,8 +37,18 @@ class Program:
 
     def processor_seconds(self) -> float:
         """What it has had of processors by now."""
-        ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.process.pid)
+
+
+def processor_seconds(*processes: int) -> float:
+    """What these processes, and those that they waited for, have had of processors by now."""
+    ticks = (Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11:15] for each in processes)
+    return sum(sum(map(int, each)) for each in ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def children(process: int) -> list[int]:
+    """The processes that this one began and that still run."""
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import json
 import statistics
 import time
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from typing import Any
 from postgres_server import postgres_server
 
 from benches._measure import machine
-from benches._program import program
+from benches._program import children, processor_seconds, program
 from orchestrator import mlflow_server
 from orchestrator.contract import Record, Taken, report_path
 from orchestrator.controller.report import token_digest
@@ -60,11 +60,14 @@ def main(arguments: Sequence[str]) -> None:
         port = int(service.said().rpartition(":")[2])
         _wait_for_creation(database, runs)
         print(f"{runs} runs; {machine()}")
-        before, began = service.processor_seconds(), time.time()
+        parties = {"service": service.process.pid, "database": server.process(), "MLflow": twin.process.pid}
+        before, began = _used(parties), time.time()
         asyncio.run(_train(port, names, WARM_SECONDS + options.seconds))
-        busy = (service.processor_seconds() - before) / (time.time() - began)
+        spent, until = _used(parties), time.time()
         missing = _drain(database)
-        _show(json.loads(twin.end()), (began + WARM_SECONDS, time.time()), runs, busy, missing)
+        _show(json.loads(twin.end()), (began + WARM_SECONDS, until), missing)
+        shares = {name: (spent[name] - before[name]) / (until - began) for name in spent}
+        print("  cores                " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
 
 
 def _mlflow(stack: ExitStack, home: Path) -> str:
@@ -155,11 +158,16 @@ def _drain(database: Database) -> int:
         return int(connection.exec_driver_sql("SELECT count(*) FROM points WHERE NOT shipped").scalar() or 0)
 
 
-def _show(told: Any, window: tuple[float, float], runs: int, busy: float, missing: int) -> None:
+def _used(parties: Mapping[str, int]) -> dict[str, float]:
+    """Seconds of processors that each has had by now, its children's with it; and we, who make the load."""
+    used = {name: processor_seconds(each, *children(each)) for name, each in parties.items()}
+    return used | {"load": time.process_time()}
+
+
+def _show(told: Any, window: tuple[float, float], missing: int) -> None:
     late = sorted(lag for made, lag in told["late"] if window[0] <= made)
     counts = [count for second, count in told["requests"] if window[0] <= second < window[1]]
     p99 = late[int(len(late) * 0.99)]
     print(f"  points               {len(told['late'])}, told twice {told['again']}, never told {missing}")
     print(f"  MLflow requests/s    median {statistics.median(counts):.0f}  max {max(counts)}  (at most 100)")
     print(f"  lag, s               median {statistics.median(late):.1f}  p99 {p99:.1f}  (p99 at most 15)")
-    print(f"  service              {busy:.2f} cores, {1000 * busy / runs:.1f} ms each second for each run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -217,11 +218,36 @@ def test_a_refused_attempt_goes_on_training(world: World, tmp_path: Path, path: 
 
 def test_the_more_report_the_more_seldom_each_does() -> None:
     heard = Heard()
-    waits = [heard.note(f"run-{number}", Said(1, 1, 10.0)) for number in range(1, 1001)]
-    assert (waits[0], waits[79], waits[999]) == (1.0, 1.0, 12.5)
+    waits = [heard.note(f"run-{number}", Said(1, 1, 10.0)) for number in range(1000)]
+    assert (waits[0], waits[999]) == (1.0, pytest.approx(1 + 999 / 80))
     assert heard.of("run-1", 40.0) == Said(1, 1, 10.0)
     assert heard.of("run-1", 50.0) is None
     assert heard.note("run-1", Said(1, 1, 100.0)) == 1.0
+
+
+def test_who_report_at_once_are_told_to_come_one_by_one() -> None:
+    heard, now = Heard(), 10.0
+    turns = sorted(now + heard.note(f"run-{number}", Said(1, 1, now)) for number in range(1000))
+    for _ in range(3):
+        turns = sorted(at + heard.note(f"run-{number}", Said(1, 1, at)) for number, at in enumerate(turns))
+        gaps = [after - before for before, after in pairwise(turns)]
+        assert min(gaps) == pytest.approx(1 / 80) == pytest.approx(max(gaps))
+    assert heard.note("run-0", Said(1, 1, turns[0])) == pytest.approx(1000 / 80)
+
+
+def test_a_report_before_its_turn_puts_nobody_off() -> None:
+    heard = Heard()
+    first = heard.note("run-1", Said(1, 1, 10.0))
+    assert [heard.note("run-1", Said(1, 1, 10.0 + first / 2)) for _ in range(99)] == [first / 2] * 99
+    assert heard.note("run-2", Said(1, 1, 10.0)) == pytest.approx(1 + 1 / 80)
+
+
+def test_a_clock_that_was_set_back_puts_nobody_off() -> None:
+    heard = Heard()
+    for run in ("run-1", "run-2"):
+        heard.note(run, Said(1, 1, 5000.0))
+    assert heard.note("run-1", Said(1, 1, 10.0)) < 1.1
+    assert heard.note("run-3", Said(1, 1, 10.0)) < 1.1
 
 
 def test_the_controller_knows_who_has_reported(world: World) -> None:
