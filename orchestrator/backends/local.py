@@ -20,6 +20,7 @@ from typing import Any
 
 import orchestrator
 from orchestrator.backends import LaunchRequest, token_file
+from orchestrator.backends.asked import first_asked
 from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
 from orchestrator.errors import BackendError
 from orchestrator.locks import try_lock
@@ -89,7 +90,7 @@ class LocalBackend:
     def stop(self, name: str, now: float) -> None:
         if self.observe(name).phase is not Phase.RUNNING:
             return
-        asked = self._asked_to_stop(name, now)
+        asked = first_asked(self._path(name, "stop"), now)
         self._signal(name, signal.SIGTERM if now - asked < self.grace_seconds else signal.SIGKILL)
 
     def logs(self, name: str) -> str:
@@ -182,12 +183,6 @@ class LocalBackend:
                 del self._ours[name]
                 self._exit_codes[name] = os.waitstatus_to_exitcode(status)
         return self._exit_codes.get(name)
-
-    def _asked_to_stop(self, name: str, now: float) -> float:
-        path = self._path(name, "stop")
-        if not path.exists():
-            path.write_text(str(now))
-        return float(path.read_text())
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self._pid(name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends import BackendAway, LaunchRequest, launch_name, token_file
+from orchestrator.backends.asked import first_asked
 from orchestrator.backends.docker.container import (
     HOME,
     LAUNCH,
@@ -79,7 +80,7 @@ class DockerBackend:
     def stop(self, name: str, now: float) -> None:
         if self.observe(name).phase is not Phase.RUNNING:
             return
-        asked = _first(self._asked(name), now)
+        asked = first_asked(self._asked(name), now)
         number = signal.SIGTERM if now - asked < self._section.grace_seconds else signal.SIGKILL
         try:
             self._engine.signal(name, number)
@@ -179,11 +180,3 @@ def _give(folder: Path, place: Place) -> None:
             for path in (Path(top), *(Path(top) / file for file in files)):
                 if path.lstat().st_uid != place.user:
                     os.chown(path, place.user, place.group, follow_symlinks=False)
-
-
-def _first(file: Path, now: float) -> float:
-    """The time written in a file by whoever was first."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        file.write_text(str(now))
-    return float(file.read_text())
