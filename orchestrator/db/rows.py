@@ -33,7 +33,3 @@ def hold_run(connection: sa.Connection, run: str) -> None:
     """Make other writers of what belongs to a run wait until this transaction ends."""
     row = sa.select(t.runs.c.id).where(t.runs.c.id == run)
     connection.execute(row.with_for_update(key_share=True))
-
-
-def within(query: sa.Select[Any], project: str | None) -> sa.Select[Any]:
-    return query if project is None else query.where(t.runs.c.project == project)

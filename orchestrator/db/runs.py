@@ -11,16 +11,17 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.events import add_event
-from orchestrator.db.rows import to_run, update_run, within
+from orchestrator.db.rows import to_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Listed, Run
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Keep, Reason, Status
 
 _FINAL = [status.value for status in Status if status.final]
+_NEWEST = (t.runs.c.created.desc(), t.runs.c.id.desc())
 
 # Reading all of a spec and its facts takes ten times as long as what pages show of them.
-_LISTED = sa.select(
+_LISTED: sa.Select[Any] = sa.select(
     *(t.runs.c[each.name] for each in dataclasses.fields(Listed) if each.name in t.runs.c),
     t.runs.c.spec["base_model"].label("base_model"),
     t.runs.c.spec["compute", "machine"].as_string().label("machine"),
@@ -35,29 +36,37 @@ class RunMoved(ConflictError):
 class Runs(Transactions):
     """Runs as they stand."""
 
-    def run(self, name: str, project: str | None = None) -> Run:
-        """The run of that id, else the newest of that name; in a project, where one is given.
+    def run(self, run: str) -> Run:
+        """The run of that very id, whichever project it is of. Raises NotFoundError where there is none."""
+        with self.reading() as connection:
+            row = connection.execute(sa.select(t.runs).where(t.runs.c.id == run)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no run of the id {run!r}")
+        return to_run(row)
+
+    def find_run(self, name: str, project: str) -> Run:
+        """The run of a project with that id, else its newest of that name.
 
         Raises:
             NotFoundError: with a near name.
         """
         query = (
             sa.select(t.runs)
-            .where(sa.or_(t.runs.c.id == name, t.runs.c.name == name))
+            .where(t.runs.c.project == project, sa.or_(t.runs.c.id == name, t.runs.c.name == name))
             .order_by((t.runs.c.id == name).desc(), t.runs.c.created.desc())
         )
         with self.reading() as connection:
-            row = connection.execute(within(query, project).limit(1)).one_or_none()
+            row = connection.execute(query.limit(1)).one_or_none()
         if row is None:
             raise NotFoundError(f"there is no run {name!r}", hint=self._near(name, project))
         return to_run(row)
 
     def with_dataset(self, project: str, limit: int) -> list[Run]:
         """The newest runs of a project whose dataset is prepared."""
-        query = within(sa.select(t.runs), project).order_by(t.runs.c.created.desc(), t.runs.c.id.desc())
-        prepared = query.where(t.runs.c.facts["dataset"].as_string().is_not(None))
+        prepared = t.runs.c.facts["dataset"].as_string().is_not(None)
+        query = sa.select(t.runs).where(t.runs.c.project == project, prepared).order_by(*_NEWEST)
         with self.reading() as connection:
-            return [to_run(row) for row in connection.execute(prepared.limit(limit))]
+            return [to_run(row) for row in connection.execute(query.limit(limit))]
 
     def page(
         self,
@@ -73,7 +82,7 @@ class Runs(Transactions):
         Raises:
             NotFoundError: the cursor is none of ours.
         """
-        query = within(_LISTED, project).order_by(t.runs.c.created.desc(), t.runs.c.id.desc())
+        query = _LISTED.where(t.runs.c.project == project).order_by(*_NEWEST)
         if status:
             query = query.where(t.runs.c.status.in_([each.value for each in status]))
         if name is not None:
@@ -102,11 +111,11 @@ class Runs(Transactions):
         with self.reading() as connection:
             return {Status(status): number for status, number in connection.execute(query)}
 
-    def names(self, project: str | None = None) -> list[str]:
-        """The ids of the newest thousand runs, newest first."""
-        query = within(sa.select(t.runs.c.id), project).order_by(t.runs.c.created.desc()).limit(1000)
+    def names(self, project: str) -> list[str]:
+        """The ids of a project's newest thousand runs, newest first."""
+        query = sa.select(t.runs.c.id).where(t.runs.c.project == project).order_by(*_NEWEST)
         with self.reading() as connection:
-            return list(connection.scalars(query))
+            return list(connection.scalars(query.limit(1000)))
 
     def project_of(self, run: str) -> str | None:
         """The project of the run of that id."""
@@ -162,12 +171,12 @@ class Runs(Transactions):
         """Merge what a step found out into the run's facts."""
         return self.update(run, facts={**run.facts, **facts})
 
-    def _near(self, name: str, project: str | None) -> str:
+    def _near(self, name: str, project: str) -> str:
         """What to say to somebody who asked for a run that is not there."""
         deleted = sa.select(t.deleted_runs.c.project).where(t.deleted_runs.c.id == name)
         with self.reading() as connection:
             owner = connection.scalar(deleted)
-        if owner is not None and project in (None, owner):
+        if owner == project:
             return "it was deleted; `axo get` lists the runs there are"
         near = difflib.get_close_matches(name, self.names(project), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""

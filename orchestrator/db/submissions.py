@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from orchestrator.db import tables as t
 from orchestrator.db.engine import INSERTS, serialise
 from orchestrator.db.events import add_event
-from orchestrator.db.rows import run_of, to_run, within
+from orchestrator.db.rows import run_of, to_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.usage import Check, stored_by
 from orchestrator.db.values import Run
@@ -98,9 +98,9 @@ def _go_on(connection: sa.Connection, run: Run) -> Run | None:
     """The newest run of the same spec, its paths starting from the same folder, that has not ended."""
     serialise(connection, "spec", run.project, run.spec_digest, run.base)
     query = (
-        within(sa.select(t.runs), run.project)
+        sa.select(t.runs)
+        .where(t.runs.c.project == run.project, t.runs.c.status.not_in(_FINAL))
         .where(t.runs.c.spec_digest == run.spec_digest, t.runs.c.base == run.base)
-        .where(t.runs.c.status.not_in(_FINAL))
         .order_by(t.runs.c.created.desc())
     )
     row = connection.execute(query.limit(1)).one_or_none()

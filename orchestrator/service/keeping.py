@@ -48,7 +48,7 @@ class Keeping:
             ConflictError: its files are gone already.
         """
         caller.need(Role.SUBMITTER)
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         if run.pinned is not pinned:
             now, what = self.clock(), "pin" if pinned else "unpin"
             database = self.database.by(caller.change(f"run.{what}", run.id, now))
@@ -56,7 +56,7 @@ class Keeping:
         return told.run(run, self.settings)
 
     def _run(self, caller: Caller, name: str) -> Run:
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         if run.id != name:
             raise NotFoundError(f"there is no run of the id {name!r}", hint=f"did you mean {run.id!r}?")
         return run

@@ -44,7 +44,7 @@ class Plans:
             TooLargeError: it takes longer than a request may.
         """
         loaded, _ = self.runs.taken(caller, asked)
-        earlier = None if against is None else self.runs.database.run(against, caller.project)
+        earlier = None if against is None else self.runs.database.find_run(against, caller.project)
         if not _room.acquire(timeout=WAIT_SECONDS):
             raise errors.BusyError("too many plans are being made now", hint="try again in a minute")
         try:

@@ -47,7 +47,7 @@ class Results:
             ConflictError: the run has no finished adapter.
         """
         caller.need(Role.SUBMITTER)
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         if run.status is not Status.SUCCEEDED:
             if contract.read_manifest(run_store(run), contract.ADAPTER) is None or not _held_back(run):
                 raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
@@ -63,7 +63,7 @@ class Results:
         Raises:
             NotFoundError: nothing of the run is published.
         """
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         publications = self.database.publications(run.id)
         if not publications:
             raise NotFoundError(f"nothing of {run.id} is published", hint=f"`axo publish {run.id}`")
@@ -108,7 +108,7 @@ class Results:
         return AdapterContent(file.sha256, file.size, store.local(key) or partial(store.blocks, key))
 
     def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         manifest = contract.read_manifest(run_store(run), contract.ADAPTER)
         if run.expired is not None:
             raise ConflictError(

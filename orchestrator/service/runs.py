@@ -72,7 +72,7 @@ class Runs:
     ) -> wire.RunDetail:
         """Submit a run's spec once more, with some fields changed. Raises as `submit` does."""
         caller.need(Role.SUBMITTER)
-        return self.submit(caller, cloned(self.database.run(name, caller.project), asked), key)
+        return self.submit(caller, cloned(self.database.find_run(name, caller.project), asked), key)
 
     def taken(self, caller: Caller, asked: wire.Submission) -> tuple[Loaded, str]:
         """The spec of a submission as it would run, and the folder of its relative paths, if it has one.
@@ -105,11 +105,11 @@ class Runs:
 
     def detail(self, caller: Caller, name: str) -> wire.RunDetail:
         """Everything about the run of that id, else the newest of that name."""
-        return told.detail(self.database, self.database.run(name, caller.project), self.settings)
+        return told.detail(self.database, self.database.find_run(name, caller.project), self.settings)
 
     def run(self, caller: Caller, name: str) -> wire.Run:
         """How that run stands."""
-        return told.run(self.database.run(name, caller.project), self.settings)
+        return told.run(self.database.find_run(name, caller.project), self.settings)
 
     def want(self, caller: Caller, name: str, intent: Intent, keep: Keep = Keep.LAST) -> wire.Run:
         """Record what the user wants of a run; the controller acts on it. `keep` is for one to be cancelled.
@@ -118,7 +118,7 @@ class Runs:
             ConflictError: it has ended, or it is being cancelled and cannot go on.
         """
         caller.need(Role.SUBMITTER)
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         if run.status.final:
             raise ConflictError(f"{run.id} has ended: {run.status}", hint=f"`axo get {run.id}` shows it")
         if run.intent is Intent.CANCEL and intent is not Intent.CANCEL:
@@ -128,13 +128,13 @@ class Runs:
 
     def attempts(self, caller: Caller, name: str) -> list[wire.Attempt]:
         """The attempts of a run, oldest first."""
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         history = attempt_history(self.database, run.id, run_store(run))
         return [wire.Attempt(**asdict(attempt)) for attempt in history]
 
     def events(self, caller: Caller, name: str, after: int = 0, limit: int = 1000) -> list[wire.Event]:
         """The events of a run that came after the event of that id, oldest first."""
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         return [told.event(event) for event in self.database.events(run.id, after, limit)]
 
     def metrics(
@@ -148,12 +148,12 @@ class Runs:
     ) -> list[wire.Series]:
         """The points of metrics, all where no key is given, at steps `first` to `last`, thinned out to `most`
         each."""
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         return told.series(self.database.series(run.id, keys, most, first, last), keys)
 
     def config(self, caller: Caller, name: str) -> str:
         """The Axolotl config of the newest launch that has one. Raises NotFoundError where none has."""
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         text = newest_config(run_store(run))
         if text is None:
             raise NotFoundError(f"{run.id} has no config yet: it is {run.status}")
@@ -161,7 +161,7 @@ class Runs:
 
     def logs(self, caller: Caller, name: str, seen: Mapping[str, int]) -> Iterator[wire.LogPart]:
         """What a run's attempts printed beyond the `seen` bytes of each launch's and attempt's text."""
-        run = self.database.run(name, caller.project)
+        run = self.database.find_run(name, caller.project)
         return read_logs(self.database, self.backend, run, seen)
 
     def _record(

@@ -56,7 +56,9 @@ def test_a_run_comes_back_by_id_and_newest_by_name(database: Database) -> None:
     database.submit(first)
     database.submit(second)
     assert database.run("triage-1") == first
-    assert database.run("triage") == second
+    assert database.find_run("triage", "default") == second
+    with pytest.raises(NotFoundError):
+        database.run("triage")
     assert database.runs() == [second, first]
     with pytest.raises(NotFoundError, match="nothing"):
         database.run("nothing")
@@ -64,10 +66,10 @@ def test_a_run_comes_back_by_id_and_newest_by_name(database: Database) -> None:
 
 def test_a_move_is_an_event_and_the_same_again_is_none(database: Database) -> None:
     database.submit(a_run())
-    run = database.move(database.run("triage"), Status.WAITING, Reason.RESUMING, "killed", 110.0)
+    run = database.move(database.run("triage-1"), Status.WAITING, Reason.RESUMING, "killed", 110.0)
     assert database.move(run, Status.WAITING, Reason.RESUMING, "killed", 120.0) == run
     run = database.move(run, Status.FAILED, Reason.LOST, "", 130.0)
-    assert database.run("triage") == run
+    assert database.run("triage-1") == run
     assert run.ended == 130.0
     assert [event.status for event in database.events(run.id)] == ["queued", "waiting", "failed"]
 
@@ -241,7 +243,7 @@ def test_the_first_value_of_a_point_wins_and_retrained_steps_are_counted(databas
     assert newest is not None
     assert (newest.step, newest.value) == (4, 1.5)
     assert database.newest_point("triage-1", "eval_loss") is None
-    run = database.run("triage")
+    run = database.run("triage-1")
     assert (run.lost_steps, run.step, run.loss) == (1, 4, 1.5)
     assert database.attempts("triage-1") == [Attempt(1, 1, 90, checkpoint=2), Attempt(2, 2, 60)]
 
@@ -252,7 +254,7 @@ def test_the_same_bytes_are_taken_in_once(database: Database) -> None:
     points = [Point("loss", 1, 2.0, 100.0)]
     database.take_in("triage-1", before, after, points)
     assert database.take_in("triage-1", before, after, points) == 0
-    assert database.run("triage").lost_steps == 0
+    assert database.run("triage-1").lost_steps == 0
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 99, 100, 101])
@@ -382,7 +384,7 @@ def test_an_id_is_given_once(database: Database) -> None:
     database.submit(a_run(), key="k")
     with pytest.raises(TakenError):
         database.submit(a_run(created=200.0), key="another")
-    assert database.run("triage").created == 100.0
+    assert database.run("triage-1").created == 100.0
     fresh = a_run(number=2)
     assert database.submit(fresh, key="another") == (fresh, True), "the refused key is free"
 
@@ -393,7 +395,7 @@ def test_the_same_bytes_from_many_threads_are_taken_in_once(database: Database) 
     points = [Point("loss", step, 2.0, 100.0) for step in range(5)]
     lost = at_once(lambda _: database.take_in("triage-1", before, after, points), range(8))
     assert lost == [0] * 8
-    assert (database.run("triage").lost_steps, len(database.points("triage-1"))) == (0, 5)
+    assert (database.run("triage-1").lost_steps, len(database.points("triage-1"))) == (0, 5)
 
 
 def test_launches_from_many_threads_get_numbers_of_their_own(database: Database) -> None:
@@ -413,12 +415,12 @@ def test_a_lease_that_many_want_has_one_holder(database: Database) -> None:
 def test_texts_and_numbers_that_one_of_the_databases_lacks_are_kept_alike(database: Database) -> None:
     run = database.submit(a_run())[0]
     run = database.add_facts(run, {"loss": math.nan, "scores": [math.inf, 1.5], "words": "a\0b"})
-    assert database.run("triage").facts == {"loss": None, "scores": [None, 1.5], "words": "a\0b"}
+    assert database.run("triage-1").facts == {"loss": None, "scores": [None, 1.5], "words": "a\0b"}
     database.move(run, Status.FAILED, Reason.LOST, "killed\0 by a signal", 130.0)
-    assert database.run("triage").message == "killed by a signal"
+    assert database.run("triage-1").message == "killed by a signal"
     big = 5 << 32
     database.take_in("triage-1", Attempt(1, 1), Attempt(1, 1, big), [Point("loss", 1, math.nan, 1.0)])
-    assert database.run("triage").loss is None
+    assert database.run("triage-1").loss is None
     assert database.attempts("triage-1")[0].offset == big
     point = database.newest_point("triage-1", "loss")
     assert point is not None

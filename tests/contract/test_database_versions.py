@@ -72,7 +72,7 @@ def test_a_database_of_the_first_release_keeps_its_runs(empty: str) -> None:
         assert upgrade(database) in {("0001", HEAD), (HEAD, HEAD)}
         assert upgrade(database) == (HEAD, HEAD)
     with opened(empty) as database:
-        run = database.run("old")
+        run = database.run("old-abcde")
         assert (run.project, run.step, run.loss, run.look) == ("default", 3, 1.5, 0.0)
 
 
@@ -101,7 +101,7 @@ def test_a_backup_holds_everything_and_goes_into_either_database(
         with connected(make_empty(kind)) as other:
             assert restore(other, file) == rows
             assert everything(other) == everything(database)
-            ended = other.move(other.run("triage"), Status.FAILED, Reason.LOST, "", 200.0)
+            ended = other.move(other.run("triage-abcde"), Status.FAILED, Reason.LOST, "", 200.0)
             assert [event.id for event in other.events(ended.id)][-1] == 4, "ids go on after the highest"
             with pytest.raises(ConflictError, match="has something in it"):
                 restore(other, file)
@@ -120,7 +120,7 @@ def test_a_backup_of_an_older_release_is_brought_up_to_date(
         back_up(old, tmp_path / "old.axo")
     with connected(make_empty("sqlite")) as new:
         restore(new, tmp_path / "old.axo")
-        assert new.run("old").loss == 1.5
+        assert new.run("old-abcde").loss == 1.5
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def set_version(database: Database, number: str, oldest: str) -> None:
 def fill(database: Database) -> None:
     database.submit(RUN, key="k", fingerprint="f")
     database.submit(replace(RUN, id="other-abcde", name="other", project="theirs"))
-    database.move(database.run("triage"), Status.TRAINING, None, "it goes", 120.0)
+    database.move(database.run("triage-abcde"), Status.TRAINING, None, "it goes", 120.0)
     database.add_launch("triage-abcde", "train", 4, 110.0)
     points = [Point("loss", step, 1 / (step + 1), 120.0 + step) for step in range(2500)]
     database.take_in("triage-abcde", Attempt(1, 1), Attempt(1, 1, 1 << 40, 110.0, checkpoint=7), points)

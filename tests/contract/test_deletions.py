@@ -60,10 +60,10 @@ def test_everything_of_a_run_goes_and_its_versions_stay_known(database: Database
     assert {(version.name, version.base_model) for version in versions.values()} == {("triage", "org/base")}
     assert database.published("theirs", 9) == []
     with pytest.raises(NotFoundError) as caught:
-        database.run(run.id, "default")
+        database.find_run(run.id, "default")
     assert "it was deleted" in str(caught.value.hint)
     with pytest.raises(NotFoundError) as caught:
-        database.run(run.id, "theirs")
+        database.find_run(run.id, "theirs")
     assert "deleted" not in str(caught.value.hint)
 
 
