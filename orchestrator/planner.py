@@ -36,7 +36,7 @@ def plan(asked: wire.Submission, project: str, settings: Settings) -> dict[str, 
         spec, base = with_uploads_here(loaded.spec, base, uploads, Path(folder))
         here = replace(with_spec(loaded, spec), path=base / Path(asked.file).name)
         here = with_earlier_adapter(here, settings, base)
-        return {**preview(here, settings).to_dict(), "spec_digest": loaded.digest}
+        return {**preview(here, settings, project).to_dict(), "spec_digest": loaded.digest}
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:

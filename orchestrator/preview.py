@@ -72,8 +72,8 @@ class Preview:
         }
 
 
-def preview(loaded: Loaded, settings: Settings) -> Preview:
-    """What a run of a spec would be on its machine.
+def preview(loaded: Loaded, settings: Settings, project: str = "default") -> Preview:
+    """What a run of a spec would be on its machine, as a run of a project.
 
     Raises:
         SpecError: with every fault of spec, base model, data and config.
@@ -93,7 +93,7 @@ def preview(loaded: Loaded, settings: Settings) -> Preview:
         return Preview(loaded, machine, found, config, None, ())
     lengths = Lengths.of_split(found.splits["train"])
     steps, exact = config.steps or found.forecast.steps, config.steps is not None
-    measured = _measured_rate(loaded, machine, settings)
+    measured = _measured_rate(loaded, machine, settings, project)
     foreseen = estimate(
         model, config.keys, lengths, machine, steps=steps, steps_exact=exact, measured=measured
     )
@@ -105,12 +105,12 @@ def preview(loaded: Loaded, settings: Settings) -> Preview:
     return Preview(loaded, machine, found, config, foreseen, tuple(changes))
 
 
-def _measured_rate(loaded: Loaded, machine: Machine, settings: Settings) -> Rate | None:
-    """What earlier runs of this home measured; without a database none is opened, nor made."""
+def _measured_rate(loaded: Loaded, machine: Machine, settings: Settings, project: str) -> Rate | None:
+    """What the project's earlier runs measured; without a database none is opened, nor made."""
     from orchestrator.controller.estimates import measured_rate
     from orchestrator.db import is_there, opened
 
     if not is_there(settings.database_url):
         return None
     with opened(settings.database_url) as database:
-        return measured_rate(database, loaded.spec.model_dump(mode="json"), machine)
+        return measured_rate(database, project, loaded.spec.model_dump(mode="json"), machine)

@@ -15,10 +15,9 @@ from orchestrator.estimate.model import staged_model
 from orchestrator.estimate.speed import STARTUP_SECONDS, Rate
 from orchestrator.estimate.workload import Lengths
 from orchestrator.machines import Machine
-from orchestrator.runs import Status
 from orchestrator.spec.stored import model_of
 
-EARLIER_RUNS = 200
+EARLIER_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,15 @@ def estimate_launch(
     if model is None or "train" not in splits:
         return None
     lengths = Lengths.of_split(splits["train"])
-    measured = measured_rate(database, run.spec, machine)
+    measured = measured_rate(database, run.project, run.spec, machine)
     return estimate(model, config.keys, lengths, machine, steps=config.steps, measured=measured)
 
 
-def measured_rate(database: Database, spec: Mapping[str, Any], machine: Machine) -> Rate | None:
-    """The rate of the newest finished run of the same base model, trained the same way on the machine."""
-    for run in database.runs(EARLIER_RUNS):
-        if run.status is Status.SUCCEEDED and _way(run.spec) == _way(spec):
+def measured_rate(database: Database, project: str, spec: Mapping[str, Any], machine: Machine) -> Rate | None:
+    """The rate of the project's newest finished run of the same base model, trained the same way on the
+    machine; what other projects train is not theirs to see."""
+    for run in database.finished_on(machine.name, project, EARLIER_RUNS):
+        if _way(run.spec) == _way(spec):
             rate = _tokens_per_second(database, run)
             if rate:
                 loading = float(run.facts["train"].get("loading_seconds") or STARTUP_SECONDS[machine.device])
@@ -87,7 +87,6 @@ def _way(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     """What decides a machine's rate, as far as a spec says it."""
     training, adapter = spec["training"], spec["adapter"]
     return (
-        spec["compute"]["machine"],
         model_of(spec),
         spec["method"],
         adapter["kind"],

@@ -100,6 +100,16 @@ class Runs(Transactions):
         with self.reading() as connection:
             return [to_run(row) for row in connection.execute(query)]
 
+    def finished_on(self, machine: str, project: str, limit: int) -> list[Run]:
+        """The newest runs of a project that were trained to their end on a machine."""
+        query = sa.select(t.runs).where(
+            t.runs.c.project == project,
+            t.runs.c.status == Status.SUCCEEDED.value,
+            t.runs.c.spec["compute", "machine"].as_string() == machine,
+        )
+        with self.reading() as connection:
+            return [to_run(row) for row in connection.execute(query.order_by(*_NEWEST).limit(limit))]
+
     def count_runs(self) -> int:
         """How many runs there are, of all projects."""
         with self.reading() as connection:

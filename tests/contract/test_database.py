@@ -64,6 +64,15 @@ def test_a_run_comes_back_by_id_and_newest_by_name(database: Database) -> None:
         database.run("nothing")
 
 
+def test_finished_runs_are_those_of_a_machine_and_a_project(database: Database) -> None:
+    for number, machine, project in [(1, "cpu", "default"), (2, "gpu", "default"), (3, "cpu", "theirs")]:
+        run = replace(a_run(number=number), spec={"compute": {"machine": machine}}, project=project)
+        database.submit(run)
+        database.move(run, Status.SUCCEEDED, None, "", 200.0)
+    database.submit(replace(a_run(number=4), spec={"compute": {"machine": "cpu"}}))
+    assert [run.id for run in database.finished_on("cpu", "default", 9)] == ["triage-1"]
+
+
 def test_a_move_is_an_event_and_the_same_again_is_none(database: Database) -> None:
     database.submit(a_run())
     run = database.move(database.run("triage-1"), Status.WAITING, Reason.RESUMING, "killed", 110.0)

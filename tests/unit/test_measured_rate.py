@@ -1,0 +1,31 @@
+"""An estimate goes by what the project's own runs measured, trained the same way on the same machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stored_run import FACTS, SPEC, store_run
+
+from orchestrator.controller.estimates import measured_rate
+from orchestrator.db import opened
+from orchestrator.estimate.speed import Rate
+from orchestrator.machines import MACHINES, Machine
+from orchestrator.spec.load import parse_spec
+from orchestrator.spec.models import Spec
+
+TRAINED = {**FACTS, "train": {"loading_seconds": 7.0}}
+
+
+def rate(home: Path, project: str, spec: Spec, machine: Machine = MACHINES["cpu"]) -> Rate | None:
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        return measured_rate(database, project, spec.model_dump(mode="json"), machine)
+
+
+def test_rates_are_those_of_the_projects_own_runs_alone(tmp_path: Path) -> None:
+    store_run(tmp_path, "triage-aaaaa", facts=TRAINED, project="ours")
+    spec = parse_spec(SPEC.encode(), tmp_path / "spec.yaml").spec
+    assert rate(tmp_path, "ours", spec) == Rate(900.0, "measured", 7.0)
+    assert rate(tmp_path, "theirs", spec) is None
+    assert rate(tmp_path, "ours", spec, MACHINES["gpu"]) is None
+    longer = spec.training.model_copy(update={"sequence_len": 512})
+    assert rate(tmp_path, "ours", spec.model_copy(update={"training": longer})) is None
