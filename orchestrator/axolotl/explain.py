@@ -10,7 +10,8 @@ from typing import Any, Literal
 from orchestrator.axolotl.keys import Kind, Rule, key_rules
 from orchestrator.axolotl.origin import plain_names
 from orchestrator.axolotl.schema import Schema, axolotl_schema
-from orchestrator.spec.faults import all_fields, suggestion
+from orchestrator.nearest import nearest
+from orchestrator.spec.faults import all_fields
 from orchestrator.spec.load import spec_schema
 from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES
@@ -70,11 +71,11 @@ def explain(name: str) -> list[Explanation]:
     return found
 
 
-def nearest(name: str) -> str | None:
+def nearest_name(name: str) -> str | None:
     """The name that was probably meant."""
     names = [*_fields(), *key_rules()]
     last = {field.rpartition(".")[2]: field for field in _fields()}
-    near = suggestion(name, [*names, *last])
+    near = nearest(name, [*names, *last])
     return last.get(near, near) if near and near not in names else near
 
 

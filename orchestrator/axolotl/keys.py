@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.errors import Fault
-from orchestrator.spec.faults import shown, suggestion
+from orchestrator.nearest import nearest
+from orchestrator.spec.faults import shown
 from orchestrator.spec.names import AXOLOTL_NAMES
 from orchestrator.spec.yaml import read_yaml
 
@@ -88,7 +89,7 @@ def _fault(key: str, value: Any) -> Fault | None:
 
 
 def _unknown_fix(key: str) -> str:
-    near = suggestion(key, key_rules())
+    near = nearest(key, key_rules())
     if near is None:
         return "remove it"
     field = key_rules()[near].field

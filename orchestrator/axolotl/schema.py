@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.nearest import nearest
 from orchestrator.spec.document import KeyPath
-from orchestrator.spec.faults import suggestion
 
 AXOLOTL_VERSION = "0.19.0"
 
@@ -141,5 +141,5 @@ def _check_list(value: Sequence[Any], schema: Schema, path: KeyPath) -> Iterator
 
 
 def _near(value: Any, choices: Sequence[Any]) -> str | None:
-    near = suggestion(str(value), [str(choice) for choice in choices])
+    near = nearest(str(value), [str(choice) for choice in choices])
     return f"did you mean `{near}`?" if near else None

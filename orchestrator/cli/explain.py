@@ -50,11 +50,11 @@ def command(key: str | None, spec: Path | None, form: str) -> None:
 
 def _explained(key: str) -> list[Explanation]:
     """Raises NotFoundError for a name that nothing has, with the one that was probably meant."""
-    from orchestrator.axolotl.explain import explain, nearest
+    from orchestrator.axolotl.explain import explain, nearest_name
 
     if found := explain(key):
         return found
-    near = nearest(key)
+    near = nearest_name(key)
     hint = f"did you mean `axo explain {near}`?" if near else "`axo explain` lists the classes of keys"
     raise NotFoundError(f"neither Axolotl nor a spec has {key!r}", hint=hint)
 

@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError
+from orchestrator.nearest import did_you_mean
 from orchestrator.spec.base import Closed, Name
-from orchestrator.spec.faults import spec_faults, suggestion, without_secrets
+from orchestrator.spec.faults import spec_faults, without_secrets
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
 
 LOCAL = "local"
@@ -69,9 +70,7 @@ class Contexts:
         """Raises NotFoundError with the name that may be meant."""
         if name in self.known:
             return self.known[name]
-        near = suggestion(name, list(self.known))
-        meant = f"did you mean {near!r}? " if near else ""
-        hint = f"{meant}`axo context list` tells them all, `axo login URL` makes one"
+        hint = f"{did_you_mean(name, self.known)}`axo context list` tells them all, `axo login URL` makes one"
         raise NotFoundError(f"there is no context {name!r}", hint=hint)
 
     def with_current(self, name: str) -> Contexts:

@@ -10,7 +10,7 @@ from orchestrator.data.checks import RowCheck
 from orchestrator.data.rows import ROW
 from orchestrator.data.template import Condition, Slow
 from orchestrator.errors import Fault
-from orchestrator.spec.faults import suggestion
+from orchestrator.nearest import nearest
 
 TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 
@@ -72,6 +72,6 @@ def check_column(number: int) -> str:
 
 def no_column(path: str, name: str, schema: pl.Schema) -> Fault:
     """The fault of a column that is not there."""
-    near = suggestion(name, schema.names())
+    near = nearest(name, schema.names())
     fix = f"did you mean `{near}`?" if near else f"the columns are {', '.join(schema.names())}"
     return Fault("there is no such column", fix, path=path, value=name)

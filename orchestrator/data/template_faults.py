@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 from jinja2 import nodes
 from jinja2.filters import FILTERS as JINJA_FILTERS
 
 from orchestrator.data.template_values import Refusal
+from orchestrator.nearest import nearest
 
 OUTSIDE: dict[type[nodes.Node], tuple[str, str]] = {
     nodes.For: (
@@ -91,5 +91,5 @@ def _did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 def _near(name: str, choices: Iterable[str]) -> str | None:
     by_lower = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else None
+    near = nearest(name.lower(), by_lower)
+    return by_lower[near] if near else None

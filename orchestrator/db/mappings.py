@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 
 import sqlalchemy as sa
 
@@ -12,6 +11,7 @@ from orchestrator.db.engine import insert
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import NamedMapping
 from orchestrator.errors import NotFoundError
+from orchestrator.nearest import did_you_mean
 
 
 class Mappings(Transactions):
@@ -54,8 +54,7 @@ class Mappings(Transactions):
     def _missing(self, project: str, name: str) -> NotFoundError:
         query = sa.select(t.mappings.c.name).where(t.mappings.c.project == project)
         with self.reading() as connection:
-            near = difflib.get_close_matches(name, connection.scalars(query).all(), n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
+            meant = did_you_mean(name, connection.scalars(query))
         return NotFoundError(f"there is no mapping {name!r}", hint=f"{meant}`axo mappings` lists them")
 
 

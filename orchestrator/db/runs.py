@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from orchestrator.db.rows import to_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Listed, Run
 from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.nearest import did_you_mean
 from orchestrator.runs import Intent, Keep, Reason, Status
 
 _FINAL = [status.value for status in Status if status.final]
@@ -188,9 +188,7 @@ class Runs(Transactions):
             owner = connection.scalar(deleted)
         if owner == project:
             return "it was deleted; `axo get` lists the runs there are"
-        near = difflib.get_close_matches(name, self.names(project), n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        return f"{meant}`axo get` lists the runs there are"
+        return f"{did_you_mean(name, self.names(project))}`axo get` lists the runs there are"
 
 
 def _listed(row: sa.Row[Any]) -> Listed:

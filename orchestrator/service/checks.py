@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import contract
 from orchestrator.errors import Fault, SettingsError, SpecError
+from orchestrator.nearest import did_you_mean
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, prove_mapping, with_places
 
@@ -163,8 +163,7 @@ def check_trainer(settings: Settings) -> None:
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> Fault:
-    close = difflib.get_close_matches(name, known, 1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
+    meant = did_you_mean(name, known)
     plural = {"machine": "machines", "queue": "queues", "priority": "priorities"}[kind]
     return Fault(
         f"there is no {kind} of that name",

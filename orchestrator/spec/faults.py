@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args, get_origin
 
@@ -14,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Fault
+from orchestrator.nearest import nearest
 from orchestrator.spec.base import ALIAS_PATTERN, NAME_PATTERN
 from orchestrator.spec.document import MAX_FAULTS, Document, KeyPath, dotted, fault_at
 from orchestrator.spec.models import Spec
@@ -87,11 +87,6 @@ def spec_faults(error: ValidationError, document: Document, root: type[BaseModel
         if not any(_touches(path, unreadable) for unreadable in document.unreadable)
     ]
     return sorted(faults, key=lambda fault: (fault.file != document.file, fault.line or 0, fault.column or 0))
-
-
-def suggestion(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
-    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
 
 
 def shown(value: Any) -> str:
@@ -183,7 +178,7 @@ def _fix(detail: ErrorDetails, path: KeyPath) -> str | None:
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         word = str(value).lower()
-        near = _MEANT.get(word) if _MEANT.get(word) in choices else suggestion(word, choices)
+        near = _MEANT.get(word) if _MEANT.get(word) in choices else nearest(word, choices)
         return f"did you mean `{near}`?" if near else None
     if kind == "string_pattern_mismatch" and detail["ctx"]["pattern"] == NAME_PATTERN:
         slug = (
@@ -219,7 +214,7 @@ def _section_fix(kind: str, path: KeyPath, value: Any) -> str | None:
 def _unknown_key_fix(path: KeyPath, root: type[BaseModel]) -> str:
     key = str(path[-1])
     model = _model(path[:-1], root)
-    near = suggestion(key, model.model_fields) if model and key not in OTHER_NAMES else None
+    near = nearest(key, model.model_fields) if model and key not in OTHER_NAMES else None
     if near:
         return f"did you mean `{near}`?"
     if elsewhere := _elsewhere(key, path, root):

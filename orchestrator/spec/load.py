@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
+from orchestrator.nearest import nearest
 from orchestrator.spec.document import Document, Place, fault_at, parse_path
-from orchestrator.spec.faults import spec_faults, suggestion, without_secrets
+from orchestrator.spec.faults import spec_faults, without_secrets
 from orchestrator.spec.inline import Named, inline_mappings
 from orchestrator.spec.models import Mapping as RowMapping
 from orchestrator.spec.models import Spec
@@ -74,7 +75,7 @@ def _near(path: Path) -> str:
     if path.is_dir():
         return f"that is a folder: give a file in it, such as {path / 'spec.yaml'}"
     specs = [file.name for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-    if near := suggestion(path.name, specs):
+    if near := nearest(path.name, specs):
         return f"did you mean {path.parent / near}?"
     return "give the path of a YAML file; `axo init` writes one"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 from pathlib import Path
 
 from orchestrator.data.sources.unpack import data_names
 from orchestrator.errors import DataError, Fault
+from orchestrator.nearest import nearest
 
 MAX_FILES = 10_000
 
@@ -63,8 +63,8 @@ def _near(path: Path) -> str:
     if not folder.is_dir():
         return f"there is no folder {folder} either; paths start from the spec's folder"
     files = _data_files(folder)
-    if close := difflib.get_close_matches(path.name, files, n=1):
-        return f"did you mean `{close[0]}`?"
+    if near := nearest(path.name, files):
+        return f"did you mean `{near}`?"
     return f"files there: {', '.join(files[:5])}" if files else f"no data file lies in {folder}"
 
 

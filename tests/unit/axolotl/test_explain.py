@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rendered import EXTRAS, MACHINES_OF, PRETRAIN, TEXTS, configs, spec_of
 
-from orchestrator.axolotl.explain import CLASSES, Explanation, explain, keys_of, nearest
+from orchestrator.axolotl.explain import CLASSES, Explanation, explain, keys_of, nearest_name
 from orchestrator.axolotl.keys import key_rules
 from orchestrator.axolotl.origin import origin_of
 from orchestrator.shipped import templates_folder
@@ -61,7 +61,7 @@ def test_nested_names_and_last_parts_are_found() -> None:
 )
 def test_an_unknown_name_has_a_nearest(name: str, near: str | None) -> None:
     assert explain(name) == []
-    assert nearest(name) == near
+    assert nearest_name(name) == near
 
 
 def test_the_classes_hold_every_key() -> None:
