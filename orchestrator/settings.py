@@ -33,6 +33,7 @@ class Settings:
     uploaded file, `max_project_bytes` all those of a project. The files of temporary runs go
     `temporary_days` after their end, and `warning_days` after a warning. A project's runs and uploads
     may take `stored_bytes`, None for any number; `free_bytes` of the service's disks stay free.
+    `points_per_run` are kept of a run's metrics at most.
     """
 
     home: Path
@@ -55,6 +56,7 @@ class Settings:
     warning_days: float = 2.0
     stored_bytes: int | None = None
     free_bytes: int = GIB
+    points_per_run: int = 1_000_000
     stalled_seconds: float = 15 * 60.0
     stalled_stop_seconds: float | None = 2 * 3600.0
     report_url: str | None = None
@@ -135,6 +137,7 @@ def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:
             warning_days=found.retention.warning_days,
             stored_bytes=_bytes(found.room.project_gib),
             free_bytes=int(found.room.free_gib * GIB),
+            points_per_run=found.room.points_per_run,
             stalled_seconds=found.stalls.shown_minutes * 60,
             stalled_stop_seconds=found.stalls.stop_seconds,
             access=found.access,

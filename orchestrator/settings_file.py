@@ -117,7 +117,7 @@ class RetentionSection(Closed):
 
 
 class RoomSection(Closed):
-    """How much of storage and disks may be taken."""
+    """How much of storage, disks and database may be taken."""
 
     project_gib: float | None = Field(
         default=None,
@@ -131,6 +131,13 @@ class RoomSection(Closed):
         ge=0,
         le=1e6,
         description="GiB of the service's disks that stay free: launches wait for it.",
+    )
+    points_per_run: int = Field(
+        default=1_000_000,
+        ge=1000,
+        le=1_000_000_000,
+        description="Points of metrics (one value of one metric at one step) that are kept of a run. "
+        "What comes after them stays in the run's record in storage alone; an event says so.",
     )
 
 

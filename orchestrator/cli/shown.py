@@ -73,12 +73,18 @@ def state_fields(client: Client, run: RunDetail) -> dict[str, str | None]:
         "loss": course(losses) if losses else None,
         "attempts": str(run.attempts) if run.attempts else None,
         "lost steps": str(run.lost_steps) if run.lost_steps else None,
+        "metrics left out": _left_out(run),
         "kept": _kept(run),
         "took": duration(run.ended - run.created) if run.ended else None,
         "mlflow": run.mlflow,
         **_scores(run.evaluation),
         **{f"published {i + 1}": each.reference for i, each in enumerate(run.published)},
     }
+
+
+def _left_out(run: RunDetail) -> str | None:
+    """How many points there were beyond as many as are kept."""
+    return f"{run.points_left_out:,} points; its record in storage has them" if run.points_left_out else None
 
 
 def _kept(run: Run) -> str | None:

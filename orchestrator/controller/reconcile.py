@@ -106,7 +106,7 @@ class Controller:
         newest = self.backend.observe(launch_name(run.id, launches[-1].number))
         last = {claim.launch: claim.attempt for claim in contract.attempts(store)}
         outcomes = {launch: contract.read_outcome(store, attempt) for launch, attempt in last.items()}
-        attempts = take_in_records(self.database, run.id, store, self.clock())
+        attempts = take_in_records(self.database, run.id, store, self.clock(), self.settings.points_per_run)
         return [
             _view(
                 launch,

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator import contract
-from orchestrator.db import Attempt, Database, Point
+from orchestrator.db import MOST_POINTS, Attempt, Database, Point
 
 
-def take_in_records(database: Database, run_id: str, store: contract.Store, now: float) -> list[Attempt]:
+def take_in_records(
+    database: Database, run_id: str, store: contract.Store, now: float, most: int = MOST_POINTS
+) -> list[Attempt]:
     """Read what the record of each attempt has said since the last time; safe to repeat and to cut off.
+    No more than `most` points of a run are kept.
 
     The attempts that are known then, oldest first.
     """
@@ -19,12 +22,19 @@ def take_in_records(database: Database, run_id: str, store: contract.Store, now:
     for claim in contract.attempts(store):
         before = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
         fresh = contract.read_stream(store, claim.attempt, "metrics", before.offset)
-        known[claim.attempt] = _take_in(database, run_id, before, fresh, now, new=claim.attempt not in known)
+        new = claim.attempt not in known
+        known[claim.attempt] = _take_in(database, run_id, before, fresh, now, most, new=new)
     return [known[number] for number in sorted(known)]
 
 
 def take_in_report(
-    database: Database, run_id: str, before: Attempt, offset: int, data: bytes, now: float
+    database: Database,
+    run_id: str,
+    before: Attempt,
+    offset: int,
+    data: bytes,
+    now: float,
+    most: int = MOST_POINTS,
 ) -> int:
     """Take in what an attempt reports of its record, from `offset` on; the offset that is known then.
 
@@ -35,18 +45,19 @@ def take_in_report(
     """
     if not offset <= before.offset < offset + len(data):
         return before.offset
-    return _take_in(database, run_id, before, data[before.offset - offset :], now, new=False).offset
+    fresh = data[before.offset - offset :]
+    return _take_in(database, run_id, before, fresh, now, most, new=False).offset
 
 
 def _take_in(
-    database: Database, run_id: str, before: Attempt, fresh: bytes, now: float, *, new: bool
+    database: Database, run_id: str, before: Attempt, fresh: bytes, now: float, most: int, *, new: bool
 ) -> Attempt:
     """Take in what follows on `before`; the attempt as it is known after it."""
     records, size = contract.parse_records(fresh)
     after = _after(before, records, size)
     if records or new:
         after = replace(after, heard=now)
-        database.take_in(run_id, before, after, _points(records))
+        database.take_in(run_id, before, after, _points(records), most)
     return after
 
 

@@ -22,7 +22,7 @@ from orchestrator.db.keys import Keys
 from orchestrator.db.launches import Launches
 from orchestrator.db.leases import Leases
 from orchestrator.db.mappings import Mappings
-from orchestrator.db.metrics import Metrics
+from orchestrator.db.metrics import MOST_POINTS, Metrics
 from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
 from orchestrator.db.retention import Retention
@@ -53,6 +53,7 @@ from orchestrator.db.values import (
 )
 
 __all__ = [
+    "MOST_POINTS",
     "Attempt",
     "Change",
     "Database",

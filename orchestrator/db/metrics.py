@@ -10,9 +10,13 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.engine import insert
+from orchestrator.db.events import add_event
 from orchestrator.db.rows import hold_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Attempt, Point, Series
+from orchestrator.runs import Reason, Status
+
+MOST_POINTS = 1_000_000
 
 
 class Metrics(Transactions):
@@ -24,28 +28,36 @@ class Metrics(Transactions):
         with self.reading() as connection:
             return [_to_attempt(row) for row in connection.execute(query)]
 
-    def take_in(self, run: str, before: Attempt, after: Attempt, points: Sequence[Point]) -> int:
+    def take_in(
+        self, run: str, before: Attempt, after: Attempt, points: Sequence[Point], most: int = MOST_POINTS
+    ) -> int:
         """Take in the points between two states of an attempt's record, once.
 
         A point (run, key, step) that is there already keeps its first value. Returns how many
-        steps were trained again, and adds them to the run's lost steps. Does nothing when the
-        record has been read beyond `before.offset`.
+        steps were trained again, and adds them to the run's lost steps. What comes once there are `most`
+        points of the run is left out and counted, and an event says so the first time. Does nothing when
+        the record has been read beyond `before.offset`.
         """
         with self.writing() as connection:
-            hold_run(connection, run)
-            if _taken(connection, run, before.number) != before.offset:
+            held = hold_run(connection, run)
+            if held is None or _taken(connection, run, before.number) != before.offset:
                 return 0
-            lost = _add_points(connection, run, after.number, points)
+            taken = points[: max(0, most - held.points)]
+            added = _add_points(connection, run, after.number, taken)
+            lost = sum(point.key == "loss" for point in taken) - added.count("loss")
             values = {"run": run, **dataclasses.asdict(after)}
             connection.execute(
                 insert(connection, t.attempts)
                 .values(values)
                 .on_conflict_do_update(index_elements=["run", "number"], set_=values)
             )
-            if changes := _newest(after, points):
+            more = {"points": len(added), "points_left_out": len(points) - len(taken), "lost_steps": lost}
+            changes = {name: t.runs.c[name] + count for name, count in more.items() if count}
+            changes |= _newest(after, points) | ({"tell": _news(after)} if taken else {})
+            if changes:
                 connection.execute(update_run(run, **changes))
-            if lost:
-                connection.execute(update_run(run, lost_steps=t.runs.c.lost_steps + lost))
+            if more["points_left_out"] and not held.points_left_out:
+                _tell_of_too_many(connection, run, held, most, after.heard or points[-1].time)
         return lost
 
     def points(self, run: str, key: str | None = None) -> list[Point]:
@@ -128,23 +140,26 @@ def _is_kept(place: sa.ColumnElement[int], count: sa.ColumnElement[int], most: i
     return sa.or_(count <= most, place == 1, begins)
 
 
-def _add_points(connection: sa.Connection, run: str, attempt: int, points: Sequence[Point]) -> int:
-    """Add the points that are not there; how many losses are: each is of a step that was trained again."""
+def _add_points(connection: sa.Connection, run: str, attempt: int, points: Sequence[Point]) -> list[str]:
+    """Add the points that are not there; the key of each of them."""
     rows = [{"run": run, "attempt": attempt, "shipped": False, **dataclasses.asdict(p)} for p in points]
     if not rows:
-        return 0
+        return []
     fresh = insert(connection, t.points).on_conflict_do_nothing().returning(t.points.c.key)
-    added = list(connection.scalars(fresh, rows))
-    return sum(point.key == "loss" for point in points) - added.count("loss")
+    return list(connection.scalars(fresh, rows))
+
+
+def _tell_of_too_many(connection: sa.Connection, run: str, held: sa.Row[Any], most: int, now: float) -> None:
+    message = f"It has {most:,} points of metrics, and no more of a run are kept. "
+    message += "Training goes on, and its record in storage has all of them."
+    add_event(connection, run, now, Status(held.status), held.reason and Reason(held.reason), message)
 
 
 def _newest(attempt: Attempt, points: Sequence[Point]) -> dict[str, Any]:
     """What of a run changes with newer points: its step and loss, and how many steps it has."""
     losses = [point for point in points if point.key == "loss"]
     newest = max(losses, key=lambda point: point.step, default=None)
-    changes: dict[str, Any] = {"tell": _news(attempt)} if points else {}
-    if newest:
-        changes |= {"step": newest.step, "loss": newest.value}
+    changes: dict[str, Any] = {"step": newest.step, "loss": newest.value} if newest else {}
     if attempt.total_steps is not None:
         changes["total_steps"] = attempt.total_steps
     return changes

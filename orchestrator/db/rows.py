@@ -29,7 +29,8 @@ def update_run(run: str, **changes: Any) -> sa.Update:
     return t.runs.update().where(t.runs.c.id == run).values(changes)
 
 
-def hold_run(connection: sa.Connection, run: str) -> None:
-    """Make other writers of what belongs to a run wait until this transaction ends."""
-    row = sa.select(t.runs.c.id).where(t.runs.c.id == run)
-    connection.execute(row.with_for_update(key_share=True))
+def hold_run(connection: sa.Connection, run: str) -> sa.Row[Any] | None:
+    """Make other writers of what belongs to a run wait until this transaction ends; how it stands."""
+    names = ("status", "reason", "points", "points_left_out")
+    row = sa.select(*(t.runs.c[name] for name in names)).where(t.runs.c.id == run)
+    return connection.execute(row.with_for_update(key_share=True)).one_or_none()

@@ -64,6 +64,8 @@ runs = Table(
     Column("expired", Float),
     Column("stored", BigInteger, nullable=False, server_default="0"),  # bytes of checkpoints and adapter
     Column("measured", Float),
+    Column("points", BigInteger, nullable=False, server_default="0"),
+    Column("points_left_out", BigInteger, nullable=False, server_default="0"),  # as there were too many
     Index(
         "runs_to_expire",
         "ended",

@@ -21,7 +21,8 @@ class Run:
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
     `mappings` and `uploads` are what its spec was packed with. `keep` is what a cancelled one leaves.
     The files of a `temporary` one go when it `expires`, unless it is `pinned`; they went when it `expired`.
-    They took `stored` bytes when they were `measured`, None for never.
+    They took `stored` bytes when they were `measured`, None for never. So many `points` are kept of it, and
+    `points_left_out` came beyond as many as are.
     """
 
     id: str
@@ -59,6 +60,8 @@ class Run:
     expired: float | None = None
     stored: int = 0
     measured: float | None = None
+    points: int = 0
+    points_left_out: int = 0
 
     @property
     def base_model(self) -> Any:

@@ -96,4 +96,4 @@ class Service:
 
     @property
     def reports(self) -> Reports:
-        return Reports(self.database, self.backend, self.clock, self.heard)
+        return Reports(self.database, self.backend, self.clock, self.heard, self.settings.points_per_run)

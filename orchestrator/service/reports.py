@@ -33,6 +33,7 @@ class Reports:
     backend: Backend
     clock: Callable[[], float]
     heard: Heard
+    most_points: int
 
     def reporter(self, credential: str | None) -> Reporter:
         """The launch that a credential is of, while that is to train.
@@ -60,7 +61,7 @@ class Reports:
             raise ForbiddenError("a launch reports for itself alone")
         before = self._before(run, launch, attempt)
         try:
-            known = take_in_report(self.database, run, before, offset, data, self.clock())
+            known = take_in_report(self.database, run, before, offset, data, self.clock(), self.most_points)
         except ValueError as error:
             raise FaultsError([Fault(str(error), path="body")]) from error
         again = self.heard.note(run, Said(launch, attempt, self.clock()))

@@ -90,6 +90,7 @@ def _detail(
         estimate=found.facts.get("estimate"),
         attempts=attempts,
         published=[publication(each) for each in published],
+        points_left_out=found.points_left_out,
         estimate_against_actual=[wire.Figure(**asdict(each), error=each.error) for each in figures],
     )
 

@@ -84,6 +84,9 @@ class RunDetail(Run):
     estimate: dict[str, Any] | None = None
     attempts: int = 0
     published: list[Publication] = Field(default=[])
+    points_left_out: int = Field(
+        default=0, description="Points of metrics beyond as many as are kept of a run; storage has them."
+    )
     estimate_against_actual: list[Figure] = Field(default=[])
 
 

@@ -266,6 +266,39 @@ def test_the_same_bytes_are_taken_in_once(database: Database) -> None:
     assert database.run("triage-1").lost_steps == 0
 
 
+def test_no_more_points_of_a_run_are_kept_than_may_be(database: Database) -> None:
+    run, now = a_run(), Attempt(1, 1)
+    database.submit(run)
+    for step in range(1, 7):  # two points of a report
+        after = replace(now, offset=step * 10, heard=1000.0 + step)
+        fresh = [Point("loss", step, 1 / step, 1.0 * step), Point("grad_norm", step, 0.5, 1.0 * step)]
+        database.take_in(run.id, now, after, fresh, most=5)
+        now = after
+        if step == 3:
+            database.told(run.id, database.to_tell(2000.0)[run.id])
+    stands = database.run(run.id)
+    assert [(p.step, p.key) for p in database.points(run.id)][-2:] == [(2, "loss"), (3, "loss")]
+    assert (stands.points, stands.points_left_out, stands.lost_steps) == (5, 7, 0)
+    assert (stands.step, stands.loss) == (6, 1 / 6)  # how far it is, is told all the same
+    assert stands.tell is None  # and MLflow of nothing that is not kept
+    told = [(event.time, event.status, event.message) for event in database.events(run.id)[1:]]
+    message = "It has 5 points of metrics, and no more of a run are kept. "
+    assert told == [
+        (1003.0, "queued", message + "Training goes on, and its record in storage has all of them.")
+    ]
+
+
+def test_a_point_that_is_there_already_takes_no_room(database: Database) -> None:
+    run = a_run()
+    database.submit(run)
+    points = [Point("loss", step, 1.0, 1.0) for step in (1, 2)]
+    database.take_in(run.id, Attempt(1, 1), Attempt(1, 1, 10), points, most=3)
+    database.take_in(run.id, Attempt(2, 1), Attempt(2, 1, 10), points[1:], most=3)
+    database.take_in(run.id, Attempt(2, 1, 10), Attempt(2, 1, 20), [Point("loss", 3, 1.0, 1.0)], most=3)
+    stands = database.run(run.id)
+    assert (stands.points, stands.points_left_out, stands.lost_steps) == (3, 0, 1)
+
+
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 99, 100, 101])
 def test_the_database_thins_a_metric_out_evenly(database: Database, most: int) -> None:
     database.submit(a_run())

@@ -51,6 +51,18 @@ def test_runs_are_listed_under_80_columns_and_whole_with_wide(home: Path) -> Non
     assert call("get", "-o", "name").stdout.split() == ["triage-later", long]
 
 
+def test_metrics_that_were_left_out_are_told(home: Path) -> None:
+    run = store_run(home, "triage-x7k2p", status=Status.TRAINING)
+    assert "left out" not in call("describe", run.id).stdout
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        newest = database.attempts(run.id)[-1]
+        points = [Point("loss", step, 1.0, 1.0) for step in range(100, 1400)]
+        database.take_in(run.id, newest, newest, points, most=run.points + 300)
+    told = call("describe", run.id).stdout
+    assert "metrics left out: 1,000 points; its record in storage has them" in told
+    assert f"It has {run.points + 300} points of metrics" in " ".join(told.split())
+
+
 def test_watching_a_list_is_for_people(home: Path) -> None:
     assert call("get", "-w", "-o", "json").exit_code == 2
 

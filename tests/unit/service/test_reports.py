@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from orchestrator.controller.report import token_digest
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
 from orchestrator.service import LOCAL
+from orchestrator.service.reports import Reporter
 from orchestrator.settings import Settings
 from orchestrator.trainer import report as module
 from orchestrator.trainer.record import MetricRecord
@@ -102,6 +103,25 @@ def test_what_is_reported_and_what_is_read_from_storage_meet(world: World) -> No
     take_in_records(world.host.service.database, RUN, store, 1.0)
     assert [step for step in world.losses() if step > 10] == [11, 12, 13, 14, 15]
     assert world.host.service.database.run(RUN).lost_steps == run.lost_steps
+
+
+def test_an_endless_record_does_not_fill_the_database(world: World) -> None:
+    run = world.host.service.database.run(RUN)
+    store = run_store(run)
+    claim = contract.claim_attempt(store, 1, host="h", pid=1, now=1.0)
+    writer = StreamWriter(store, claim.attempt, "metrics")
+    writer.append(lines(11, 1500))
+    writer.flush()
+    settings = replace(world.host.service.settings, points_per_run=1000)
+    told = lines(11, 1300)
+    replace(world.host.service, settings=settings).reports.take_in(Reporter(RUN, 1), RUN, 1, 3, 0, told)
+    replace(world.host.loop.controller, settings=settings).look_at(run)
+    stands = world.host.service.database.run(RUN)
+    assert len(world.host.service.database.points(RUN)) == stands.points == 1000
+    assert (stands.step, stands.points_left_out) == (1500, run.points + 1490 - 1000)
+    messages = [event.message for event in world.host.service.database.events(RUN)]
+    assert sum("It has 1,000 points of metrics" in message for message in messages) == 1
+    assert contract.read_stream(store, claim.attempt, "metrics") == lines(11, 1500)
 
 
 def test_a_launch_speaks_for_itself_alone(world: World) -> None:
