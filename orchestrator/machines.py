@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+GIB = 1024**3
 BackendName = Literal["local", "docker", "kubernetes"]
 SlowTemplates = Literal["allow", "forbid"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from urllib.parse import quote
 
 from orchestrator.errors import SettingsError
-from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
+from orchestrator.machines import GIB, MACHINES, BackendName, Machine, SlowTemplates
 
 if TYPE_CHECKING:
     from orchestrator.access_section import AccessSection
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MACHINES", "Machine", "Settings"]
 
-GIB = 1024**3
 _PROJECT = "{project}"
 
 

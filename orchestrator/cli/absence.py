@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.cli.output import duration, note
+from orchestrator.cli.output import note
+from orchestrator.cli.units import duration
 
 QUIET_SECONDS = 1.0  # a restart of a moment needs no line
 

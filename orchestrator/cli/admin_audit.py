@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.output import note, output_option, print_list
-from orchestrator.cli.shown import moment
+from orchestrator.cli.units import moment
 
 if TYPE_CHECKING:
     from orchestrator.db import Recorded

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import age, note, output_option, print_data, print_list
+from orchestrator.cli.output import note, output_option, print_data, print_list
+from orchestrator.cli.units import age
 
 if TYPE_CHECKING:
     from orchestrator import wire

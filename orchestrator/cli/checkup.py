@@ -18,12 +18,12 @@ from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
 from orchestrator.cli.hardware import gpus
 from orchestrator.errors import BackendError, DatabaseError, OrchestratorError, SettingsError
+from orchestrator.machines import GIB
 from orchestrator.settings import Settings
 
 State = Literal["ok", "warn", "fail"]
 
 OLDEST_PYTHON = (3, 11)
-_GIB = 1 << 30
 _LITTLE_GIB, _ROOM_GIB = 2, 20  # a run of a small model; of one of some billion parameters
 _LIBRARIES = ("polars", "pydantic", "sqlalchemy", "mlflow-skinny", "tokenizers")
 _ASK = (
@@ -99,7 +99,7 @@ def _settings(settings: Settings) -> Finding:
 def _disk(settings: Settings) -> Finding:
     place = contract.open_store(settings.storage).local("probe") if _is_local(settings) else settings.home
     folder = next(each for each in (place or settings.home).parents if each.exists())
-    free = shutil.disk_usage(folder).free / _GIB
+    free = shutil.disk_usage(folder).free / GIB
     told = f"{free:,.0f} GiB free at {folder}"
     fix = "make room, or let AXO_STORAGE name a larger place"
     if free < _LITTLE_GIB:

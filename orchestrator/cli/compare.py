@@ -14,7 +14,8 @@ import click
 from orchestrator.changes import differing, flat
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import duration, note, output_option, print_data, table
+from orchestrator.cli.output import note, output_option, print_data, table
+from orchestrator.cli.units import duration
 
 if TYPE_CHECKING:
     from orchestrator.cli.picture import Picture

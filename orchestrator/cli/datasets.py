@@ -9,7 +9,8 @@ import click
 
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
-from orchestrator.cli.output import age, note, output_option, print_list
+from orchestrator.cli.output import note, output_option, print_list
+from orchestrator.cli.units import age
 from orchestrator.errors import NotFoundError
 
 if TYPE_CHECKING:

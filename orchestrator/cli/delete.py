@@ -10,7 +10,8 @@ import click
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
-from orchestrator.cli.output import age, note, output_option, print_list
+from orchestrator.cli.output import note, output_option, print_list
+from orchestrator.cli.units import age
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

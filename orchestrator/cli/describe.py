@@ -10,15 +10,8 @@ import click
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import columns, fields, output_option, print_data, table, wrapped
-from orchestrator.cli.shown import (
-    course,
-    elapsed,
-    estimate_rows,
-    moment,
-    next_commands,
-    state_fields,
-    summary,
-)
+from orchestrator.cli.shown import course, estimate_rows, next_commands, state_fields, summary
+from orchestrator.cli.units import elapsed, moment
 
 if TYPE_CHECKING:
     from orchestrator.client import Client

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note, output_option, print_data
-from orchestrator.cli.shown import moment
+from orchestrator.cli.units import moment
 
 if TYPE_CHECKING:
     from orchestrator.wire import Event

@@ -126,8 +126,7 @@ def leave(client: Client, run: Run) -> None:
     if client.embedded:
         keep_driving()
         note(f"a process of its own sees to {run.id}")
-    note(f"  watch it:  axo get {run.id} -w")
-    note(f"  stop it:   axo cancel {run.id}")
+    _say_how_to_come_back(run)
 
 
 def keep_driving() -> None:
@@ -151,6 +150,10 @@ def _let_go(client: Client, run: Run) -> None:
         keep_driving()
     note("")
     note(f"let go of {run.id} ({run.status}); it goes on")
+    _say_how_to_come_back(run)
+
+
+def _say_how_to_come_back(run: Run) -> None:
     note(f"  come back:  axo get {run.id} -w")
     note(f"  stop it:    axo cancel {run.id}")
 

@@ -12,7 +12,8 @@ import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import age, fields, note, output_option, print_data, print_list, table
+from orchestrator.cli.output import fields, note, output_option, print_data, print_list, table
+from orchestrator.cli.units import age
 
 if TYPE_CHECKING:
     from orchestrator.client import Client

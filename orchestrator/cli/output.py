@@ -196,22 +196,6 @@ def wrapped(text: str, indent: int) -> str:
     return ("\n" + " " * indent).join(line for part in lines for line in part)
 
 
-def age(seconds: float) -> str:
-    """How long ago, as kubectl writes it: 45s, 12m, 3h, 2d."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(max(0, seconds))}s"
-
-
-def duration(seconds: float) -> str:
-    """Minutes and seconds, or hours: 0:42, 12:05, 3:01:09."""
-    whole = round(max(0.0, seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
 def sparkline(values: Sequence[float], width: int = 20) -> str:
     """The values as bars, thinned to `width` by means."""
     values = [value for value in values if math.isfinite(value)]

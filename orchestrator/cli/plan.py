@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.connection import connected, proving_settings, read_spec
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
-from orchestrator.cli.shown import count, size, time_line
+from orchestrator.cli.units import count, size, time_line
 from orchestrator.errors import Fault, SpecError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.output import age, cut_inside
-from orchestrator.cli.shown import size, span
+from orchestrator.cli.output import cut_inside
+from orchestrator.cli.units import age, size, span
 
 if TYPE_CHECKING:
     from orchestrator.wire import Run

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from orchestrator.cli.drawn import draw, erase
-from orchestrator.cli.output import columns, cut, duration, note, sparkline
+from orchestrator.cli.output import columns, cut, note, sparkline
+from orchestrator.cli.units import duration
 from orchestrator.runs import Status
 
 if TYPE_CHECKING:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.output import duration, sparkline
-
-GIB = 1024**3
+from orchestrator.cli.output import sparkline
+from orchestrator.cli.units import duration, size, to_the_minute
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -90,16 +87,12 @@ def _left_out(run: RunDetail) -> str | None:
 def _kept(run: Run) -> str | None:
     """Until when its files are there, where that is not for as long as anybody likes."""
     if run.expired is not None:
-        return f"until {_day(run.expired)}: its adapter and checkpoints are gone"
+        return f"until {to_the_minute(run.expired)}: its adapter and checkpoints are gone"
     if run.pinned:
         return "pinned"
     if run.expires is not None:
-        return f"until {_day(run.expires)}; `axo models pin {run.id}` keeps its files"
+        return f"until {to_the_minute(run.expires)}; `axo models pin {run.id}` keeps its files"
     return "temporary" if run.temporary else None
-
-
-def _day(when: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
 def reason_of(run: Run) -> str | None:
@@ -138,16 +131,6 @@ def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:
     }
 
 
-def moment(seconds: float) -> str:
-    """A time as text, in UTC to the second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def elapsed(started: float, ended: float | None) -> str:
-    """How long something took, or has taken until now."""
-    return duration((time.time() if ended is None else ended) - started)
-
-
 def _scores(evaluation: Mapping[str, Any] | None) -> dict[str, str]:
     if not evaluation:
         return {}
@@ -156,33 +139,3 @@ def _scores(evaluation: Mapping[str, Any] | None) -> dict[str, str]:
         "exact match": f"base {base['exact_match']:.1%}, adapter {adapter['exact_match']:.1%}",
         "held-out loss": f"base {base['loss']:.4f}, adapter {adapter['loss']:.4f}",
     }
-
-
-def size(value: float) -> str:
-    """Bytes in the unit that gives one to three digits before the point."""
-    for factor, unit in ((GIB, "GiB"), (1024**2, "MiB")):
-        if value >= factor:
-            return f"{value / factor:.{1 if value < 100 * factor else 0}f} {unit}"
-    return f"{value / 1024:.0f} KiB"
-
-
-def count(number: int) -> str:
-    """A number of parameters as people say it: 7.2 B, 0.6 M."""
-    for factor, unit in ((10**9, "B"), (10**6, "M")):
-        if number >= 0.5 * factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number:,}"
-
-
-def time_line(seconds: float, at_most: float | None) -> str:
-    """How long it should take: about so long, or from so long to so long."""
-    if at_most is None or span(at_most) == span(seconds):
-        return f"about {span(seconds)}"
-    return f"{span(seconds)} to {span(at_most)}"
-
-
-def span(seconds: float) -> str:
-    """How long, roughly: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

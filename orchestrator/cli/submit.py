@@ -14,7 +14,7 @@ from orchestrator.cli.follow import conclude, follow, leave
 from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
 from orchestrator.cli.sending import planned, submitted
-from orchestrator.cli.shown import size, time_line
+from orchestrator.cli.units import size, time_line
 
 if TYPE_CHECKING:
     from orchestrator.wire import Plan

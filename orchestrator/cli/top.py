@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import age, duration, table
+from orchestrator.cli.output import table
+from orchestrator.cli.units import age, duration
 
 if TYPE_CHECKING:
     from orchestrator.client import Client

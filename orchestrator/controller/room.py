@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlparse
 from orchestrator import contract
 from orchestrator.controller.of_run import run_store
 from orchestrator.db import Database, Run
-from orchestrator.settings import GIB, Settings
+from orchestrator.machines import GIB
+from orchestrator.settings import Settings
 
 SWEEP_SECONDS = 30.0
 AGAIN_SECONDS = 60.0

@@ -14,6 +14,7 @@ from orchestrator.db.transactions import Transactions
 from orchestrator.db.usage import Check, stored_by
 from orchestrator.db.values import File
 from orchestrator.errors import NotFoundError, QuotaError
+from orchestrator.machines import GIB
 from orchestrator.runs import Status
 
 
@@ -100,8 +101,7 @@ def _taken(project: str) -> sa.Select[Any]:
 
 
 def _full(taken: int, size: int, quota: int) -> QuotaError:
-    gib = 1024**3
     return QuotaError(
-        f"files of this project take {taken / gib:.2f} of {quota / gib:g} GiB, and this one {size / gib:.2f}",
+        f"files of this project take {taken / GIB:.2f} of {quota / GIB:g} GiB, and this one {size / GIB:.2f}",
         hint="delete files that no run needs, or ask the operator for more (`uploads` in the settings)",
     )

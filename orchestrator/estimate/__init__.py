@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.estimate.memory import GIB, Memory, memory_of
+from orchestrator.estimate.memory import Memory, memory_of
 from orchestrator.estimate.model import Model
 from orchestrator.estimate.speed import Rate, rate_of
 from orchestrator.estimate.trainable import trainable_parameters
 from orchestrator.estimate.workload import Lengths, Workload, workload
-from orchestrator.machines import Machine
+from orchestrator.machines import GIB, Machine
 
 # How full first-fit packing makes a sequence, where nothing better is known than the sum of the tokens.
 _PACKED_FULL = 0.97

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.estimate import memory_limit
-from orchestrator.estimate.memory import GIB, memory_of
+from orchestrator.estimate.memory import memory_of
 from orchestrator.estimate.model import Model
 from orchestrator.estimate.workload import Lengths, workload
-from orchestrator.machines import Machine
+from orchestrator.machines import GIB, Machine
 
 _SHORTEST = 128
 

@@ -11,8 +11,8 @@ from orchestrator.estimate.model import Model
 from orchestrator.estimate.safetensors import Tensor
 from orchestrator.estimate.trainable import adapted, saved_whole, trainable_parameters
 from orchestrator.estimate.workload import Workload
+from orchestrator.machines import GIB
 
-GIB = 1024**3
 # NF4: half a byte, an 8-bit scale for 64 weights, a 32-bit one for 256 scales (Dettmers et al. 2023, QLoRA,
 # section 3).
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)

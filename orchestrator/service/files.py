@@ -11,9 +11,10 @@ from orchestrator import contract, db, uploads, wire
 from orchestrator.contract import Store
 from orchestrator.db import Database
 from orchestrator.errors import ConflictError, Fault, SpecError, TooLargeError
+from orchestrator.machines import GIB
 from orchestrator.service.caller import Caller, Role
 from orchestrator.service.storage import need_room
-from orchestrator.settings import GIB, Settings
+from orchestrator.settings import Settings
 
 ABANDONED_SECONDS = 2 * 24 * 3600.0
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from orchestrator import contract
 from orchestrator.controller.room import full_disk
 from orchestrator.errors import FullError, QuotaError, StorageError, StorageRefusedError
-from orchestrator.settings import GIB, Settings
+from orchestrator.machines import GIB
+from orchestrator.settings import Settings
 
 _proven: set[str] = set()
 _proving = threading.Lock()

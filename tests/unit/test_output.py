@@ -9,8 +9,9 @@ from xml.dom import minidom
 import pytest
 
 from orchestrator.cli.curve import draw_series
-from orchestrator.cli.output import age, duration, fields, sparkline, table
+from orchestrator.cli.output import fields, sparkline, table
 from orchestrator.cli.shown import estimate_rows
+from orchestrator.cli.units import age, duration
 from orchestrator.wire import Figure, RunDetail
 
 

@@ -19,14 +19,14 @@ from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import LaunchRequest, ReportTo
 from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
 from orchestrator.errors import BackendError
+from orchestrator.machines import GIB
 
 HOME, RUN, LAUNCH, STEP = "axo.home", "axo.run", "axo.launch", "axo.step"
 FILLED = ("models", "datasets", "adapters", "inputs")  # the folders of storage that preparing fills
 
 _STORAGE, _SCRATCH, _SECRETS, _INPUTS = "/storage", "/scratch", "/secrets", "/inputs"
 _REPORTS, _TOKEN = "/reports", "/report-token"
-_GIB = 1024**3
-_SHARED_MEMORY = 8 * _GIB  # for tensors between processes; it counts against the memory limit
+_SHARED_MEMORY = 8 * GIB  # for tensors between processes; it counts against the memory limit
 _PROCESSES = 4096
 _LOG = {"max-size": "16m", "max-file": "2"}
 
@@ -158,7 +158,7 @@ def _share_of_machine(launch: LaunchRequest) -> dict[str, Any]:
     if machine.cpus is not None:
         share["NanoCpus"] = round(machine.cpus * 1e9)
     if machine.host_memory_gib is not None:
-        share["Memory"] = share["MemorySwap"] = round(machine.host_memory_gib * _GIB)
+        share["Memory"] = share["MemorySwap"] = round(machine.host_memory_gib * GIB)
     if machine.device == "gpu":
         share["DeviceRequests"] = [{"Count": machine.devices, "Capabilities": [["gpu"]]}]
     return share

@@ -12,12 +12,12 @@ import pytest
 
 from orchestrator.estimate import estimate
 from orchestrator.estimate.fit import remedies
-from orchestrator.estimate.memory import FOUR_BIT, GIB, memory_of
+from orchestrator.estimate.memory import FOUR_BIT, memory_of
 from orchestrator.estimate.model import Model, model_of
 from orchestrator.estimate.speed import Rate
 from orchestrator.estimate.trainable import adapted, trainable_parameters
 from orchestrator.estimate.workload import Lengths, workload
-from orchestrator.machines import Machine
+from orchestrator.machines import GIB, Machine
 
 # A Llama of 8 billion parameters, as its config.json has it.
 LLAMA_8B = {

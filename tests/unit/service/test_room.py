@@ -21,10 +21,11 @@ from orchestrator.controller.room import Measuring, full_disk, stored_bytes
 from orchestrator.db.usage import stored_by
 from orchestrator.errors import FullError, QuotaError
 from orchestrator.host import Host, open_host
+from orchestrator.machines import GIB
 from orchestrator.runs import Intent as Wish
 from orchestrator.runs import Observation, Phase, Reason, Status
 from orchestrator.service import LOCAL
-from orchestrator.settings import GIB, Settings
+from orchestrator.settings import Settings
 
 QUOTA = 500
 
