@@ -30,7 +30,7 @@ class Settings:
     `secrets` is the folder of named secrets: the secret `hub` is its folder `hub`, with one file for
     each key (`token`, `AWS_ACCESS_KEY_ID`), as Kubernetes mounts them. `max_file_bytes` bounds one
     uploaded file, `max_project_bytes` all those of a project. The files of temporary runs go
-    `temporary_days` after their end, and `warning_days` after a warning. A project's runs and uploads
+    `temporary_days` after their end, and `warning_days` after a warning. A project's runs, uploads and data
     may take `stored_bytes`, None for any number; `free_bytes` of the service's disks stay free.
     `points_per_run` are kept of a run's metrics at most.
     """

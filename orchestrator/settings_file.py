@@ -123,7 +123,7 @@ class RoomSection(Closed):
         default=None,
         gt=0,
         le=1e9,
-        description="GiB that runs and uploads of a project may take, before new ones are refused; "
+        description="GiB that runs, uploads and datasets of a project may take, before new ones are refused; "
         "any number by default.",
     )
     free_gib: float = Field(

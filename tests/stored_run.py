@@ -75,7 +75,7 @@ def store_run(
         _interrupted(run, losses, created)
         _finished(run, losses, created, status)
         take_in_records(database, run.id, run_store(run), 1.0)
-        run = database.add_facts(run, facts)
+        run = (database.take_dataset(run, facts, 1) or run) if facts else run
         if status is Status.SUCCEEDED and adapter_config is not None:
             _adapter(run, adapter_config)
         return _moved(database, run, status, reason, message, created)

@@ -16,6 +16,7 @@ from orchestrator.api.hosts import Hosts
 from orchestrator.api.routes import (
     adapters,
     catalogue,
+    datasets,
     files,
     health,
     keys,
@@ -65,6 +66,7 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         catalogue.router,
         plans.router,
         files.router,
+        datasets.router,
         mappings.router,
         keys.router,
         reports.router,

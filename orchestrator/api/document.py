@@ -94,7 +94,14 @@ def examples() -> Iterator[BaseModel]:
     yield wire.Machine(name="a100-1", device="gpu", gpu="A100", memory_gib=80, price_per_hour=3.2)
     yield wire.Registry(kind="mlflow", url="https://mlflow.example")
     yield wire.Dataset(
-        digest=_OTHER, rows=9_500, validation_rows=500, tokens=1_900_000, used=_TIME, runs=[run.id]
+        digest=_OTHER,
+        rows=9_500,
+        validation_rows=500,
+        tokens=1_900_000,
+        size=3_150_000,
+        created=_TIME,
+        used=_TIME,
+        runs=[run.id],
     )
     yield wire.Model(**publication.model_dump(), run=run.id, name="triage", base_model=run.base_model)
     yield _plan()

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
-from orchestrator.cli.output import note, output_option, print_list
-from orchestrator.cli.units import age
+from orchestrator.cli.output import fields, note, output_option, print_data, print_list
+from orchestrator.cli.units import age, size
 from orchestrator.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from orchestrator.client import Client
     from orchestrator.wire import Dataset, File
 
 SHORTEST = 8
+
+
+@dataclass(frozen=True)
+class Named:
+    """Something of the project that is named by a digest."""
+
+    digest: str
+    size: int | None
+    created: float
+    delete: Callable[[str], None]
+    dataset: Dataset | None = None
+
+    @property
+    def what(self) -> str:
+        return "dataset" if self.dataset else "upload"
+
+    def __str__(self) -> str:
+        taken = "" if self.size is None else f"{size(self.size)}, "
+        return f"{self.what} {self.digest[:12]}: {taken}{age(time.time() - self.created)} old"
 
 
 @click.group("datasets", invoke_without_command=True)
@@ -26,12 +46,12 @@ SHORTEST = 8
 @output_option("table", "wide", "json", "yaml", "name")
 @click.pass_context
 def command(context: click.Context, limit: int, form: str) -> None:
-    """List the prepared datasets, the last used first; list and delete uploaded files.
+    """List the prepared datasets, the last used first; look at one, delete it; uploaded files too.
 
     \b
     Examples:
       axo datasets
-      axo datasets -o wide
+      axo datasets show 5f2a91c0
       axo datasets uploads
     """
     if context.invoked_subcommand is not None:
@@ -46,7 +66,27 @@ def command(context: click.Context, limit: int, form: str) -> None:
         data=lambda dataset: dataset.model_dump(mode="json"),
         row=lambda dataset: _row(dataset, wide=wide),
         nothing="no dataset is prepared yet",
+        spare=("HELD-OUT",),
     )
+
+
+@command.command("show")
+@click.argument("name", metavar="DATASET")
+@output_option("table", "json", "yaml")
+def show(name: str, form: str) -> None:
+    """Show a prepared dataset, named by its digest or the first eight characters of it or more.
+
+    \b
+    Example:
+      axo datasets show 5f2a91c0
+    """
+    with connected() as client:
+        found = _meant(name, [each for each in _all(client) if each.dataset])
+        dataset = client.dataset(found.digest)
+    if form != "table":
+        print_data(dataset.model_dump(mode="json"), form)
+        return
+    click.echo(fields(_details(dataset)))
 
 
 @command.command("uploads")
@@ -73,12 +113,13 @@ def uploads(limit: int, form: str) -> None:
 
 
 @command.command("delete")
-@click.argument("files", metavar="UPLOAD...", nargs=-1, required=True)
+@click.argument("names", metavar="DIGEST...", nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def delete(files: Sequence[str], yes: bool) -> None:
-    """Delete uploaded files, named by their SHA-256 or its first eight characters or more.
+def delete(names: Sequence[str], yes: bool) -> None:
+    """Delete prepared datasets and uploaded files, by their digests or the first eight characters or more.
 
-    One that a run has yet to read is refused. Prepared datasets stay: runs share them by their content.
+    What a run that has not ended needs is refused. Models and records of ended runs stay; a run that needs a
+    deleted dataset again prepares it again.
 
     \b
     Example:
@@ -87,39 +128,50 @@ def delete(files: Sequence[str], yes: bool) -> None:
     if not yes and not can_ask():
         raise click.UsageError("nobody is here to be asked: give --yes")
     with connected() as client:
-        there = client.files(1000)
-        found = list({file.sha256: file for file in (_meant(name, there) for name in files)}.values())
-        for file in found:
-            note(f"{file.sha256[:12]}: {file.size / 1e6:,.1f} MB, {age(time.time() - file.created)} old")
+        there = _all(client)
+        found = list({each.digest: each for each in (_meant(name, there) for name in names)}.values())
+        for each in found:
+            note(str(each))
         if not yes:
-            what = "this file" if len(found) == 1 else f"these {len(found)} files"
+            what = f"this {found[0].what}" if len(found) == 1 else f"these {len(found)}"
             click.confirm(f"Delete {what} for ever?", abort=True, err=True)
-        for file in found:
-            client.delete_file(file.sha256)
-            click.echo(f"{file.sha256} deleted")
+        for each in found:
+            each.delete(each.digest)
+            click.echo(f"{each.digest} deleted")
 
 
-def _meant(name: str, there: Sequence[File]) -> File:
-    """The one upload whose digest begins so.
+def _all(client: Client) -> list[Named]:
+    """The newest thousand datasets, then as many uploads."""
+    datasets = [
+        Named(each.digest, each.size, each.created or each.used, client.delete_dataset, each)
+        for each in client.datasets(1000)
+    ]
+    files = [Named(each.sha256, each.size, each.created, client.delete_file) for each in client.files(1000)]
+    return datasets + files
+
+
+def _meant(name: str, there: Sequence[Named]) -> Named:
+    """The one whose digest begins so.
 
     Raises:
         NotFoundError: there is none.
         UsageError: there are several, or the beginning is too short to be meant.
     """
     if len(name) < SHORTEST:
-        raise click.UsageError(f"{name!r} is too short: give {SHORTEST} characters of its SHA-256 or more")
-    found = [file for file in there if file.sha256.startswith(name)]
+        raise click.UsageError(f"{name!r} is too short: give {SHORTEST} characters of its digest or more")
+    found = [each for each in there if each.digest.startswith(name)]
     if len(found) > 1:
-        raise click.UsageError(f"{len(found)} uploads begin with {name}: give more of it")
+        raise click.UsageError(f"{len(found)} digests begin with {name}: give more of it")
     if not found:
-        raise NotFoundError(f"there is no upload {name}", hint="`axo datasets uploads` lists them")
+        hint = "`axo datasets` and `axo datasets uploads` list what there is"
+        raise NotFoundError(f"there is no dataset or upload {name}", hint=hint)
     return found[0]
 
 
 def _file(file: File, *, wide: bool) -> dict[str, str]:
     return {
         "UPLOAD": file.sha256 if wide else file.sha256[:12],
-        "SIZE": f"{file.size / 1e6:,.1f} MB",
+        "SIZE": size(file.size),
         "STATE": "whole" if file.complete else f"{len(file.missing)} parts missing",
         "AGE": age(time.time() - file.created),
     }
@@ -131,7 +183,20 @@ def _row(dataset: Dataset, *, wide: bool) -> dict[str, str]:
         "ROWS": f"{dataset.rows:,}",
         "HELD-OUT": f"{dataset.validation_rows:,}",
         "TOKENS": "" if dataset.tokens is None else f"{dataset.tokens:,}",
+        "SIZE": "" if dataset.size is None else size(dataset.size),
         "RUNS": ",".join(dataset.runs) if wide else str(len(dataset.runs)),
-        "NEWEST": dataset.runs[0],
+        "NEWEST": dataset.runs[0] if dataset.runs else "",
         "AGE": age(time.time() - dataset.used),
+    }
+
+
+def _details(dataset: Dataset) -> dict[str, str | None]:
+    trained = "" if dataset.trained_tokens is None else f", {dataset.trained_tokens:,} of them trained on"
+    return {
+        "digest": dataset.digest,
+        "rows": f"{dataset.rows:,}, {dataset.validation_rows:,} held out",
+        "tokens": None if dataset.tokens is None else f"{dataset.tokens:,}{trained}",
+        "size": None if dataset.size is None else size(dataset.size),
+        "used": f"{age(time.time() - dataset.used)} ago",
+        "runs": " ".join(dataset.runs) or "all deleted",
     }

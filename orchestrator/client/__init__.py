@@ -231,8 +231,16 @@ class Client:
         return self._read(list[wire.Registry], "GET", "/registries")
 
     def datasets(self, limit: int = 100) -> list[wire.Dataset]:
-        """The datasets that runs used, the last used first."""
+        """The prepared datasets that the project holds, the last used first."""
         return self._read(list[wire.Dataset], "GET", "/datasets", params={"limit": limit})
+
+    def dataset(self, digest: str) -> wire.Dataset:
+        """The dataset of that digest."""
+        return self._read(wire.Dataset, "GET", f"/datasets/{_part(digest)}")
+
+    def delete_dataset(self, digest: str) -> None:
+        """Delete a dataset; one that a run uses which has not ended is refused."""
+        self.connection.ask("DELETE", f"/datasets/{_part(digest)}")
 
     def models(self, limit: int = 100) -> list[wire.Model]:
         """The published versions, newest first."""

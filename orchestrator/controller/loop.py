@@ -72,7 +72,7 @@ class Loop:
             turning("shipping", Shipping(tracking, self.clock, over).turn, over)
         leading = self.database.under(lease)
         turning("sweep", Sweep(leading, self.controller.backend, self.clock).turn, over)
-        turning("removals", Removals(leading).turn, over)
+        turning("removals", Removals(leading, self.clock).turn, over)
         turning("measuring", Measuring(self.controller.settings, leading, self.clock).turn, over)
         turning("retention", Retaining(self.controller.settings, leading, self.clock).turn, over)
         turning("audit", partial(_chain_changes, leading), over)

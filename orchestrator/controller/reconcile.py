@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator import contract
 from orchestrator.backends import Backend, BackendAway, launch_name
 from orchestrator.controller import decision
 from orchestrator.controller.decision import LaunchView, RunView
+from orchestrator.controller.facts import take_in_facts
 from orchestrator.controller.glance import standing_of
 from orchestrator.controller.heard import Heard
 from orchestrator.controller.keep import keep_of
@@ -77,9 +78,7 @@ class Controller:
         if run.status is Status.QUEUED:
             store.write("spec.yaml", run.spec_text.encode())
         views, attempts = self._observe(run, store)
-        facts = _facts_of(views)
-        if _news(run, facts):
-            run = self.database.add_facts(run, facts)
+        run, views = take_in_facts(self.database, run, views)
         silence = silence_of(self.database, self.settings, run.id, views, attempts, self.clock())
         view = self._run_view(run, attempts, silence.stall(run, self.clock()))
         self._note_checkpoint(run, views)
@@ -228,19 +227,3 @@ def _view(
         micro_batch_size=launch.micro_batch_size,
         stalled=launch.stalled is not None,
     )
-
-
-def _facts_of(views: Sequence[LaunchView]) -> dict[str, object]:
-    facts: dict[str, object] = {}
-    for view in views:
-        if view.outcome is None or view.outcome.result is not contract.Result.SUCCESS:
-            continue
-        if view.step == "prepare":
-            facts.update(view.outcome.facts)
-        else:
-            facts[view.step] = dict(view.outcome.facts)
-    return facts
-
-
-def _news(run: Run, facts: Mapping[str, object]) -> bool:
-    return any(run.facts.get(name) != value for name, value in facts.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,9 +20,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Removals:
-    """Removes what the database notes, each folder as often as it takes."""
+    """Removes what the database notes, each folder as often as it takes; `clock` gives seconds since 1970."""
 
     database: Database
+    clock: Callable[[], float]
 
     def turn(self) -> float:
         """One look at what is to go; seconds until the next."""
@@ -36,7 +38,7 @@ class Removals:
         except (OSError, contract.ContractError) as error:
             _log.warning("%s of %s cannot be removed yet: %s", removal.folder, removal.storage, error)
             return False
-        self.database.removed(removal)
+        self.database.removed(removal, self.clock())
         return True
 
 

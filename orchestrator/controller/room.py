@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -35,14 +36,15 @@ def full_disk(settings: Settings, storage: str) -> str | None:
 
 @dataclass(frozen=True)
 class Measuring:
-    """Measures what runs take, where projects have a quota; `clock` gives seconds since 1970."""
+    """Measures what datasets take, and runs where projects have a quota; `clock` gives seconds since 1970."""
 
     settings: Settings
     database: Database
     clock: Callable[[], float]
 
     def turn(self) -> float:
-        """Measure some of the runs that may have changed; seconds until the next."""
+        """Measure new datasets, and some of the runs that may have changed; seconds until the next."""
+        self._measure_datasets()
         if self.settings.stored_bytes is None:
             return AGAIN_SECONDS
         now = self.clock()
@@ -54,6 +56,14 @@ class Measuring:
                 stored = run.stored
             self.database.measured(run.id, stored, now)
         return 0.0 if len(runs) == BATCH else SWEEP_SECONDS
+
+    def _measure_datasets(self) -> None:
+        """What cannot be read now is left until the next time; what is gone takes nothing."""
+        for dataset in self.database.unmeasured_datasets(BATCH):
+            with suppress(OSError, contract.ContractError):
+                store = contract.open_store(dataset.storage)
+                manifest = contract.read_manifest(store, contract.dataset_key(dataset.digest))
+                self.database.measured_dataset(dataset, manifest.size if manifest else 0)
 
 
 def stored_bytes(run: Run) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from orchestrator.db.audit import Audit, Proof
+from orchestrator.db.datasets import Datasets
 from orchestrator.db.deletions import Deletions
 from orchestrator.db.due import Due
 from orchestrator.db.engine import is_postgresql, make_engine, parse_url, shown
@@ -33,6 +34,7 @@ from orchestrator.db.usage import Usage
 from orchestrator.db.values import (
     Attempt,
     Change,
+    Dataset,
     DeletedRun,
     Event,
     File,
@@ -57,6 +59,7 @@ __all__ = [
     "Attempt",
     "Change",
     "Database",
+    "Dataset",
     "DeletedRun",
     "Event",
     "File",
@@ -99,6 +102,7 @@ class Database(
     Publications,
     Events,
     Files,
+    Datasets,
     Mappings,
     Leases,
     Keys,

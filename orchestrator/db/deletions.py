@@ -64,11 +64,15 @@ class Deletions(Transactions):
         with self.writing() as connection:
             note_removal(connection, gone.storage, contract.run_key(gone.id), now)
 
-    def removed(self, removal: Removal) -> None:
+    def removed(self, removal: Removal, now: float) -> None:
         """A folder is gone. What another note with the same number says, which SQLite may give, stays."""
         same = [t.removals.c[name] == value for name, value in vars(removal).items()]
+        folder, digest = removal.folder.rpartition("/")[::2]
         with self.writing() as connection:
             connection.execute(t.removals.delete().where(*same))
+            if contract.dataset_key(digest) == f"{folder}/{digest}":
+                gone = (t.datasets.c.storage == removal.storage, t.datasets.c.digest == digest)
+                connection.execute(t.datasets.update().where(*gone).values(removed=now))
 
 
 def note_removal(connection: sa.Connection, storage: str, folder: str, now: float) -> None:

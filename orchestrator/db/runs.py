@@ -61,13 +61,6 @@ class Runs(Transactions):
             raise NotFoundError(f"there is no run {name!r}", hint=self._near(name, project))
         return to_run(row)
 
-    def with_dataset(self, project: str, limit: int) -> list[Run]:
-        """The newest runs of a project whose dataset is prepared."""
-        prepared = t.runs.c.facts["dataset"].as_string().is_not(None)
-        query = sa.select(t.runs).where(t.runs.c.project == project, prepared).order_by(*_NEWEST)
-        with self.reading() as connection:
-            return [to_run(row) for row in connection.execute(query.limit(limit))]
-
     def page(
         self,
         project: str,

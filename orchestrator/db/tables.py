@@ -235,6 +235,24 @@ files = Table(
     Column("finished", Float),
 )
 
+# Prepared datasets that a project holds, or has held until `deleted`. What is at `storage` under a digest was
+# last `removed` then: a preparation that began before cannot count on it.
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("storage", Text, nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float, nullable=False),
+    Column("size", BigInteger),
+    Column("deleted", Float),
+    Column("removed", Float),
+    Index("datasets_of_project", "project", "used"),
+    Index("datasets_by_digest", "digest"),
+)
+
 # Mappings that specs of a project name; runs keep the text that they were submitted with.
 mappings = Table(
     "mappings",

@@ -1,4 +1,4 @@
-"""How much of storage runs and uploads take."""
+"""How much of storage runs, uploads and datasets take."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ class Usage(Transactions):
 
 
 def stored_by(connection: sa.Connection, project: str) -> int:
-    """The bytes that a project's runs and uploads take."""
+    """The bytes that a project's runs, uploads and datasets take; a dataset that others hold too counts."""
     runs = sa.select(sa.func.coalesce(sa.func.sum(t.runs.c.stored), 0)).where(t.runs.c.project == project)
     files = sa.select(sa.func.coalesce(sa.func.sum(t.files.c.size), 0)).where(t.files.c.project == project)
-    return int(connection.scalar(sa.select(runs.scalar_subquery() + files.scalar_subquery())) or 0)
+    held = sa.select(sa.func.coalesce(sa.func.sum(t.datasets.c.size), 0)).where(
+        t.datasets.c.project == project
+    )
+    held = held.where(t.datasets.c.deleted.is_(None))
+    parts = (runs.scalar_subquery(), files.scalar_subquery(), held.scalar_subquery())
+    return int(connection.scalar(sa.select(parts[0] + parts[1] + parts[2])) or 0)

@@ -287,6 +287,23 @@ class File:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset that a project holds; `facts` has its rows and tokens as they were counted.
+
+    `created` and `used` are when the first and the newest run with it were submitted; its files take `size`
+    bytes, None where nobody has looked yet.
+    """
+
+    project: str
+    digest: str
+    storage: str
+    facts: Mapping[str, Any]
+    created: float
+    used: float
+    size: int | None = None
+
+
+@dataclass(frozen=True)
 class NamedMapping:
     """A mapping that specs of a project name; `sha256` is of its text."""
 

@@ -20,6 +20,7 @@ from orchestrator.errors import StorageError
 from orchestrator.service.access import Access
 from orchestrator.service.caller import LOCAL, Caller, Role
 from orchestrator.service.catalogue import Catalogue
+from orchestrator.service.datasets import Datasets
 from orchestrator.service.files import Files
 from orchestrator.service.keeping import Keeping
 from orchestrator.service.keys import Keys
@@ -81,6 +82,10 @@ class Service:
     @property
     def files(self) -> Files:
         return Files(self.settings, self.database, self.clock)
+
+    @property
+    def datasets(self) -> Datasets:
+        return Datasets(self.database, self.clock)
 
     @property
     def mappings(self) -> Mappings:

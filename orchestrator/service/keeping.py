@@ -81,6 +81,6 @@ class Keeping:
 
     def _removed(self, gone: DeletedRun) -> bool:
         """Whether its folder is gone; what cannot be removed now is left to the controller."""
-        removals = Removals(self.database)
+        removals = Removals(self.database, self.clock)
         noted = self.database.removals(contract.run_key(gone.id))
         return all([removals.one(each) for each in noted if each.storage == gone.storage])  # noqa: C419

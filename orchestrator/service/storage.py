@@ -20,7 +20,7 @@ def need_room(settings: Settings, project: str, stored: Callable[[], int], more:
     the project takes.
 
     Raises:
-        QuotaError: the project's runs and uploads take what they may.
+        QuotaError: the project's runs, uploads and datasets take what they may.
         FullError: a disk of the service is nearly full.
     """
     if full := full_disk(settings, settings.of(project).storage):
@@ -30,8 +30,9 @@ def need_room(settings: Settings, project: str, stored: Callable[[], int], more:
     taken = stored()
     if taken + more > settings.stored_bytes or taken >= settings.stored_bytes:
         raise QuotaError(
-            f"runs and uploads of {project} take {taken / GIB:.2f} of {settings.stored_bytes / GIB:g} GiB",
-            hint="`axo delete` runs that nobody needs, or ask the operator for more (`room` in the settings)",
+            f"what {project} keeps takes {taken / GIB:.2f} of {settings.stored_bytes / GIB:g} GiB",
+            hint="`axo delete` runs and `axo datasets delete` data that nobody needs, or ask the operator "
+            "for more (`room` in the settings)",
         )
 
 

@@ -30,12 +30,14 @@ class Registry(Told):
 
 
 class Dataset(Told):
-    """A prepared dataset, as runs of the project have used it."""
+    """A prepared dataset that the project holds."""
 
     digest: str = Field(description="Of its rows, however they lie in files.")
     rows: int
     validation_rows: int = 0
     tokens: int | None = None
     trained_tokens: int | None = None
+    size: int | None = Field(default=None, description="Bytes of its files; null where not yet measured.")
+    created: float | None = Field(default=None, description="When the first run with it was submitted.")
     used: float = Field(description="When the newest run with it was submitted.")
-    runs: list[str] = Field(description="The runs that used it, newest first.")
+    runs: list[str] = Field(description="The runs that used it and are not deleted, newest first.")

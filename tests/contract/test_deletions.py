@@ -111,9 +111,9 @@ def test_of_many_that_delete_a_run_one_does(database: Database) -> None:
 def test_a_note_is_taken_back_by_whoever_did_what_it_says(database: Database) -> None:
     gone = database.delete_run(ended(database, a_run(1)), 200.0)
     (first,) = database.removals()
-    database.removed(first)
+    database.removed(first, 3_000.0)
     database.delete_run(ended(database, a_run(2)), 300.0)
-    database.removed(first)  # SQLite has given the second note the number of the first
+    database.removed(first, 3_000.0)  # SQLite has given the second note the number of the first
     assert [removal.folder for removal in database.removals()] == ["runs/triage-2"]
     database.remove_again(gone, 400.0)
     assert [removal.time for removal in database.removals("runs/triage-1")] == [400.0]

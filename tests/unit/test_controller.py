@@ -15,10 +15,11 @@ from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 from orchestrator.backends import BackendAway
 from orchestrator.contract import Cause, Record, Result
 from orchestrator.controller.glance import has_news
+from orchestrator.controller.removals import Removals
 from orchestrator.controller.ship import LIVE_SECONDS, Shipping
 from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database
-from orchestrator.errors import BackendError, TrackingError
+from orchestrator.errors import BackendError, ConflictError, TrackingError
 from orchestrator.runs import Intent, Observation, Phase, Reason, Status
 from orchestrator.tracking import MetricPoint, TrackedRun, TrackingAway
 
@@ -119,6 +120,26 @@ def test_a_launch_that_begins_and_ends_while_it_is_looked_at_has_succeeded(world
     world.controller = replace(world.controller, backend=Sudden(world.backend.phases))
     assert world.passes().status is Status.WAITING
     assert [launch.step for launch in world.database.launches(world.run_id)] == ["prepare", "train"]
+
+
+def test_a_dataset_that_somebody_deletes_before_it_is_seen_to_be_used_is_prepared_again(world: World) -> None:
+    database, clock = world.database, world.controller.clock
+    other = replace(world.run, id="other-1", look=None)
+    database.submit(other)
+    database.add_launch(other.id, "prepare", None, clock())
+    assert database.take_dataset(other, PREPARED, 1)
+    database.move(other, Status.CANCELLED, None, "", clock())
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    database.delete_dataset("default", PREPARED["dataset"], clock())
+    with pytest.raises(ConflictError, match="is being removed"):
+        world.passes()
+    Removals(database, clock).turn()
+    assert world.passes().status is Status.PREPARING
+    assert [launch.step for launch in database.launches(world.run_id)] == ["prepare", "prepare"]
+    world.end(2, Result.SUCCESS, **PREPARED)
+    assert world.passes().status is Status.WAITING
+    assert database.dataset("default", PREPARED["dataset"]).used == world.run.created
 
 
 def test_a_backend_that_refuses_ends_the_run_with_its_words(world: World) -> None:

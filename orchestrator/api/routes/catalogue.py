@@ -1,4 +1,4 @@
-"""What there is: `/api/v1/machines`, `/registries`, `/datasets`, `/models`."""
+"""What there is: `/api/v1/machines`, `/registries`, `/models`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,6 @@ def machines(service: ServiceOf, caller: CallerOf) -> list[wire.Machine]:
 def registries(service: ServiceOf, caller: CallerOf) -> list[wire.Registry]:
     """Where adapters may be published to; the operator declares them."""
     return service.catalogue.registries(caller)
-
-
-@router.get("/datasets")
-def datasets(service: ServiceOf, caller: CallerOf, limit: _Limit = 100) -> list[wire.Dataset]:
-    """The datasets that runs of the project used, the last used first."""
-    return service.catalogue.datasets(caller, limit)
 
 
 @router.get("/models")

@@ -14,10 +14,12 @@ from orchestrator.settings import Settings
 METHODS: Mapping[str, str] = {
     "adapters_adapter": "adapter",
     "adapters_adapter_file": "fetch_adapter",
-    "catalogue_datasets": "datasets",
     "catalogue_machines": "machines",
     "catalogue_models": "models",
     "catalogue_registries": "registries",
+    "datasets_delete": "delete_dataset",
+    "datasets_get": "dataset",
+    "datasets_page": "datasets",
     "files_begin": "begin_file",
     "files_delete": "delete_file",
     "files_finish": "finish_file",

@@ -9,10 +9,12 @@ import pytest
 from click.testing import CliRunner
 from stored_run import DATASET, FACTS, store_run
 
+from orchestrator import wire
 from orchestrator.api.app import make_app
 from orchestrator.cli import axo
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
 from orchestrator.service import Caller
@@ -63,6 +65,47 @@ def test_datasets_by_the_runs_that_used_them(host: Host) -> None:
             ("e" * 64, ["triage-bbbbb"]),
         ]
         assert client.datasets(limit=1)[0].tokens == 5000
+
+
+def test_a_dataset_is_looked_at_and_deleted_once_no_run_needs_it(host: Host) -> None:
+    database = host.service.database
+    with asking(host, Caller(name="ann")) as client:
+        assert client.dataset(DATASET) == client.datasets()[0]
+        with pytest.raises(NotFoundError):
+            client.dataset("f" * 64)
+        going = database.run("fresh-aaaaa")
+        assert database.take_dataset(going, FACTS, 1)
+        with pytest.raises(ConflictError, match="fresh-aaaaa uses it") as caught:
+            client.delete_dataset(DATASET)
+        assert caught.value.hint == "wait until it has ended, or `axo cancel fresh-aaaaa`"
+        database.move(database.run("fresh-aaaaa"), Status.CANCELLED, None, "", 9_000.0)
+        client.delete_dataset(DATASET)
+        assert [each.digest for each in client.datasets()] == ["e" * 64]
+        with pytest.raises(NotFoundError):
+            client.delete_dataset(DATASET)
+    with asking(host, Caller("theirs")) as other:
+        assert other.dataset(DATASET).runs == ["foreign-aaaaa"]
+    [change] = [each.change for each in database.changes(limit=9)]
+    assert (change.actor, change.action, change.subject) == ("ann", "dataset.delete", DATASET)
+
+
+def test_the_command_shows_and_deletes_datasets_and_uploads(home: Path) -> None:
+    def call(*arguments: str) -> str:
+        environment = {"AXO_HOME": str(home), "AXO_URL": "", "COLUMNS": "80"}
+        done = CliRunner().invoke(axo, ["datasets", *arguments], env=environment)
+        assert done.exit_code == 0, done.exception
+        return done.output
+
+    with open_host(Settings.from_environment({"AXO_HOME": str(home)})) as host:
+        host.service.files.begin(Caller(), wire.FileAsked(sha256="a" * 64, size=5_000_000))
+    shown = call("show", DATASET[:8])
+    assert "100, 25 held out" in shown
+    assert "triage-ccccc triage-aaaaa" in shown
+    told = call("delete", "--yes", DATASET[:8], "a" * 64)
+    assert f"dataset {DATASET[:12]}: " in told
+    assert f"upload {'a' * 12}: 4.8 MiB" in told
+    assert call("-o", "name").splitlines() == ["e" * 64]
+    assert "nothing is uploaded" in call("uploads")
 
 
 def test_models_by_their_versions(host: Host) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from stored_run import SPEC, store_run
+from stored_run import DATASET, SPEC, store_run
 
 from orchestrator import wire
 from orchestrator.access.keys import make_key
@@ -74,6 +74,11 @@ def shared(host: Host) -> None:
     host.service.mappings.put(Caller("ours"), "tickets", wire.MappingAsked(**MAPPING))
 
 
+def held(host: Host) -> None:
+    with host.service.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE datasets SET deleted = NULL")
+
+
 VIEW = Door(Role.VIEWER)
 WANT = Door(Role.SUBMITTER, good=202, records=True, status=Status.TRAINING)
 DOORS = {
@@ -108,6 +113,8 @@ DOORS = {
     "GET /api/v1/machines": replace(VIEW, theirs=200),
     "GET /api/v1/registries": replace(VIEW, theirs=200),
     "GET /api/v1/datasets": replace(VIEW, theirs=200),
+    "GET /api/v1/datasets/{digest}": VIEW,
+    "DELETE /api/v1/datasets/{digest}": Door(Role.SUBMITTER, good=204, before=held, records=True),
     "GET /api/v1/models": replace(VIEW, theirs=200),
     "GET /api/v1/files": replace(VIEW, theirs=200),
     "POST /api/v1/files": Door(
@@ -181,6 +188,7 @@ class World:
             part=0,
             key=self.victim.id,
             name="tickets",
+            digest=DATASET,
             **REPORT,
         )
         headers = {"Authorization": authorization} if authorization is not None else {}

@@ -112,10 +112,10 @@ def test_what_storage_does_not_let_go_of_is_removed_by_the_controller(
     with monkeypatch.context() as broken, asking(host) as client:
         broken.setattr(FileStore, "local", away)
         assert not client.delete_run(RUN).removed
-        assert Removals(database).turn() > 30
+        assert Removals(database, lambda: 5_000.0).turn() > 30
     assert folder.exists()
     assert contract.read_manifest(FileStore(home / "storage/runs" / RUN), "adapter") is not None
-    assert Removals(database).turn() < 5
+    assert Removals(database, lambda: 5_000.0).turn() < 5
     assert not folder.exists()
     assert database.removals() == []
     with asking(host) as client:
@@ -137,7 +137,7 @@ def test_a_launch_that_outlives_its_deleted_run_is_stopped_and_what_it_writes_go
             late.parent.mkdir(parents=True)
             late.touch()
         sweep.turn()
-        Removals(database).turn()
+        Removals(database, lambda: 5_000.0).turn()
         assert backend.launches() == []
         assert not late.parents[2].exists()
 

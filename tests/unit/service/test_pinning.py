@@ -48,7 +48,7 @@ def test_a_temporary_run_from_its_spec_to_its_end(home: Path, host: Host) -> Non
     store = contract.open_store(run.storage).below(contract.run_key(run.id))
     for days in (4.5, 5.6):
         Retaining(settings, database, lambda days=days: run.ended + days * DAY_SECONDS).turn()  # type: ignore[misc]
-        Removals(database).turn()
+        Removals(database, lambda: 5_000.0).turn()
         shown = call("describe", RUN).stdout
         assert "kept:        until 1970-01-06" in shown
         assert ("keeps its files" in " ".join(shown.split())) == (days == 4.5), shown

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from memory_world import World, memory_world
-from stored_run import SPEC, store_run
+from stored_run import DATASET, SPEC, store_run
 
-from orchestrator import wire
+from orchestrator import contract, wire
 from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.controller.decision import LaunchView, RunView, decide
@@ -72,7 +72,7 @@ def test_runs_and_uploads_of_a_project_share_its_quota(host: Host) -> None:
     measure(host)
     assert taken(host) == 2 * stored_bytes(runs[0]), "another project's are its own"
     free = QUOTA - taken(host)
-    with pytest.raises(QuotaError, match="of default take"):
+    with pytest.raises(QuotaError, match="what default keeps takes"):
         host.service.files.begin(LOCAL, wire.FileAsked(sha256="b" * 64, size=free + 1))
     host.service.files.begin(LOCAL, wire.FileAsked(sha256="a" * 64, size=free))
     with pytest.raises(QuotaError) as caught:
@@ -82,6 +82,24 @@ def test_runs_and_uploads_of_a_project_share_its_quota(host: Host) -> None:
     host.service.files.begin(LOCAL, wire.FileAsked(sha256="a" * 64, size=free))
     host.service.keeping.delete(LOCAL, "old-aaaaa")
     assert submit(host).status is Status.QUEUED
+
+
+def test_datasets_count_once_measured_until_they_are_deleted(host: Host, tmp_path: Path) -> None:
+    store_run(tmp_path, "old-aaaaa", adapter_config=None)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/train.parquet").write_bytes(b"\0" * (QUOTA + 1))
+    store = contract.open_store(host.service.settings.storage)
+    key = contract.dataset_key(DATASET)
+    contract.share_folder(store, tmp_path / "rows", key, contract.Manifest("dataset", ()))
+    submit(host)
+    measure(host)
+    assert taken(host) == host.service.datasets.get(LOCAL, DATASET).size == QUOTA + 1
+    with pytest.raises(QuotaError) as caught:
+        submit(host)
+    assert "axo datasets delete" in str(caught.value.hint)
+    host.service.datasets.delete(LOCAL, DATASET)
+    assert store.keys(key) == []
+    submit(host)
 
 
 def test_an_ended_run_is_measured_once_and_one_that_goes_on_again(host: Host, tmp_path: Path) -> None:

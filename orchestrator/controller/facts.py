@@ -1,0 +1,46 @@
+"""What steps found out, remembered with their run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from orchestrator import contract
+from orchestrator.controller.decision import LaunchView
+from orchestrator.db import Database, Run
+
+
+def take_in_facts(database: Database, run: Run, views: Sequence[LaunchView]) -> tuple[Run, list[LaunchView]]:
+    """The run with what its launches found out, and the launches as they are to be judged.
+
+    A dataset that somebody deleted before the run could hold it is prepared again: the launch that
+    prepared it counts as one that vanished.
+
+    Raises:
+        ConflictError: its files are being removed now.
+    """
+    facts = _facts_of(views)
+    if all(run.facts.get(name) == value for name, value in facts.items()):
+        return run, list(views)
+    if facts.get("dataset") in (None, run.facts.get("dataset")):
+        return database.add_facts(run, facts), list(views)
+    prepared = max(view.number for view in views if view.step == "prepare" and _succeeded(view))
+    if taken := database.take_dataset(run, facts, prepared):
+        return taken, list(views)
+    return run, [replace(view, outcome=None) if view.number == prepared else view for view in views]
+
+
+def _facts_of(views: Sequence[LaunchView]) -> Mapping[str, object]:
+    facts: dict[str, object] = {}
+    for view in views:
+        if view.outcome is None or not _succeeded(view):
+            continue
+        if view.step == "prepare":
+            facts.update(view.outcome.facts)
+        else:
+            facts[view.step] = dict(view.outcome.facts)
+    return facts
+
+
+def _succeeded(view: LaunchView) -> bool:
+    return view.outcome is not None and view.outcome.result is contract.Result.SUCCESS
