@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.completion import RUN
+from orchestrator.cli.completion import CHANGE, RUN
 from orchestrator.cli.connection import connected, named_mapping
 from orchestrator.cli.output import note
 
@@ -24,7 +24,14 @@ _PLACES = (("base_model",), ("dataset", "source"), ("dataset", "validation"), ("
 
 @click.command("clone")
 @click.argument("run", type=RUN)
-@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field; repeatable.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    type=CHANGE,
+    metavar="FIELD=VALUE",
+    help="Change a field; repeatable.",
+)
 @click.option("--name", help="Name of the new spec; that of the run, counted on, if left out.")
 @click.option(
     "--output",

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 from click.shell_completion import CompletionItem
 
 from orchestrator.cli.frame import Frame
-from orchestrator.cli.names import model_names, run_names
+from orchestrator.cli.names import Kind, names
 
 _FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/axo.fish"}
 
 
-class RunName(click.types.StringParamType):
-    """The id or name of a run; with `models` also the reference of what was published."""
+class NameOf(click.types.StringParamType):
+    """The name of something of these kinds, as the service knows it."""
 
-    name = "run"
+    name = "name"
 
-    def __init__(self, *, models: bool = False) -> None:
-        self._models = models
+    def __init__(self, *kinds: Kind) -> None:
+        self._kinds = kinds
 
     def shell_complete(
         self, context: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        frame = context.find_root().obj
-        service = frame.context if isinstance(frame, Frame) else None
-        found = run_names(incomplete, service)
-        if self._models:
-            found += model_names(incomplete, service)
+        service = _context(context)
+        found = [each for kind in self._kinds for each in names(kind, incomplete, service)]
         return [CompletionItem(name, help=told) for name, told in found]
 
 
-RUN, RUN_OR_MODEL = RunName(), RunName(models=True)
+class FieldIsName(click.types.StringParamType):
+    """`FIELD=VALUE` of a spec, whose value is a name for some fields."""
+
+    name = "field"
+    _FIELDS: Mapping[str, Kind] = {"compute.machine": "machines", "mapping": "mappings"}
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        field, is_whole, prefix = incomplete.partition("=")
+        if not is_whole or field not in self._FIELDS:
+            return []
+        found = names(self._FIELDS[field], prefix, _context(context))
+        return [CompletionItem(f"{field}={name}", help=told) for name, told in found]
+
+
+def _context(context: click.Context) -> str | None:
+    frame = context.find_root().obj
+    return frame.context if isinstance(frame, Frame) else None
+
+
+RUN, RUN_OR_MODEL = NameOf("runs"), NameOf("runs", "models")
+DATASET, DATASET_OR_UPLOAD, MAPPING = NameOf("datasets"), NameOf("datasets", "uploads"), NameOf("mappings")
+CHANGE = FieldIsName()
 
 
 @click.command("completion")

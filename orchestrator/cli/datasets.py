@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.completion import DATASET, DATASET_OR_UPLOAD
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
 from orchestrator.cli.output import fields, note, output_option, print_data, print_list
@@ -71,7 +72,7 @@ def command(context: click.Context, limit: int, form: str) -> None:
 
 
 @command.command("show")
-@click.argument("name", metavar="DATASET")
+@click.argument("name", metavar="DATASET", type=DATASET)
 @output_option("table", "json", "yaml")
 def show(name: str, form: str) -> None:
     """Show a prepared dataset, named by its digest or the first eight characters of it or more.
@@ -113,7 +114,7 @@ def uploads(limit: int, form: str) -> None:
 
 
 @command.command("delete")
-@click.argument("names", metavar="DIGEST...", nargs=-1, required=True)
+@click.argument("names", metavar="DIGEST...", type=DATASET_OR_UPLOAD, nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def delete(names: Sequence[str], yes: bool) -> None:
     """Delete prepared datasets and uploaded files, by their digests or the first eight characters or more.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.completion import MAPPING
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
 from orchestrator.cli.output import note, output_option, print_list
@@ -75,7 +76,7 @@ def push(file: Path, name: str | None) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=MAPPING)
 def show(name: str) -> None:
     """Print the mapping NAME as it was written.
 
@@ -88,7 +89,7 @@ def show(name: str) -> None:
 
 
 @command.command("delete")
-@click.argument("name")
+@click.argument("name", type=MAPPING)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def delete(name: str, yes: bool) -> None:
     """Delete the mapping NAME. Runs keep the text that they were submitted with.

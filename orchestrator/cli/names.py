@@ -1,4 +1,4 @@
-"""Names that a key press completes: of runs, of published models, of contexts.
+"""Names that a key press completes: of runs, models, datasets, uploads, mappings, machines and contexts.
 
 A key press has no time: what this home's database knows is read with the standard library alone. What a
 service elsewhere knows is remembered in a file; a process of its own asks for it, and the key press
@@ -16,26 +16,40 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 MOST = 50
 WAIT_SECONDS = 0.25
+_BUILT_IN = ("cpu", "gpu")
 FRESH_SECONDS = 10.0  # what was remembered so lately is not asked for again, nor after a failure
-_RUNS = "SELECT id, status FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created DESC LIMIT ?"
-_MODELS = (
-    "SELECT reference, run FROM publications WHERE substr(reference, 1, ?) = ? ORDER BY time DESC LIMIT ?"
-)
+Kind = Literal["runs", "models", "datasets", "uploads", "mappings", "machines"]
+_QUERIES: Mapping[Kind, str] = {
+    "runs": "SELECT id, status FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created DESC LIMIT ?",
+    "models": "SELECT reference, run FROM publications WHERE substr(reference, 1, ?) = ? "
+    "ORDER BY time DESC LIMIT ?",
+    "datasets": "SELECT digest, json_extract(facts, '$.rows') || ' rows' FROM datasets "
+    "WHERE project = 'default' AND deleted IS NULL AND substr(digest, 1, ?) = ? ORDER BY used DESC LIMIT ?",
+    "uploads": "SELECT sha256, size || ' bytes' FROM files "
+    "WHERE project = 'default' AND substr(sha256, 1, ?) = ? ORDER BY created DESC LIMIT ?",
+    "mappings": "SELECT name, substr(sha256, 1, 12) FROM mappings "
+    "WHERE project = 'default' AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
+}
 
 Named = tuple[str, str]  # a name, and what is said beside it
 
 
-def run_names(prefix: str, context: str | None = None) -> list[Named]:
-    """Ids and statuses of the newest runs that begin with `prefix`, in the service of that context."""
-    return _names(prefix, context, "runs", _RUNS)
-
-
-def model_names(prefix: str, context: str | None = None) -> list[Named]:
-    """References that begin with `prefix` of what was published last, and the runs that made them."""
-    return _names(prefix, context, "models", _MODELS)
+def names(kind: Kind, prefix: str, context: str | None = None) -> list[Named]:
+    """Names of a kind that begin with `prefix`, in the service of that context, and what is said of each:
+    of a run its status, of a published model its run."""
+    service = _service(context)
+    if service is None:
+        return _machines(prefix) if kind == "machines" else _of_database(_QUERIES[kind], prefix)
+    _refresh(service)
+    try:
+        found = json.loads(service.file.read_text())[kind]
+        return [(name, told) for name, told in found if name.startswith(prefix)][:MOST]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def context_names(prefix: str) -> list[Named]:
@@ -62,16 +76,13 @@ class _Service:
         return _home() / "cache" / "names" / f"{digest[:16]}.json"
 
 
-def _names(prefix: str, context: str | None, kind: str, query: str) -> list[Named]:
-    service = _service(context)
-    if service is None:
-        return _of_database(query, prefix)
-    _refresh(service)
-    try:
-        found = json.loads(service.file.read_text())[kind]
-        return [(name, told) for name, told in found if name.startswith(prefix)][:MOST]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+def _machines(prefix: str) -> list[Named]:
+    """Those that are there by themselves, and those of this home's settings file."""
+    file = Path(os.environ.get("AXO_SETTINGS") or _home() / "settings.yaml")
+    read = _yaml(file) if file.is_file() else None
+    named = read.get("machines") if isinstance(read, dict) else None
+    known = [*_BUILT_IN, *(map(str, named) if isinstance(named, dict) else ())]
+    return [(name, "machine") for name in dict.fromkeys(known) if name.startswith(prefix)]
 
 
 def _of_database(query: str, prefix: str) -> list[Named]:
@@ -99,17 +110,25 @@ def _contexts() -> tuple[str, Mapping[str, _Service]]:
     file = _home() / "config.yaml"
     if not file.is_file():
         return "local", {}
-    import yaml
-
     try:
-        read = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        read: Any = _yaml(file)
         known = {
             str(name): _Service(str(entry["url"]), entry.get("key"), entry.get("project"))
             for name, entry in read["contexts"].items()
         }
         return str(read.get("current", "local")), known
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+    except (KeyError, TypeError, AttributeError):
         return "local", {}
+
+
+def _yaml(file: Path) -> object:
+    """What a file of YAML holds; None where it is none."""
+    import yaml
+
+    try:
+        return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
 
 
 def _refresh(service: _Service) -> None:
@@ -152,12 +171,18 @@ def _ask(service: _Service) -> None:
 
     with Client(service.url, service.key, project=service.project) as client:
         client.patience.away = client.patience.busy = 0.0
-        runs = [(run.id, run.status.value) for run in client.runs(limit=500)]
-        models = [(model.reference, model.run) for model in client.models(limit=500)]
-    _remember(service.file, {"runs": runs, "models": models})
+        found: Mapping[Kind, Sequence[Named]] = {
+            "runs": [(run.id, run.status.value) for run in client.runs(limit=500)],
+            "models": [(model.reference, model.run) for model in client.models(limit=500)],
+            "datasets": [(each.digest, f"{each.rows} rows") for each in client.datasets(limit=500)],
+            "uploads": [(file.sha256, f"{file.size} bytes") for file in client.files(limit=500)],
+            "mappings": [(mapping.name, mapping.sha256[:12]) for mapping in client.mappings(limit=500)],
+            "machines": [(machine.name, "machine") for machine in client.machines()],
+        }
+    _remember(service.file, found)
 
 
-def _remember(file: Path, names: Mapping[str, Sequence[Named]]) -> None:
+def _remember(file: Path, names: Mapping[Kind, Sequence[Named]]) -> None:
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
         json.dump(names, opened)

@@ -18,7 +18,7 @@ from stored_run import store_run
 
 from orchestrator.cli import axo
 from orchestrator.cli.frame import SENTENCES
-from orchestrator.cli.names import run_names
+from orchestrator.cli.names import names
 
 AXO = Path(sys.executable).parent / "axo"
 
@@ -166,13 +166,13 @@ def test_bash_takes_the_script(tmp_path: Path) -> None:
 
 
 def test_runs_are_completed_from_the_database(home: Path) -> None:
-    assert run_names("") == []
+    assert names("runs", "") == []
     home.mkdir()
     store_run(home, "triage-a%c")
     store_run(home, "triage-b2", created=2_000.0)
-    assert run_names("triage-") == [("triage-b2", "succeeded"), ("triage-a%c", "succeeded")]
-    assert run_names("triage-a%") == [("triage-a%c", "succeeded")]
-    assert run_names("%") == []
+    assert names("runs", "triage-") == [("triage-b2", "succeeded"), ("triage-a%c", "succeeded")]
+    assert names("runs", "triage-a%") == [("triage-a%c", "succeeded")]
+    assert names("runs", "%") == []
 
 
 def test_a_key_press_loads_nothing_heavy_and_completes(home: Path) -> None:

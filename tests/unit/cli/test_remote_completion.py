@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from serving import serving
-from stored_run import store_run
+from stored_run import DATASET, store_run
 
 from orchestrator.cli import names
+from orchestrator.client import Client
 from orchestrator.client.contexts import Context, read_contexts
+from orchestrator.db import File, NamedMapping, opened
 
 AXO = Path(sys.executable).parent / "axo"
 
@@ -59,18 +61,48 @@ def test_names_are_those_of_the_service_and_stay_when_it_is_away(home: Path, tmp
     service = tmp_path / "service"
     service.mkdir()
     store_run(service, "triage-x7k2p")
+    (service / "settings.yaml").write_text("machines: {a100-4: {device: gpu, devices: 4}}\n")
     with serving(service) as server:
+        with Client(server.url) as client:
+            client.put_mapping("tickets", "conversation: {column: messages}\n")
+            client.begin_file("a" * 64, 5)
         speaking_to(home, server.url)
         press(home, "axo get tri")
         soon(lambda: list((home / "cache/names").glob("*.json")))
         assert press(home, "axo get tri") == ["triage-x7k2p"]
         assert press(home, "axo get other") == []
         assert press(home, "axo pull mod") == ["models:/triage/1"]
+        named(home)
         assert press(home, "axo --context local get tri") == []
     forget(home)
     assert press(home, "axo get tri") == ["triage-x7k2p"]
     (file,) = (home / "cache/names").glob("*.json")
     assert file.stat().st_mode & 0o077 == 0
+
+
+def named(home: Path) -> None:
+    """What else there is in the home of `test_names_are_those_of_the_service`."""
+    assert press(home, "axo datasets show d") == [DATASET]
+    assert press(home, f"axo datasets delete {DATASET} a") == ["a" * 64]
+    assert press(home, "axo mappings show ti") == ["tickets"]
+    assert press(home, "axo clone triage --set compute.machine=a") == ["compute.machine=a100-4"]
+    assert press(home, "axo clone triage --set mapping=") == ["mapping=tickets"]
+    assert press(home, "axo clone triage --set name=") == []
+
+
+def test_names_are_those_of_this_home_without_a_service(home: Path) -> None:
+    store_run(home, "triage-x7k2p")
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        database.put_mapping(NamedMapping("default", "tickets", "x", "0" * 64, 1.0))
+        database.put_mapping(NamedMapping("theirs", "titles", "x", "0" * 64, 1.0))
+        database.begin_file(File("default", "a" * 64, 5, "me", 1.0, 1.0), 100)
+    (home / "settings.yaml").write_text("machines: {a100-4: {device: gpu, devices: 4}}\n")
+    named(home)
+    (home / "settings.yaml").write_text("machines: [1]\n")
+    assert press(home, "axo clone triage --set compute.machine=") == [
+        "compute.machine=cpu",
+        "compute.machine=gpu",
+    ]
 
 
 def test_a_service_that_never_answers_holds_up_no_key_press(home: Path) -> None:
