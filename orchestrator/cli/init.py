@@ -24,7 +24,7 @@ _DRAFT_ALL_THE_SAME = "nothing was written; with --stdout the draft is printed a
 @click.command("init")
 @click.argument("source")
 @click.option("--base-model", help="A hub id, or a model folder.")
-@click.option("--answer", metavar="COLUMN", help="The column with the answers to learn.")
+@click.option("--answer", metavar="COLUMN", help="The column, or field.inside, with the answers.")
 @click.option("--encoding", help="Of text that is not UTF-8, such as latin-1.")
 @click.option("--sheet", help="Of an Excel workbook; the first if left out.")
 @click.option("--name", help="Name of the run; after the source if left out.")
@@ -104,15 +104,15 @@ def _with_answer(seen: Look, answer: str | None) -> Look:
     """The look with the answer that was named or, where one can be asked and must guess, is named now."""
     found = seen.recognition
     if answer is None and found.confidence == "guess" and found.form == "unknown" and can_ask():
-        columns = list(seen.columns)
+        columns = list(seen.answers)
         note(f"the columns are {', '.join(columns)}")
         answer = click.prompt(
             "Column with the answers", type=click.Choice(columns), default=columns[-1], err=True
         )
     if answer is None:
         return seen
-    if answer not in seen.columns:
-        raise click.UsageError(f"there is no column {answer!r}{did_you_mean(answer, list(seen.columns))}")
+    if answer not in seen.answers:
+        raise click.UsageError(f"there is no column {answer!r}{did_you_mean(answer, seen.answers)}")
     return seen.with_answer(answer)
 
 

@@ -3,7 +3,8 @@
 A column is of numbers only where each of its values is written as the number itself would be written:
 `7` and `-1.5` are, `007`, `+1`, `1.50`, `1e3` and `12345678901234567890` make the column text. So nothing
 that a template prints ever differs from what stands in the file. An empty cell is null, `""` an empty text;
-a blank line is no row.
+a line with nothing in it, or with separators alone, is no row. As Excel exports them, tables may begin with a
+line `sep=;`, and columns in which nothing stands need no name: they are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -27,11 +29,12 @@ _WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
 _DECIMAL = r"^-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,6}[1-9])$"
 _SMALL = r"^-?0\.000"  # the number would be written with an exponent
 _CELL_CHARACTERS = 2**31 - 1
+_SAID = re.compile(r"\ufeff?sep=([,;\t|])\r?\n?", re.IGNORECASE)
 
 
 def read_csv(path: Path, name: str, separator: str = ",") -> Rows:
     """Rows of a table with a header; raises DataError with the line of what is wrong."""
-    header = _header(path, name, separator)
+    line, header = _header(path, name, separator)
     refuse_own_column(header, name)
     try:
         texts = pl.scan_csv(
@@ -39,11 +42,11 @@ def read_csv(path: Path, name: str, separator: str = ",") -> Rows:
             glob=False,
             separator=separator,
             infer_schema=False,
-            row_index_name=ROW,
-            row_index_offset=1,
+            skip_lines=line - 1,
         )
-        columns = [column for column in texts.collect_schema().names() if column != ROW]
-        texts = texts.filter(_filled(columns))
+        texts = _without_nameless(texts, header, name, line)
+        columns = texts.collect_schema().names()
+        texts = texts.filter(_filled(columns)).with_row_index(ROW, offset=1)
         count, short, types = plain_columns(texts, columns)
     except PolarsError as error:
         why = str(error).strip().splitlines()[0]
@@ -64,6 +67,12 @@ def read_csv(path: Path, name: str, separator: str = ",") -> Rows:
         lambda rows: _lines_of(path, rows, separator),
         plain_numbers=True,
     )
+
+
+def said_separator(first: str) -> str | None:
+    """The separator that the first line of a table says in Excel's way, where it does."""
+    said = _SAID.fullmatch(first)
+    return said[1] if said else None
 
 
 def plain_columns(texts: pl.LazyFrame, columns: list[str]) -> tuple[int, bool, dict[str, pl.DataType]]:
@@ -100,21 +109,33 @@ def _decimals(column: str) -> pl.Expr:
     return _all_match(column, _DECIMAL) & ~pl.col(column).str.contains(_SMALL).any()
 
 
-def _header(path: Path, name: str, separator: str) -> list[str]:
+def _header(path: Path, name: str, separator: str) -> tuple[int, list[str]]:
+    """The line of the header, and the names in it: one of them at least, and none twice."""
     try:
-        _, header, _ = next(_records(path, separator))
+        line, header, _ = next(_records(path, separator))
+    except StopIteration:
+        raise DataError([Fault("the file has no header", "give a file that holds rows", file=name)]) from None
     except _BrokenQuotes as broken:
         raise DataError([_broken(name, broken, None)]) from broken
-    if faults := _header_faults(header, name):
-        raise DataError(faults)
-    return header
-
-
-def _header_faults(header: list[str], name: str) -> list[Fault]:
     if not header:
         fix = "begin the file with the names of the columns"
-        return [Fault("the first line is blank", fix, file=name, line=1)]
-    return name_faults(header, name, 1)
+        raise DataError([Fault("the first line is blank", fix, file=name, line=line)])
+    named = [column for column in header if column]
+    if faults := name_faults(named or header, name, line):
+        raise DataError(faults)
+    return line, header
+
+
+def _without_nameless(texts: pl.LazyFrame, header: list[str], name: str, line: int) -> pl.LazyFrame:
+    """The table without columns that have neither name nor value.
+
+    Raises DataError where one without a name has values.
+    """
+    columns = texts.collect_schema().names()
+    nameless = [column for column, named in zip(columns, header, strict=False) if not named]
+    if nameless and texts.select(pl.any_horizontal(pl.col(nameless).is_not_null().any())).collect().item():
+        raise DataError(name_faults(header, name, line))
+    return texts.drop(nameless)
 
 
 def name_faults(header: list[str], name: str, line: int) -> list[Fault]:
@@ -140,9 +161,12 @@ def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
     widths = set[int]()
     records, row = _records(path, separator), 0
     whole = _record(separator)
-    wanted = len(next(records)[1])
+    header = next(records)[1]
+    wanted, one = len(header), _has_one(header)
     try:
         for line, record, raw in records:
+            if not one and not raw.strip(separator):
+                continue
             row += 1
             if len(faults) >= MAX_FAULTS:
                 break
@@ -194,9 +218,11 @@ def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str], str]]
     csv.field_size_limit(_CELL_CHARACTERS)
     with path.open(encoding="utf-8", newline="") as file:
         taken: list[str] = []
-        reader = csv.reader(_taking(file, taken), delimiter=separator, strict=True)
+        above = said_separator(file.readline()) is not None
+        file.seek(0)
+        reader = csv.reader(_taking(islice(file, int(above), None), taken), delimiter=separator, strict=True)
         while True:
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + above
             taken.clear()
             try:
                 record = next(reader)
@@ -216,9 +242,15 @@ def _taking(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
 
 def _lines_of(path: Path, rows: frozenset[int], separator: str) -> dict[int, int]:
     last, found = max(rows, default=0), {}
-    for row, (line, _, _) in enumerate(_records(path, separator)):
-        if row > last:
-            break
+    records = _records(path, separator)
+    one = _has_one(next(records)[1])
+    lines = (line for line, _, raw in records if one or raw.strip(separator))
+    for row, line in enumerate(islice(lines, last), 1):
         if row in rows:
             found[row] = line
     return found
+
+
+def _has_one(header: list[str]) -> bool:
+    """Whether one column alone has a name: its blank lines are rows."""
+    return sum(map(bool, header)) == 1

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from orchestrator.data.recognise import Recognition, recognise
+from orchestrator.data.recognise_columns import Columns, inside
 from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source, open_source, read_source
 from orchestrator.data.template_values import instance
@@ -37,8 +38,14 @@ class Look:
     found: Source
     scratch: Path
 
+    @property
+    def answers(self) -> Sequence[str]:
+        """What may be named as the answer: columns, and fields inside of them."""
+        fields = inside(Columns(self.found.schema, ())).schema
+        return [*self.columns, *(field for field in fields if field not in self.columns)]
+
     def with_answer(self, column: str) -> Look:
-        """The same, where somebody knows which column has the answers."""
+        """The same, where somebody knows which column, or field inside one, has the answers."""
         return replace(self, recognition=recognise(self.found.schema, self.sample, column))
 
 

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import polars as pl
 
 from orchestrator.data.map_history import holds_pairs
-from orchestrator.data.recognise_columns import Columns, listed, printed
+from orchestrator.data.recognise_columns import Columns, inside, listed, printed
 from orchestrator.data.recognise_messages import Talk, find_talk, roles_of
 from orchestrator.spec.models import Conversation, Mapping, MessageTemplate, Turns
 
@@ -57,6 +57,8 @@ class Recognition:
     why: str
     notes: tuple[str, ...] = ()
 
+
+_Form = Callable[[Columns], Recognition | None]
 
 QUESTIONS = ("prompt", "question", "query", "instruction", "input", "user", "request", "problem", "source")
 ANSWERS = (
@@ -98,16 +100,22 @@ def recognise(
     schema: pl.Schema, rows: Sequence[MappingOf[str, Any]], answer: str | None = None
 ) -> Recognition:
     """What rows of a schema are, from their columns and some of them (a hundred are plenty); `answer` is the
-    column with the answers where somebody knows it.
+    column with the answers, or a field inside one, where somebody knows it.
 
-    The mapping always compiles for the schema.
+    Fields inside of columns are looked at where the columns themselves tell nothing. The mapping always
+    compiles for the schema.
     """
     columns = Columns(schema, rows)
+    fields = inside(columns)
     if answer is not None:
-        return _answered(columns, answer)
-    forms = (form(columns) for form in _FORMS)
-    found = next((one for one in forms if one is not None), None) or _unknown(columns)
+        return _answered(columns if answer in schema else fields, answer)
+    found = _known(columns, _FORMS) or _known(fields, _BY_TEMPLATES) or _unknown(fields)
     return found if found.confidence == "sure" else replace(found, notes=(*found.notes, *_first_row(columns)))
+
+
+def _known(columns: Columns, forms: Sequence[_Form]) -> Recognition | None:
+    found = (form(columns) for form in forms)
+    return next((one for one in found if one is not None), None)
 
 
 def _talk(columns: Columns) -> Recognition | None:
@@ -257,13 +265,14 @@ def _text(columns: Columns) -> Recognition | None:
     )
 
 
-def _answered(columns: Columns, answer: str) -> Recognition:
+def _answered(columns: Columns, named: str) -> Recognition:
     """A column that somebody named as the answer, asked by those whose names say so, or else by all texts."""
+    answer = next(name for name in columns.schema if name == named)
     texts = [name for name in columns.texts if name != answer]
     asked = columns.called(QUESTIONS, texts)
     inputs = [asked] if asked else columns.all_called(INPUTS, texts) or texts[:6]
     if not inputs:
-        inputs = [name for name in columns.schema if name != answer][:6]
+        inputs = [name for name in columns.filled if name != answer][:6]
     context = columns.named(CONTEXTS, [name for name in texts if name not in inputs])
     mapping = _asked(columns, inputs, answer, before=[context] if context else [])
     why = f"`{answer}` was named as the answer to {listed(inputs)}"
@@ -272,7 +281,7 @@ def _answered(columns: Columns, answer: str) -> Recognition:
 
 def _unknown(columns: Columns) -> Recognition:
     """The last column of text as the answer to the others; whatever columns there are, where none is."""
-    texts = columns.texts or list(columns.schema)
+    texts = columns.worded or columns.filled
     if len(texts) < 2:
         why = f"{listed(texts)} is the only text, and there is no column that reads as its answer"
         mapping = Mapping(text=printed(texts[0], columns.schema[texts[0]]))
@@ -288,7 +297,7 @@ def _first_row(columns: Columns) -> tuple[str, ...]:
         name
         for name in columns.schema
         if len(name) > _LONGEST_NAME
-        or (name.endswith(_SENTENCE_ENDS) and " " in name)
+        or (name.endswith(_SENTENCE_ENDS) and name.count(" ") > 1)
         or sum(row[name] == name for row in columns.rows) > 1
     ]
     if not odd:
@@ -317,14 +326,14 @@ def _asked(
     opening = [MessageTemplate(role="system", content=_if_there(system, schema))] if system else []
     question = MessageTemplate(role="user", content="".join(parts))
     learned = MessageTemplate(role="assistant", content=printed(answer, schema[answer]))
-    history = columns.named(("history",))
+    history = columns.whole(("history",))
     earlier = history if history and holds_pairs(schema[history]) else None
     return Mapping(messages=[*opening, question, learned], history=earlier)
 
 
 def _earlier_turns(columns: Columns) -> tuple[str, ...]:
     """What to say of a column of earlier turns."""
-    history = columns.named(("history",))
+    history = columns.whole(("history",))
     if history is None:
         return ()
     if holds_pairs(columns.schema[history]):
@@ -338,12 +347,6 @@ def _if_there(name: str, schema: pl.Schema, *, before: str = "", after: str = ""
     return f"{{% if {bare} %}}{before}{field}{after}{{% endif %}}"
 
 
-_FORMS: tuple[Callable[[Columns], Recognition | None], ...] = (
-    _talk,
-    _turns,
-    _preference,
-    _alpaca,
-    _pair,
-    _labelled,
-    _text,
-)
+# A template reaches into columns, the other kinds of mappings name whole ones.
+_BY_TEMPLATES: tuple[_Form, ...] = (_preference, _alpaca, _pair, _labelled, _text)
+_FORMS: tuple[_Form, ...] = (_talk, _turns, *_BY_TEMPLATES)

@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from orchestrator.data.template_values import instance
+
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
 # Columns that say something about a row, not what is in it.
 _ABOUT = re.compile(
@@ -19,7 +21,21 @@ _ABOUT = re.compile(
     r"|file|filename|path|version|license|dump|score|model|author|name|email)$"
 )
 _DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?!\d)")
+_THE_TEXT = ("text", "content", "value", "body")
+_FIGURE = re.compile(r"[-+]?[0-9][0-9.,'\s]*[%€$£]?\s*$")
 _JINJA_WORDS = frozenset({"true", "false", "none", "row"})
+
+
+class Field(str):
+    """A field inside a column, as `answer.text`; `parts` are the names on the way to it."""
+
+    parts: tuple[str, ...]
+
+    @classmethod
+    def at(cls, parts: Sequence[str]) -> Field:
+        field = cls(".".join(parts))
+        field.parts = tuple(parts)
+        return field
 
 
 @dataclass(frozen=True)
@@ -34,12 +50,23 @@ class Columns:
         """Columns of text, those left out that only say something about a row."""
         found = [name for name, dtype in self.schema.items() if isinstance(dtype, _TEXT_TYPES)]
         return [
-            name for name in found if not _ABOUT.search(self.plain(name)) and not self._dates(name)
+            name for name in found if not _ABOUT.search(self.plain(name)) and not self._all(name, _DATE)
         ] or found
 
-    def _dates(self, name: str) -> bool:
+    @cached_property
+    def filled(self) -> list[str]:
+        """Columns that can have a value; all where none can."""
+        return [name for name, dtype in self.schema.items() if dtype != pl.Null] or list(self.schema)
+
+    @cached_property
+    def worded(self) -> list[str]:
+        """Columns of text that do not hold figures alone, such as `0071` and `12,50 €`."""
+        return [name for name in self.texts if not self._all(name, _FIGURE)]
+
+    def _all(self, name: str, pattern: re.Pattern[str]) -> bool:
+        """Whether each value begins so; False where there is none."""
         values = self.values(name)
-        return bool(values) and all(_DATE.match(str(value)) for value in values)
+        return bool(values) and all(pattern.match(str(value)) for value in values)
 
     @cached_property
     def answerable(self) -> list[str]:
@@ -51,8 +78,10 @@ class Columns:
         ]
 
     def plain(self, name: str) -> str:
-        """A name as it is compared: `User Prompt` and `user_prompt` are one."""
-        return re.sub(r"[^a-z0-9]", "", name.lower())
+        """A name as it is compared: `User Prompt` and `user_prompt` are one. A field inside a column goes by
+        its own name, or the one around it where it only says that this is the text."""
+        *around, own = name.parts if isinstance(name, Field) else (name,)
+        return _plain(around[-1] if around and _plain(own) in _THE_TEXT else own)
 
     def kind(self, name: str) -> str:
         """The last word of a name, which says what it is: `answer` of `gold_answer` and `Gold Answer`."""
@@ -63,6 +92,10 @@ class Columns:
         """The column with the first of some names, if one has any of them."""
         found = self.all_named(names, among)
         return min(found, key=lambda name: names.index(self.plain(name)), default=None)
+
+    def whole(self, names: Sequence[str]) -> str | None:
+        """As `named`, of whole columns alone."""
+        return self.named(names, (name for name in self.schema if not isinstance(name, Field)))
 
     def all_named(self, names: Sequence[str], among: Iterable[str] | None = None) -> list[str]:
         """Columns with one of some names, in the order of the columns."""
@@ -115,11 +148,47 @@ class Columns:
         return bool(values) and few and all(len(str(value)) <= 100 for value in values)
 
 
+def inside(columns: Columns) -> Columns:
+    """The fields inside of columns in the place of those columns, at any depth; lists stay whole."""
+    found = dict(one for name, dtype in columns.schema.items() for one in _fields((name,), dtype))
+    rows = [{field: _value(row, field) for field in found} for row in columns.rows]
+    return Columns(pl.Schema(found), rows)
+
+
+def _fields(parts: tuple[str, ...], dtype: pl.DataType) -> Iterable[tuple[str, pl.DataType]]:
+    if not isinstance(dtype, pl.Struct) or not dtype.fields or _first_of(dtype):
+        yield (Field.at(parts) if len(parts) > 1 else parts[0]), dtype
+        return
+    for field in dtype.fields:
+        yield from _fields((*parts, field.name), instance(field.dtype))
+
+
+def _value(row: Mapping[str, Any], name: str) -> Any:
+    value: Any = row
+    for part in name.parts if isinstance(name, Field) else (name,):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def printed(name: str, dtype: pl.DataType, *, bare: bool = False) -> str:
     """A column as a template prints it; `bare` is the expression alone, without braces and filters."""
-    usual = name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
-    field = name if usual and name not in _JINJA_WORDS else f"row[{_quoted(name)}]"
+    first, *within = name.parts if isinstance(name, Field) else (name,)
+    start = first if _usual(first) and first not in _JINJA_WORDS else f"row[{_quoted(first)}]"
+    field = start + "".join(map(_step, within))
     return field if bare else f"{{{{ {field}{_filter(dtype)} }}}}"
+
+
+def _step(name: str) -> str:
+    """A step to a field; `.items` and the like would be methods."""
+    return f".{name}" if _usual(name) and not hasattr(dict, name) else f"[{_quoted(name)}]"
+
+
+def _usual(name: str) -> bool:
+    return name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
 
 
 def listed(names: Sequence[str], count: int | None = None) -> str:

@@ -18,7 +18,8 @@ _ROLE_FIELDS = ("role", "from", "speaker", "author", "sender", "who", "type", "n
 _TEXT_FIELDS = ("content", "value", "text", "message", "utterance", "body", "said", "msg")
 _SAID_BY: Mapping[str, Role] = {
     **dict.fromkeys(("user", "human", "customer", "client", "caller", "prompter", "visitor"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "agent", "bot", "chatgpt", "model", "ai", "chatbot"), "assistant"),
+    **dict.fromkeys(("assistant", "gpt", "agent", "bot", "model", "ai", "chatbot"), "assistant"),
+    **dict.fromkeys(("chatgpt", "bing", "bard", "claude", "gemini"), "assistant"),
     **dict.fromkeys(("system", "instructions"), "system"),
     **dict.fromkeys(("tool", "observation", "function", "ipython"), "tool"),
 }

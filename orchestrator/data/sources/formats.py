@@ -7,7 +7,8 @@
     a header with , ; tab or |         CSV, where the name says so, says nothing, or says JSON of a table
     anything else under .txt           plain text
 
-The separator of a CSV is the one with which the first records have equally many fields.
+The separator of a CSV is the one that its first line says (`sep=;`, as Excel writes it), else the one with
+which the first records have equally many fields.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.data.csv_rows import said_separator
 from orchestrator.errors import DataError, Fault
 
 Kind = Literal["csv", "json", "parquet", "text", "xlsx"]
@@ -133,7 +135,9 @@ def _format_of_text(suffix: str, expected: Kind | None, head: str, *, whole: boo
     first = head.lstrip().partition("\n")[0].strip()
     if _is_json(first, head.lstrip()):
         return Format("json", expected=expected)
-    separator = _separator(head if whole else head.rpartition("\n")[0], _SEPARATORS.get(suffix, ",;\t|"))
+    separator = said_separator(first) or _separator(
+        head if whole else head.rpartition("\n")[0], _SEPARATORS.get(suffix, ",;\t|")
+    )
     table = separator is not None and not re.search(r'[{}\[\]]|":', first)
     if expected == "text":
         return Format("text", expected=expected)

@@ -196,6 +196,54 @@ def test_columns_of_questions_and_answers(
     assert templates(found) == [("user", user), ("assistant", assistant)]
 
 
+TICKET = {"subject": "Late", "items": "a lamp", "customer": {"name": "Ann", "city": "Ulm"}}
+
+
+@pytest.mark.parametrize(
+    ("row", "confidence", "user", "assistant"),
+    [
+        (
+            {"ticket": TICKET, "answer": {"text": "On its way.", "score": 0.5}, "seen": None},
+            "likely",
+            "{{ ticket.subject }}",
+            "{{ answer.text }}",
+        ),
+        (
+            {"data": {"my question": "a", "the answer": "b"}},
+            "likely",
+            "{{ data['my question'] }}",
+            "{{ data['the answer'] }}",
+        ),
+        (
+            {"a b": {"items": "one thing"}, "c": {"d": "another"}, "void": None},
+            "guess",
+            "{{ row['a b']['items'] }}",
+            "{{ c.d }}",
+        ),
+    ],
+)
+def test_fields_inside_of_columns(row: dict[str, Any], confidence: str, user: str, assistant: str) -> None:
+    found = recognised([row] * 3)
+    assert (found.method, found.confidence) == ("sft", confidence)
+    assert templates(found) == [("user", user), ("assistant", assistant)]
+
+
+def test_an_answer_inside_of_a_column_can_be_named() -> None:
+    rows = [{"q": {"text": "why"}, "a": {"text": "because", "note": "so"}}]
+    found = recognise(pl.DataFrame(rows).schema, rows, "a.note")
+    assert templates(found)[-1] == ("assistant", "{{ a.note }}")
+
+
+def test_messages_inside_of_a_column_are_no_column_of_messages() -> None:
+    assert recognised([{"data": {"messages": MESSAGES}, "text": "a b"}] * 3).mapping.conversation is None
+
+
+def test_columns_of_figures_are_not_what_is_learned() -> None:
+    rows = [{"No.": f"{n:04}", "Frage": "Wo?", "Antwort": "Da.", "Betrag": f"{n},50 €"} for n in range(5)]
+    found = recognised(rows)
+    assert templates(found) == [("user", "{{ Frage }}"), ("assistant", "{{ Antwort }}")]
+
+
 def test_a_system_column_of_templates_may_be_empty() -> None:
     found = recognised([{"instruction": "a", "input": "", "output": "b", "system": ""}])
     assert templates(found)[0] == ("system", "{% if system %}{{ system }}{% endif %}")

@@ -151,3 +151,15 @@ def test_numbers_of_a_table_are_text_beside_text(folder: Path) -> None:
     pl.DataFrame({"n": [1]}).write_parquet(folder / "c.parquet")
     (fault,) = faults(folder, "data")
     assert (fault.file, fault.path) == ("data/b.jsonl", "n")
+
+
+def test_blank_lines_of_a_table_have_no_number(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("q,a\n1,x\n,\n\n2,y\n")
+    (tmp_path / "b.csv").write_text("q,a\n3,z\n")
+    source = read_source(open_source("*.csv", tmp_path), tmp_path / "scratch")
+    assert source.frame.collect()[ROW].to_list() == [1, 2, 3]
+    assert {row: (at.file, at.line) for row, at in source.places([1, 2, 3]).items()} == {
+        1: ("a.csv", 2),
+        2: ("a.csv", 5),
+        3: ("b.csv", 2),
+    }

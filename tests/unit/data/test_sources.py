@@ -238,6 +238,32 @@ def test_csv_with_a_mark_and_blank_lines(tmp_path: Path) -> None:
     assert source.count == 2
 
 
+def test_a_table_as_excel_exports_it(tmp_path: Path) -> None:
+    data = '\ufeffsep=;\r\nNr;Frage;;Antwort;\r\n1;"a\r\nb";;x, y;\r\n;;;;\r\n2;c;;z;\r\n'
+    source = read(tmp_path, "rows.csv", data)
+    assert rows(source) == [
+        {"Nr": 1, "Frage": "a\r\nb", "Antwort": "x, y"},
+        {"Nr": 2, "Frage": "c", "Antwort": "z"},
+    ]
+    assert {row: place.line for row, place in source.places([1, 2]).items()} == {1: 3, 2: 6}
+
+
+@pytest.mark.parametrize(
+    ("data", "what", "line"),
+    [
+        ("sep=;\na;b;\n1;2;3\n", "no name", 2),
+        ("sep=;\na;b;\n1;2;\n1\n", "1 field, the header 3", 4),
+        ("sep=;\na;a\n1;2\n", "two columns", 2),
+        ("sep=;\n", "no header", None),
+        (";;\n1;2;3\n", "names 0 of 3 columns", 1),
+        (";;\n;;\n", "names 0 of 3 columns", 1),
+    ],
+)
+def test_what_is_wrong_in_a_table_of_excel(tmp_path: Path, data: str, what: str, line: int | None) -> None:
+    found = faults(tmp_path, "rows.csv", data)
+    assert [fault.line for fault in found if what in fault.what] == [line], found
+
+
 @pytest.mark.parametrize(
     ("name", "data", "lines"),
     [
