@@ -12,22 +12,17 @@ import dataclasses
 import socket
 import tempfile
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
+from waiting import wait
 
 from orchestrator.backends import Backend, LaunchRequest, ReportTo
 from orchestrator.errors import BackendError
 from orchestrator.runs import Observation, Phase, Reason
-
-WAIT_SECONDS = 60
-
-T = TypeVar("T")
 
 
 class Lab(ABC):
@@ -236,15 +231,6 @@ class EnginePromises(BackendPromises):
         launch = lab.started(backend)
         lab.leave(launch, "memory")
         assert ended(backend, launch).reason is Reason.OUT_OF_MEMORY
-
-
-def wait(condition: Callable[[], T]) -> T:
-    """What the condition gives once it is something."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not happen within {WAIT_SECONDS} s"
-        time.sleep(0.01)
-    return found
 
 
 def ended(backend: Backend, launch: LaunchRequest) -> Observation:

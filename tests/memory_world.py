@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prepared import prepared
 
 from orchestrator import contract
 from orchestrator.backends import LaunchRequest
@@ -27,18 +28,7 @@ SPEC = {
     "mapping": {"messages": [{"role": "assistant", "content": "{{ queue }}"}]},
     "training": {"batch_size": 8, "micro_batch_size": 8, "epochs": 2},
 }
-PREPARED = {
-    "model": "m" * 64,
-    "dataset": "d" * 64,
-    "dataset_facts": {
-        "rows": 100,
-        "validation_rows": 0,
-        "tokens": 5000,
-        "trained_tokens": 500,
-        "longest": 60,
-        "digest": "d" * 64,
-    },
-}
+PREPARED = prepared()
 
 
 class Crash(BaseException):

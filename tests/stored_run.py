@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prepared import prepared
+
 from orchestrator import contract
 from orchestrator.contract import Cause, Manifest, Outcome, Record, Result, StreamWriter
 from orchestrator.controller.of_run import run_store
@@ -34,19 +36,7 @@ training:
   batch_size: 4
 """
 ADAPTER_CONFIG = {"r": 24, "lora_alpha": 32, "base_model_name_or_path": "org/base", "bias": "none"}
-MODEL, DATASET = "m" * 64, "d" * 64
-FACTS = {
-    "model": MODEL,
-    "dataset": DATASET,
-    "dataset_facts": {
-        "rows": 100,
-        "validation_rows": 25,
-        "tokens": 5000,
-        "trained_tokens": 500,
-        "longest": 60,
-        "digest": DATASET,
-    },
-}
+FACTS = prepared(validation_rows=25)
 
 
 def store_run(

@@ -69,6 +69,9 @@ class SimulatedBackend:
     def remove(self, name: str) -> None:
         """What has ended stays in the file."""
 
+    def note_checkpoint(self, name: str, step: int, saved: float) -> None:
+        """Nobody takes its place."""
+
     def holder(self, credential: str) -> str | None:
         return None
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
+from waiting import wait
 
 from orchestrator.shipped import shipped_folder
 
@@ -194,12 +194,3 @@ def restricted_pod(image: str, command: Sequence[str], limits: Mapping[str, str]
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
     }
-
-
-def wait(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """What the condition gives once it gives something true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
-        time.sleep(0.1)
-    return found

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from backend_promises import EngineLab, wait, welcoming
+from backend_promises import EngineLab, welcoming
 from cluster_parts import Cluster, Object, shipped
 from road import host_of_pods
+from waiting import wait
 
 import orchestrator
 from orchestrator.backend_sections import KubernetesSection

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_parts import Cluster, make_namespace, missing, script, shipped, volume, volume_name, wait
+from cluster_parts import Cluster, make_namespace, missing, script, shipped, volume, volume_name
 from cluster_world import IMAGE, KubernetesLab, refused, with_context_away
 from node.places import KUBECONFIG
+from waiting import wait
 
 GPUS = 2
 

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from cluster_parts import Cluster, Object, wait
+from cluster_parts import Cluster, Object
 from kubernetes.client.exceptions import ApiException
+from waiting import wait
 
 from orchestrator.backends.kubernetes.manifest import QUEUE, QUEUE_PRIORITY
 from orchestrator.backends.kubernetes.queues import GROUP, OWNER

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cluster_parts import Cluster, Object, wait
+from cluster_parts import Cluster, Object
 from kueue_stand_in import KueueStandIn
+from waiting import wait
 
 from orchestrator.backends.kubernetes.queues import VISIBILITY
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import quick_trainer
 import yaml
-from cluster_parts import Cluster, Object, make_namespace, volume, volume_name, wait
+from cluster_parts import Cluster, Object, make_namespace, volume, volume_name
 from cluster_world import pod_of
 from node import processes
 from serving import Server, serving
+from waiting import wait
 
 import orchestrator
 from orchestrator import contract

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from cluster_parts import Cluster, Object, restricted_pod, wait
+from cluster_parts import Cluster, Object, restricted_pod
 from kubernetes.client.exceptions import ApiException
+from waiting import wait
 
 SMALL = {"cpu": "100m", "memory": "64Mi"}
 

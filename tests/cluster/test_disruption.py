@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_parts import Cluster, Object, script, wait
+from cluster_parts import Cluster, Object, script
 from quick_world import QuickWorld, own_node, without
+from waiting import wait
 
 from orchestrator import contract
 from orchestrator.contract import Cause

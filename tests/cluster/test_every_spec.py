@@ -36,7 +36,7 @@ from orchestrator.settings_file import MachineEntry
 SPECS = 500 if os.environ.get("AXO_PROVE") else 20
 MACHINE = "the-machine"
 STEPS = {"prepare", "train", "evaluate"}
-FOUND: Object = {**PREPARED, "dataset_facts": {**PREPARED["dataset_facts"], "validation_rows": 20}}  # type: ignore[dict-item]
+FOUND: Object = {**PREPARED, "dataset_facts": {**PREPARED["dataset_facts"], "validation_rows": 20}}
 
 text = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=60)
 names = st.from_regex(r"\A[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from backend_promises import wait
 from cluster_world import KubernetesLab
+from waiting import wait
 
 from orchestrator.contract import ContractError, FileStore
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from backend_promises import EnginePromises, wait
+from backend_promises import EnginePromises
 from cluster_parts import Object
 from cluster_world import GPU, SMALL, KubernetesLab, pod_of, sees
+from waiting import wait
 
 from orchestrator.backends import BackendAway
 from orchestrator.backends.kubernetes import KubernetesBackend

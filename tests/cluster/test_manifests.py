@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from backend_promises import wait
 from cluster_parts import Object, shipped
 from cluster_world import GPU, IMAGE, KubernetesLab, Recording, granted, pod_of, refused, sees
+from waiting import wait
 
 from orchestrator.access.provider import DISCOVERY
 from orchestrator.backends.kubernetes import KubernetesBackend

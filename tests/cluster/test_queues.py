@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from backend_promises import wait
 from cluster_parts import shipped
 from cluster_world import GPU, KubernetesLab, Recording, granted, sees
 from kueue_queue import queue_of_two
 from kueue_stand_in import VERSION
+from waiting import wait
 
 from orchestrator.backends import LaunchRequest
 from orchestrator.backends.kubernetes import KubernetesBackend

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_parts import Cluster, Object, volume, volume_name, wait
+from cluster_parts import Cluster, Object, volume, volume_name
 from cluster_world import pod_of
 from node import python_image
 from road import host_of_pods
 from s3_server import s3_server
 from serving import serving
+from waiting import wait
 
 from orchestrator import contract
 from orchestrator.shipped import shipped_folder

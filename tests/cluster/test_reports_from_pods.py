@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 import reporting
-from backend_promises import wait
 from cluster_world import KubernetesLab
 from road import host_of_pods, road
 from serving import served
+from waiting import wait
 
 import orchestrator
 from orchestrator.api.app import make_app

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster_parts import Cluster, shipped, wait
+from cluster_parts import Cluster, shipped
 from cluster_world import granted
 from heard import Heard
 from kueue_queue import queue_of_two
 from quick_world import QuickWorld, own_node
+from waiting import wait
 
 from orchestrator.backends.kubernetes.tokens import AUDIENCE
 from orchestrator.client import Client

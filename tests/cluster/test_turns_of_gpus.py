@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_parts import Cluster, shipped, wait
+from cluster_parts import Cluster, shipped
 from kueue_queue import queue_of_two
 from quick_world import QuickWorld
+from waiting import wait
 
 from orchestrator import contract
 from orchestrator.client import Client

@@ -13,7 +13,8 @@ from typing import Any
 
 import docker
 import pytest
-from backend_promises import EngineLab, EnginePromises, ended, wait
+from backend_promises import EngineLab, EnginePromises, ended
+from waiting import wait
 
 from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import Backend, BackendAway, LaunchRequest, open_backend

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from serving import serving
 from triage import AXO, axo, lay_out
+from waiting import wait
 
 from orchestrator.db import Database, Run, opened
 from orchestrator.runs import Reason, Status
@@ -65,18 +65,11 @@ class Watcher:
 
     def said(self, word: str, seconds: float = 40.0) -> None:
         """Return once it has said that."""
-        wait_for(lambda: word in self.words.read_text(), seconds)
+        wait(lambda: word in self.words.read_text(), seconds)
 
     @property
     def lines(self) -> list[str]:
         return self.words.read_text().splitlines()
-
-
-def wait_for(true: Callable[[], object], seconds: float = 40.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def only_run(database: Database) -> Run:

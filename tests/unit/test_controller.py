@@ -163,7 +163,7 @@ def test_a_backend_that_is_away_when_something_is_launched_is_told_and_waited_fo
 
 def test_a_config_that_cannot_be_rendered_ends_the_run(world: World) -> None:
     world.passes()
-    nothing = {**PREPARED, "dataset_facts": {**PREPARED["dataset_facts"], "rows": 0}}  # type: ignore[dict-item]
+    nothing = {**PREPARED, "dataset_facts": {**PREPARED["dataset_facts"], "rows": 0}}
     world.end(1, Result.SUCCESS, **nothing)
     run = world.passes()
     assert (run.status, run.reason) == (Status.FAILED, Reason.CONFIG)

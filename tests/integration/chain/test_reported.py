@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from readings import history_of, open_mlflow
+from waiting import wait
 
 from orchestrator import contract
 from orchestrator.client import Client
@@ -51,7 +52,7 @@ def service(desk: Any, port: int) -> Iterator[tuple[Client, subprocess.Popen[byt
     """The service of a desk's home, and a client of it."""
     process = desk.start("serve", "--port", str(port))
     with Client(f"http://127.0.0.1:{port}") as client:
-        wait(lambda: answers(client))
+        wait(lambda: answers(client), 240)
         try:
             yield client, process
         finally:
@@ -64,14 +65,6 @@ def answers(client: Client) -> bool:
         return list(client.runs()) is not None
     except UnreachableError:
         return False
-
-
-def wait(until: Callable[[], Any], seconds: float = 240) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := until()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def reports(port: int) -> float:
@@ -91,7 +84,7 @@ def test_a_service_that_dies_and_comes_back_knows_each_step_once(desk: Any) -> N
         desk.environment["AXO_URL"] = f"http://127.0.0.1:{port}"
         desk.axo("submit", "spec.yaml")
         (run,) = list(client.runs())
-        wait(lambda: (client.run(run.id).step or 0) > 10)
+        wait(lambda: (client.run(run.id).step or 0) > 10, 240)
         assert reports(port) > 0
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

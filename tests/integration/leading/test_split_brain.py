@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from databases import make_database
 from stored_run import store_run
+from waiting import wait
 
 from orchestrator.db import Database, open_database
 from orchestrator.runs import Status
@@ -115,13 +116,6 @@ def writes(database: Database) -> list[tuple[int, int]]:
             (fence, pid)
             for fence, pid in connection.execute(sa.text("SELECT fence, pid FROM proof ORDER BY id"))
         ]
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 30 s"
-        time.sleep(0.02)
 
 
 def test_a_stale_leader_writes_nothing_and_another_takes_over_in_time(

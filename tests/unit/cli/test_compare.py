@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner, Result
-from stored_run import DATASET, FACTS, SPEC, store_run
+from prepared import DATASET
+from stored_run import FACTS, SPEC, store_run
 
 from orchestrator import wire
 from orchestrator.changes import differing, flat
@@ -28,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "80")
     store_run(tmp_path, "triage-aaaaa", losses=[4.0, 3.0, math.nan, 1.0])
     other = SPEC.replace("2e-4", "1e-3").replace("r: 24", "r: 8")
-    facts = {**FACTS, "dataset": "e" * 64, "dataset_facts": {**FACTS["dataset_facts"], "rows": 90}}  # type: ignore[dict-item]
+    facts = {**FACTS, "dataset": "e" * 64, "dataset_facts": {**FACTS["dataset_facts"], "rows": 90}}
     failed = {"status": Status.FAILED, "reason": Reason.OUT_OF_MEMORY}
     store_run(tmp_path, "triage-bbbbb", text=other, facts=facts, **failed)  # type: ignore[arg-type]
     return tmp_path
