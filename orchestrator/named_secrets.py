@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.errors import Fault, SpecError
+from orchestrator.home import home_of
 
 
 def read_secret(name: str | None, field: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -21,8 +22,7 @@ def read_secret(name: str | None, field: str, environment: Mapping[str, str] | N
     if name is None:
         return {}
     values = os.environ if environment is None else environment
-    home = Path(values.get("AXO_HOME") or Path.home() / ".axo")
-    folder = Path(values.get("AXO_SECRETS") or home / "secrets") / name
+    folder = Path(values.get("AXO_SECRETS") or home_of(values) / "secrets") / name
     try:
         files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
         found = {file.name: file.read_text(encoding="utf-8").strip() for file in sorted(files)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from urllib.parse import quote
 
 from orchestrator.errors import SettingsError
+from orchestrator.home import home_of
 from orchestrator.machines import GIB, MACHINES, BackendName, Machine, SlowTemplates
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Settings:
             SettingsFileError: the settings file has faults.
         """
         values = os.environ if environment is None else environment
-        home = Path(values.get("AXO_HOME") or Path.home() / ".axo").absolute()
+        home = home_of(values)
         cache = Path(values.get("AXO_CACHE") or Path.home() / ".cache" / "axo")
         settings = cls(
             home=_writable(home),

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.home import home_of
+
 MOST = 50
 WAIT_SECONDS = 0.25
 _BUILT_IN = ("cpu", "gpu")
@@ -73,12 +75,12 @@ class _Service:
     def file(self) -> Path:
         """Where its names are remembered."""
         digest = hashlib.sha256(f"{self.url}\n{self.key}\n{self.project}".encode()).hexdigest()
-        return _home() / "cache" / "names" / f"{digest[:16]}.json"
+        return home_of() / "cache" / "names" / f"{digest[:16]}.json"
 
 
 def _machines(prefix: str) -> list[Named]:
     """Those that are there by themselves, and those of this home's settings file."""
-    file = Path(os.environ.get("AXO_SETTINGS") or _home() / "settings.yaml")
+    file = Path(os.environ.get("AXO_SETTINGS") or home_of() / "settings.yaml")
     read = _yaml(file) if file.is_file() else None
     named = read.get("machines") if isinstance(read, dict) else None
     known = [*_BUILT_IN, *(map(str, named) if isinstance(named, dict) else ())]
@@ -86,7 +88,7 @@ def _machines(prefix: str) -> list[Named]:
 
 
 def _of_database(query: str, prefix: str) -> list[Named]:
-    file = (_home() / "axo.db").absolute()
+    file = (home_of() / "axo.db").absolute()
     try:
         connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=0.1)
         try:
@@ -107,7 +109,7 @@ def _service(context: str | None) -> _Service | None:
 
 def _contexts() -> tuple[str, Mapping[str, _Service]]:
     """The current context and all those of services elsewhere; what is no file of contexts has none."""
-    file = _home() / "config.yaml"
+    file = home_of() / "config.yaml"
     if not file.is_file():
         return "local", {}
     try:
@@ -187,7 +189,3 @@ def _remember(file: Path, names: Mapping[Kind, Sequence[Named]]) -> None:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
         json.dump(names, opened)
     fresh.replace(file)
-
-
-def _home() -> Path:
-    return Path(os.environ.get("AXO_HOME") or Path.home() / ".axo")

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError
+from orchestrator.home import home_of
 from orchestrator.nearest import did_you_mean
 from orchestrator.spec.base import Closed, Name
 from orchestrator.spec.faults import spec_faults, without_secrets
@@ -113,8 +114,7 @@ def read_contexts(environment: Mapping[str, str] | None = None) -> Contexts:
         SettingsFileError: the file has faults.
         SettingsError: others can read it.
     """
-    values = os.environ if environment is None else environment
-    file = Path(values.get("AXO_HOME") or Path.home() / ".axo").absolute() / "config.yaml"
+    file = home_of(environment) / "config.yaml"
     if not file.is_file():
         return Contexts(file)
     if file.stat().st_mode & 0o077:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.data.sources.unpack import data_names
 from orchestrator.errors import DataError, Fault
+from orchestrator.home import home_of
 
 # Where a key of an S3 secret goes among the options of s3fs.
 _S3 = {
@@ -48,8 +49,7 @@ def is_remote(source: str) -> bool:
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
-    values = os.environ if environment is None else environment
-    return Path(values.get("AXO_HOME") or Path.home() / ".axo").absolute() / "cache" / "sources"
+    return home_of(environment) / "cache" / "sources"
 
 
 def fetch_objects(url: str, secret: Mapping[str, str], cache: Path, field: str) -> list[Fetched]:
