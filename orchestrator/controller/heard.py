@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-REPORTS_PER_SECOND = 80  # no more than MLflow is told of in the same time (ship)
+REPORTS_PER_SECOND = 80.0  # no more than MLflow is told of in the same time (ship)
 AGAIN_SECONDS = 1.0
 FRESH_SECONDS = 30.0
 
@@ -49,11 +49,15 @@ class Heard:
             return said if said and self._fresh(said, now) else None
 
     def _turn(self, run: str, now: float) -> float:
-        """When a run is to report next: never later than all others need, though the clock was set back."""
-        latest = now + AGAIN_SECONDS + self._round
+        """When a run is to report next: never later than all others need, though the clock was set back.
+
+        One that nobody had called for has taken a turn already: MLflow is told of it as well.
+        """
+        latest = now + AGAIN_SECONDS + 2 * self._round
         if self._turns.get(run, now) > now:
             return min(self._turns[run], latest)
-        self._last = min(max(now + AGAIN_SECONDS, self._last + 1 / REPORTS_PER_SECOND), latest)
+        taken = 1 if run in self._turns else 2
+        self._last = min(max(now + AGAIN_SECONDS, self._last + taken / REPORTS_PER_SECOND), latest)
         return self._last
 
     def _sweep(self, now: float) -> None:

@@ -20,6 +20,7 @@ LIVE_SECONDS = (
 HANDS = 4
 AWAY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 REFUSED_SECONDS = 60.0
+AT_ONCE = 100  # of one turn: who comes meanwhile need not wait for all that are there
 MANY = 10  # so many runs in one turn leave no time to rest
 TURN_SECONDS = 30.0  # what hangs for longer no longer holds up a turn's end
 
@@ -39,20 +40,19 @@ class Shipping:
         self._failures = 0
 
     def turn(self) -> float:
-        """Tell of each run once, several at a time; the seconds to rest after it."""
+        """Tell of the runs that have waited longest, several at a time; the seconds to rest after it."""
         self._away = None
-        begun = 0
-        for run, tell in self._tracking.database.to_tell(self._clock()).items():
-            if not self._rests(run, tell):
-                self._begin(run, tell)
-                begun += 1
+        waiting = self._tracking.database.to_tell(self._clock()).items()
+        due = [(run, tell) for run, tell in waiting if not self._rests(run, tell)][:AT_ONCE]
+        for run, tell in due:
+            self._begin(run, tell)
             if self._away or self._over.is_set():
                 break
         self._hands.wait_done(TURN_SECONDS)
         self._told = {run: at for run, at in self._told.items() if at + LIVE_SECONDS > self._clock()}
         if self._away:
             return self._wait_for_it(self._away)
-        return REST_SECONDS if begun < MANY else 0.0
+        return REST_SECONDS if len(due) < MANY else 0.0
 
     def _rests(self, run: str, tell: float) -> bool:
         """Whether a run has nothing but points to tell, and told some only just now."""

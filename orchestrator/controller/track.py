@@ -21,7 +21,7 @@ from orchestrator.spec.stored import told
 from orchestrator.tracking import DatasetInput, MetricPoint, Tracker
 
 BATCH = 500
-REQUESTS_PER_SECOND = 95
+REQUESTS_PER_SECOND = 95.0
 
 # How far MLflow has been told: the run exists; its dataset and config are logged; the end.
 CREATED, PLANNED = "created", "planned"

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.rows import update_run
+from orchestrator.db.telling import waits_since
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Look, Standing
 from orchestrator.runs import Intent, Reason, Status
@@ -105,7 +106,7 @@ class Due(Transactions):
     def to_tell(self, now: float) -> dict[str, float]:
         """The runs that MLflow must be told of by now, and since when, those that have waited longest first;
         a number below 0 where there is nothing but points."""
-        query = sa.select(t.runs.c.id, t.runs.c.tell).where(t.runs.c.tell <= now).order_by(t.runs.c.tell)
+        query = sa.select(t.runs.c.id, t.runs.c.tell).where(t.runs.c.tell <= now).order_by(waits_since())
         with self.reading() as connection:
             return {row.id: row.tell for row in connection.execute(query)}
 

@@ -12,6 +12,7 @@ from orchestrator.db import tables as t
 from orchestrator.db.engine import insert
 from orchestrator.db.events import add_event
 from orchestrator.db.rows import hold_run, update_run
+from orchestrator.db.telling import with_points
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Attempt, Point, Series
 from orchestrator.runs import Reason, Status
@@ -53,7 +54,7 @@ class Metrics(Transactions):
             )
             more = {"points": len(added), "points_left_out": len(points) - len(taken), "lost_steps": lost}
             changes = {name: t.runs.c[name] + count for name, count in more.items() if count}
-            changes |= _newest(after, points) | ({"tell": _news(after)} if taken else {})
+            changes |= _newest(after, points) | ({"tell": with_points(after.heard or 0.0)} if taken else {})
             if changes:
                 connection.execute(update_run(run, **changes))
             if more["points_left_out"] and not held.points_left_out:
@@ -163,11 +164,6 @@ def _newest(attempt: Attempt, points: Sequence[Point]) -> dict[str, Any]:
     if attempt.total_steps is not None:
         changes["total_steps"] = attempt.total_steps
     return changes
-
-
-def _news(attempt: Attempt) -> float:
-    """What `tell` is while there are points to tell: below 0, and another number whenever there are more."""
-    return -float(attempt.number * 10**9 + attempt.offset)
 
 
 def _taken(connection: sa.Connection, run: str, attempt: int) -> int:

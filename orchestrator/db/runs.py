@@ -17,6 +17,8 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.nearest import did_you_mean
 from orchestrator.runs import Intent, Keep, Reason, Status
 
+_STATUSES = {each.value: each for each in Status}
+_INTENTS = {each.value: each for each in Intent}
 _FINAL = [status.value for status in Status if status.final]
 _NEWEST = (t.runs.c.created.desc(), t.runs.c.id.desc())
 
@@ -185,8 +187,9 @@ class Runs(Transactions):
 
 
 def _listed(row: sa.Row[Any]) -> Listed:
-    reason = Reason(row.reason) if row.reason else None
-    values = {**row._mapping, "status": Status(row.status), "intent": Intent(row.intent), "reason": reason}
+    values = row._asdict()
+    values["status"], values["intent"] = _STATUSES[row.status], _INTENTS[row.intent]
+    values["reason"] = Reason(row.reason) if row.reason else None
     return Listed(**values)
 
 

@@ -10,10 +10,12 @@ from orchestrator.contract import StepKind
 from orchestrator.runs import Intent, Reason, Status
 from orchestrator.wire.base import Told
 
+_REASONS = frozenset(Reason)
+
 
 def _known_reason(said: Any) -> Any:
     """None for a reason that only a newer service knows; its sentence tells what it is."""
-    return said if said in list(Reason) else None
+    return said if isinstance(said, str) and said in _REASONS else None
 
 
 class Publication(Told):

@@ -37,8 +37,9 @@ dataset: {source: "hf://acme/tickets/default/train"}
 mapping: {messages: [{role: assistant, content: "{{ queue }}"}]}
 """
 TOKEN = "a token of "
-LINES = 32
-WARM_SECONDS, DRAIN_SECONDS, CREATE_SECONDS = 15.0, 60.0, 300.0
+LINES = 32  # of a thousand runs
+WARM_SECONDS = 30.0  # all runs begin at once; by then each has its turn
+DRAIN_SECONDS, CREATE_SECONDS = 60.0, 300.0
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -46,8 +47,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--runs", type=int, help="Runs that train at once; 1,000, or 100 with --real.")
     parser.add_argument("--seconds", type=float, default=60, help="How long they are measured.")
     parser.add_argument("--real", action="store_true", help="Ship to a real MLflow.")
+    parser.add_argument(
+        "--share", type=float, default=1, help="A share of runs and paces, where others use the machine."
+    )
     options = parser.parse_args(arguments)
-    runs = options.runs or (100 if options.real else 1000)
+    runs = int((options.runs or (100 if options.real else 1000)) * options.share)
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory(prefix="axo-bench-metrics-")))
         server = stack.enter_context(postgres_server(durable=True))
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         real = [_mlflow(stack, home)] if options.real else []
         twin = stack.enter_context(program("_mlflow_twin", {}, *real))
         variables = {"AXO_HOME": str(home), "AXO_DATABASE": server.url(), "AXO_MLFLOW_URI": twin.said()}
-        service = stack.enter_context(program("_shipping", variables))
+        service = stack.enter_context(program("_shipping", variables, str(options.share)))
         port = int(service.said().rpartition(":")[2])
         _wait_for_creation(database, runs)
         print(f"{runs} runs; {machine()}")
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
         asyncio.run(_train(port, names, WARM_SECONDS + options.seconds))
         spent, until = _used(parties), time.time()
         missing = _drain(database)
-        _show(json.loads(twin.end()), (began + WARM_SECONDS, until), missing)
+        _show(json.loads(twin.end()), (began + WARM_SECONDS, until), missing, 100 * options.share)
         shares = {name: (spent[name] - before[name]) / (until - began) for name in spent}
         print("  cores                " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
 
@@ -112,7 +116,7 @@ def _wait_for_creation(database: Database, runs: int) -> None:
 async def _train(port: int, names: Sequence[str], seconds: float) -> None:
     """Every run makes a step a second, and reports when it may."""
     lines: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(LINES):
+    for _ in range(max(4, LINES * len(names) // 1000)):  # none of which is idle for long
         lines.put_nowait(await asyncio.open_connection("127.0.0.1", port))
     until = time.time() + seconds
     await asyncio.gather(
@@ -164,10 +168,11 @@ def _used(parties: Mapping[str, int]) -> dict[str, float]:
     return used | {"load": time.process_time()}
 
 
-def _show(told: Any, window: tuple[float, float], missing: int) -> None:
+def _show(told: Any, window: tuple[float, float], missing: int, most: float) -> None:
     late = sorted(lag for made, lag in told["late"] if window[0] <= made)
     counts = [count for second, count in told["requests"] if window[0] <= second < window[1]]
     p99 = late[int(len(late) * 0.99)]
     print(f"  points               {len(told['late'])}, told twice {told['again']}, never told {missing}")
-    print(f"  MLflow requests/s    median {statistics.median(counts):.0f}  max {max(counts)}  (at most 100)")
+    rate = f"median {statistics.median(counts):.0f}  max {max(counts)}"
+    print(f"  MLflow requests/s    {rate}  (at most {most:g})")
     print(f"  lag, s               median {statistics.median(late):.1f}  p99 {p99:.1f}  (p99 at most 15)")

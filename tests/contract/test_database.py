@@ -378,6 +378,18 @@ def test_news_that_come_while_mlflow_is_told_are_not_forgotten(database: Databas
     assert database.to_tell(1e9) == {}
 
 
+def test_mlflow_is_told_first_of_what_has_waited_longest(database: Database) -> None:
+    for number in (1, 2, 3, 4):
+        database.submit(a_run(number=number))
+        database.told(f"triage-{number}", database.run(f"triage-{number}").tell or 0.0)
+    for at, number, offset in ((50.0, 3, 10), (51.0, 1, 900), (52.0, 3, 990), (53.0, 2, 20)):
+        before = next(iter(database.attempts(f"triage-{number}")), Attempt(1, 1))
+        after = replace(before, offset=offset, heard=at)
+        database.take_in(f"triage-{number}", before, after, [Point("loss", offset, 1.0, 1.0)])
+    database.tell_again("triage-4", 51.5)
+    assert list(database.to_tell(60.0)) == ["triage-3", "triage-1", "triage-4", "triage-2"]
+
+
 def test_publishing_again_replaces_the_confirmation(database: Database) -> None:
     database.submit(a_run())
     for version in ("1", "2"):
