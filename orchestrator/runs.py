@@ -90,6 +90,7 @@ class Reason(StrEnum):
     SCRATCH = "scratch"
     STALLED = "stalled"
     NO_QUEUE = "no_queue"
+    NO_QUOTA = "no_quota"
     QUEUE_STOPPED = "queue_stopped"
     SLOW_START = "slow_start"
     SUSPENDED = "suspended"
@@ -288,6 +289,13 @@ REASONS: Mapping[Reason, ReasonFacts] = {
     Reason.NO_QUEUE: ReasonFacts(
         "The cluster does not have the queue of compute.queue.",
         "Ask the operator to make it, and it goes on by itself; or name another and run again with --new.",
+        True,
+        False,
+    ),
+    Reason.NO_QUOTA: ReasonFacts(
+        "Its queue has no quota that could ever hold it.",
+        "Choose a smaller compute.machine or another compute.queue and run again with --new; or ask the "
+        "operator for the quota: it goes on by itself then.",
         True,
         False,
     ),

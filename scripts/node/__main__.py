@@ -1,4 +1,4 @@
-"""`scripts/cluster`: build, up, down, status, load, image."""
+"""`scripts/cluster`: build, up, down, kueue, status, load, image."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from node import control_plane, images, programs, python_image, runtime
+from node import control_plane, images, programs, python_image, queues, runtime
 from node.keys import make_keys
 from node.places import HOME, IMAGES, KUBECONFIG, LOGS, PIDS, STATE, ClusterError
 from node.processes import runs, stop
 
 _PARTS = ("kubelet", "containerd", *control_plane.PARTS)
-_USAGE = "scripts/cluster build | up | down [--purge] | status | load ARCHIVE | image [ARCHIVE]"
+_USAGE = (
+    "scripts/cluster build | up | down [--purge] | status | kueue up | kueue down | load ARCHIVE | "
+    "image [ARCHIVE]"
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["build"]:
             programs.check()
             programs.build()
+            programs.build_kueue()
             return 0
         case ["up"]:
             return up()
@@ -29,6 +33,12 @@ def main(arguments: Sequence[str]) -> int:
             return down(purge="--purge" in arguments)
         case ["status"]:
             return status()
+        case ["kueue", "up"]:
+            queues.start_kueue()
+            return 0
+        case ["kueue", "down"]:
+            queues.stop_kueue()
+            return 0
         case ["load", archive]:
             images.load(Path(archive))
             return 0

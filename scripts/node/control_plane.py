@@ -36,14 +36,23 @@ def start_control_plane() -> None:
 def ask(path: str) -> bytes | None:
     """What the API server answers the administrator; None where it does not, or refuses."""
     try:
-        context = ssl.create_default_context(cafile=str(KEYS / "ca.crt"))
-        context.load_cert_chain(KEYS / "admin.crt", KEYS / "admin.key")
-        direct = urllib.request.ProxyHandler({})
-        opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=context))
-        with opener.open(f"https://{ADDRESS}:{API_PORT}{path}", timeout=5) as answer:
-            return bytes(answer.read())
+        return tell("GET", path)
     except OSError:
         return None
+
+
+def tell(method: str, path: str, body: object = None) -> bytes:
+    """A request to the API server, as its administrator. Raises OSError where it is away, or refuses."""
+    context = ssl.create_default_context(cafile=str(KEYS / "ca.crt"))
+    context.load_cert_chain(KEYS / "admin.crt", KEYS / "admin.key")
+    direct = urllib.request.ProxyHandler({})
+    opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=context))
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"https://{ADDRESS}:{API_PORT}{path}", data, {"Content-Type": "application/json"}, method=method
+    )
+    with opener.open(request, timeout=5) as answer:
+        return bytes(answer.read())
 
 
 def _etcd() -> Mapping[str, object]:
@@ -99,6 +108,7 @@ def _api_server() -> Mapping[str, object]:
         "allow-privileged": "false",
         "audit-policy-file": STATE / "audit.json",
         "audit-log-path": AUDIT,
+        "enable-aggregator-routing": "true",  # to the pods of webhooks: there is no kube-proxy
         "profiling": "false",
     }
 

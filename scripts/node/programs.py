@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
 
 from node.places import KUBERNETES, PROGRAMS, ClusterError
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 _HERE = Path(__file__).parent
+_KUEUE = "sigs.k8s.io/kueue/cmd/kueue"
 _PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "iproute2")
 _NETWORK_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni")
 
@@ -44,17 +50,32 @@ def build() -> None:
 
     A second caller waits for the first.
     """
+    with _building():
+        _build(_HERE / "pause", "pause")
+        _build_kubernetes()
+
+
+def build_kueue() -> tuple[Path, Path]:
+    """Kueue's controller, and what its installation is made of: 6 minutes of processor time at first."""
+    with _building():
+        _build_kubernetes()
+        _build(_HERE / "kueue", _kueue(), package=_KUEUE)
+        manifests = PROGRAMS / f"{_kueue()}.json"
+        if not manifests.exists():
+            _write_manifests(manifests)
+    return PROGRAMS / _kueue(), manifests
+
+
+@contextmanager
+def _building() -> Iterator[None]:
     PROGRAMS.mkdir(parents=True, exist_ok=True)
     with (PROGRAMS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _build_all()
+        yield
 
 
-def _build_all() -> None:
-    _build(_HERE / "pause", "pause")
-    if not (PROGRAMS / _kubernetes()).exists():
-        print("building Kubernetes; the first time takes minutes", file=sys.stderr, flush=True)
-        _build(_HERE / "kubernetes", _kubernetes(), _version_flags())
+def _build_kubernetes() -> None:
+    _build(_HERE / "kubernetes", _kubernetes(), _version_flags())
     for part in PARTS:
         link = PROGRAMS / part
         if not link.is_symlink() or link.readlink() != Path(_kubernetes()):
@@ -76,10 +97,30 @@ def _apt(*arguments: str) -> None:
     subprocess.run(["apt-get", "-qq", "-o", patient, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
+def _write_manifests(place: Path) -> None:
+    """What `kubectl apply -k` of its release would send."""
+    find = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", _KUEUE.removesuffix("/cmd/kueue")]
+    folder = _said(find, _HERE / "kueue").strip()
+    text = _said([str(PROGRAMS / "kubectl"), "kustomize", f"{folder}/config/default"], _HERE)
+    place.write_text(json.dumps(list(yaml.safe_load_all(text))))
+
+
+def _said(command: list[str], place: Path) -> str:
+    return subprocess.run(command, cwd=place, check=True, capture_output=True, text=True).stdout
+
+
 def _kubernetes() -> str:
     """The name of the one program that is all of them, by what it is built from."""
-    sources = b"".join((_HERE / "kubernetes" / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-    return f"kubernetes-{hashlib.sha256(sources).hexdigest()[:12]}"
+    return _named("kubernetes", "main.go", "go.mod", "go.sum")
+
+
+def _kueue() -> str:
+    return _named("kueue", "go.mod", "go.sum")
+
+
+def _named(folder: str, *sources: str) -> str:
+    content = b"".join((_HERE / folder / name).read_bytes() for name in sources)
+    return f"{folder}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _version_flags() -> str:
@@ -90,10 +131,11 @@ def _version_flags() -> str:
     return " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in values.items())
 
 
-def _build(sources: Path, name: str, flags: str = "") -> None:
+def _build(sources: Path, name: str, flags: str = "", package: str = ".") -> None:
     target = PROGRAMS / name
     if target.exists():
         return
+    print(f"building {name}; the first time may take minutes", file=sys.stderr, flush=True)
     fresh = target.with_suffix(".new")
     command = [
         "go",
@@ -104,7 +146,7 @@ def _build(sources: Path, name: str, flags: str = "") -> None:
         f"-s -w {flags}".strip(),
         "-o",
         str(fresh),
-        ".",
+        package,
     ]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
     subprocess.run(command, cwd=sources, env=environment, check=True, stdout=sys.stderr)

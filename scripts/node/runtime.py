@@ -154,6 +154,7 @@ def _kubelet() -> dict[str, Any]:
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,  # images were loaded by hand and could not be pulled again
         "nodeStatusUpdateFrequency": "2s",
+        "syncFrequency": "2s",  # what is written into a Secret is in its pods by then, not in a minute
         "maxPods": 200,
     }
 

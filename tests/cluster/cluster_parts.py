@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -87,15 +86,6 @@ class Cluster:
         self, version: str, kind: str, name: str, namespace: str | None = None, **options: Any
     ) -> None:
         self._of(version, kind).delete(name=name, namespace=namespace, **options)
-
-    def change_status(self, version: str, kind: str, name: str, status: Object, namespace: str) -> None:
-        merge, body = "application/merge-patch+json", {"status": status}
-        self._of(version, kind).status.patch(body=body, name=name, namespace=namespace, content_type=merge)
-
-    @property
-    def address(self) -> str:
-        """Where its API server is found, which is this machine for `scripts/cluster`."""
-        return str(urlsplit(self.api.configuration.host).hostname)
 
     def evict(self, pod: str, namespace: str) -> None:
         """Take a pod's place away, as draining its node does."""

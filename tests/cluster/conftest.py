@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cluster_parts import Cluster, make_namespace, missing, script, shipped, volume, volume_name
 from cluster_world import IMAGE, KubernetesLab, refused, with_context_away
+from kueue_queue import has_kueue
 from node.places import KUBECONFIG
 from waiting import wait
 
@@ -51,6 +52,19 @@ def cluster(kubeconfig: Path, image: str) -> Cluster:
         claim = f'{{"status": {{"capacity": {{"nvidia.com/gpu": "{GPUS}"}}}}}}'
         missing(f"no node has {GPUS} GPUs: kubectl patch node NODE --subresource=status -p '{claim}'")
     return found
+
+
+@pytest.fixture(scope="session")
+def kueue(cluster: Cluster) -> Iterator[None]:
+    """Kueue: the cluster's own, or ours from the first test that wants it."""
+    if has_kueue(cluster):
+        yield
+        return
+    if "KUBECONFIG" in os.environ:
+        missing("it has no Kueue: https://kueue.sigs.k8s.io/docs/installation")
+    script("kueue", "up")
+    yield
+    script("kueue", "down")
 
 
 @pytest.fixture

@@ -1,32 +1,51 @@
-"""The queue that ships, for two GPUs, with Kueue or what stands for it."""
+"""The queue that ships, for the two GPUs of a node, in a real Kueue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from cluster_parts import Cluster, Object, shipped
-from kueue_stand_in import kueue
-from kueue_visibility import visibility
+from waiting import wait
+
+from orchestrator.backends.kubernetes.queues import GROUP
+
+VERSION = f"{GROUP}/v1beta2"
+_DEFINITIONS = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+
+
+def has_kueue(cluster: Cluster) -> bool:
+    return cluster.get(*_DEFINITIONS, f"workloads.{GROUP}") is not None
 
 
 @contextmanager
-def queue_of_two(cluster: Cluster, namespace: str, folder: Path) -> Iterator[None]:
-    """The LocalQueue `gpus` of a namespace; `folder` holds the stand-in's keys, where one is needed."""
-    with kueue(cluster, namespace) as stand_in:
-        for thing in shipped("admin/queues", namespace):
-            cluster.apply(_for_two(thing))
-        if stand_in is None:
-            yield
-            return
-        with visibility(cluster, namespace, stand_in, folder):
-            yield
+def queue_of_two(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """The LocalQueue `gpus` of a namespace, whose quota no other test's launches take."""
+    things = [_for_two(thing, namespace) for thing in shipped("admin/queues", namespace)]
+    for thing in things:
+        cluster.apply(thing)
+    wait(lambda: _is_open(cluster, namespace))
+    yield
+    for thing in things:
+        if thing["kind"] == "ClusterQueue":  # it goes once nothing stands in it any more
+            cluster.delete(VERSION, "ClusterQueue", thing["metadata"]["name"])
 
 
-def _for_two(thing: Object) -> Object:
-    """The manifest of a queue with two GPUs in the place of what it says."""
-    if thing["kind"] == "ClusterQueue":
-        (flavor,) = thing["spec"]["resourceGroups"][0]["flavors"]
-        flavor["resources"][0]["nominalQuota"] = 2
+def _for_two(thing: Object, namespace: str) -> Object:
+    """The manifest of a queue with two GPUs in the place of what it says, and a name of its own."""
+    match thing["kind"]:
+        case "ClusterQueue":
+            (flavor,) = thing["spec"]["resourceGroups"][0]["flavors"]
+            flavor["resources"][0]["nominalQuota"] = 2
+            thing["metadata"]["name"] = namespace
+        case "LocalQueue":
+            thing["spec"]["clusterQueue"] = namespace
+        case "ResourceFlavor":
+            thing["spec"] = {"nodeLabels": {"kubernetes.io/os": "linux"}}  # such as {gpu: a100} elsewhere
     return thing
+
+
+def _is_open(cluster: Cluster, namespace: str) -> bool:
+    found = cluster.get(VERSION, "LocalQueue", "gpus", namespace) or {}
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    return any((each["type"], each["status"]) == ("Active", "True") for each in conditions)

@@ -8,6 +8,7 @@ import pytest
 from backend_promises import EnginePromises
 from cluster_parts import Object
 from cluster_world import GPU, SMALL, KubernetesLab, pod_of, sees
+from kueue_queue import has_kueue
 from waiting import wait
 
 from orchestrator.backends import BackendAway
@@ -195,3 +196,14 @@ def test_a_secret_that_is_not_allowed_never_gets_near_a_pod(lab: KubernetesLab) 
     assert refused.value.hint == (
         "the operator can allow it: `kubernetes: {secrets: [hub]}` in the settings file"
     )
+
+
+def test_a_queue_of_a_cluster_without_kueue_is_no_queue(lab: KubernetesLab) -> None:
+    if has_kueue(lab.cluster):
+        pytest.skip("this cluster has Kueue")
+    backend, launch = lab.backend(), lab.request(machine=GPU, queue="gpus")
+    backend.launch(launch)
+    told = sees(backend, launch, Phase.PENDING, Reason.NO_QUEUE)
+    assert told.detail == "the cluster has no Kueue, so it has no queue gpus either"
+    backend.stop(launch.name, 0.0)
+    sees(backend, launch, Phase.MISSING, None)

@@ -1,16 +1,15 @@
-"""Launches in a queue of Kueue: the real Job controller under a stand-in that keeps Kueue's contract."""
+"""Launches in a queue of Kueue."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cluster_parts import shipped
 from cluster_world import GPU, KubernetesLab, Recording, granted, sees
-from kueue_queue import queue_of_two
-from kueue_stand_in import VERSION
+from kueue_queue import VERSION, queue_of_two
 from waiting import wait
 
 from orchestrator.backends import LaunchRequest
@@ -19,8 +18,8 @@ from orchestrator.runs import Phase, Reason
 
 
 @pytest.fixture
-def queues(lab: KubernetesLab, tmp_path: Path) -> Iterator[None]:
-    with queue_of_two(lab.cluster, lab.namespace, tmp_path):
+def queues(kueue: None, lab: KubernetesLab) -> Iterator[None]:
+    with queue_of_two(lab.cluster, lab.namespace):
         yield
 
 
@@ -35,10 +34,11 @@ def test_a_queue_lets_launches_go_in_turn_and_says_who_is_before_them(lab: Kuber
     for launch in (first, second):
         backend.launch(launch)
         wait(lambda launch=launch: lab.starts(launch))
-    for launch in (third, fourth):
-        backend.launch(launch)
+    backend.launch(third)
     told = "it is next in the queue gpus; the quota lacks 1 nvidia.com/gpu of axo-gpu"
     wait(lambda: backend.observe(third.name).detail == told)
+    time.sleep(1)  # of those that were made in the same second, either may be first
+    backend.launch(fourth)
     wait(lambda: backend.observe(fourth.name).detail == "1 before it in the queue gpus")
     for launch in (third, fourth):
         sees(backend, launch, Phase.PENDING, Reason.QUEUED)
@@ -77,17 +77,36 @@ def test_a_queue_that_is_stopped_or_not_there_is_told_apart(lab: KubernetesLab) 
     backend, launch = lab.backend(), replace(queued(lab, "run-a"), queue="other")
     backend.launch(launch)
     assert sees(backend, launch, Phase.PENDING, Reason.NO_QUEUE).detail == "LocalQueue other doesn't exist"
-    other = {"metadata": {"name": "other"}, "spec": {"clusterQueue": "axo-gpus", "stopPolicy": "Hold"}}
+    other = {"metadata": {"name": "other"}, "spec": {"clusterQueue": lab.namespace, "stopPolicy": "Hold"}}
     lab.cluster.create(VERSION, "LocalQueue", other, lab.namespace)
     assert sees(backend, launch, Phase.PENDING, Reason.QUEUE_STOPPED).detail == "LocalQueue other is inactive"
     lab.cluster.change(VERSION, "LocalQueue", "other", {"spec": {"stopPolicy": "None"}}, lab.namespace)
     wait(lambda: lab.starts(launch))
 
 
+@pytest.mark.usefixtures("queues")
+def test_what_a_queue_can_never_hold_says_so_and_holds_nobody_up(lab: KubernetesLab) -> None:
+    backend, large, small = lab.backend(), queued(lab, "large", devices=3), queued(lab, "small")
+    backend.launch(large)
+    told = sees(backend, large, Phase.PENDING, Reason.NO_QUOTA)
+    assert told.detail == (
+        "the queue gpus never has room for it: it asks for 3 nvidia.com/gpu, and axo-gpu has 2 in all"
+    )
+    backend.launch(small)
+    wait(lambda: lab.starts(small))
+    queue = lab.cluster.get(VERSION, "ClusterQueue", lab.namespace) or {}
+    (flavor,) = queue["spec"]["resourceGroups"][0]["flavors"]
+    flavor["resources"][0]["nominalQuota"] = 4  # the operator's answer
+    lab.cluster.change(VERSION, "ClusterQueue", lab.namespace, {"spec": queue["spec"]})
+    sees(backend, large, Phase.PENDING, Reason.UNSCHEDULABLE)  # now it lacks a node with three
+
+
 @pytest.mark.usefixtures("queues", "as_the_service")
 def test_looking_at_a_queue_uses_all_that_its_role_grants_and_nothing_else(lab: KubernetesLab) -> None:
-    api, launch = Recording(), queued(lab, "run-a", devices=3)
+    api, first, launch = Recording(), queued(lab, "run-a", devices=2), queued(lab, "run-b")
     backend = KubernetesBackend(lab.settings(), api)
+    backend.launch(first)
+    wait(lambda: lab.starts(first))
     backend.launch(launch)
     wait(lambda: "is forbidden" in backend.observe(launch.name).detail)  # told, and nothing is held up
     assert backend.observe(launch.name).reason is Reason.QUEUED
@@ -97,12 +116,3 @@ def test_looking_at_a_queue_uses_all_that_its_role_grants_and_nothing_else(lab: 
     wait(lambda: ("workloads", "watch") in api.asked)
     backend.close()
     assert set(api.asked) - granted("access", lab.namespace) == granted("kueue", lab.namespace)
-
-
-def test_a_queue_of_a_cluster_without_kueue_is_no_queue(lab: KubernetesLab) -> None:
-    backend, launch = lab.backend(), queued(lab, "run-a")
-    backend.launch(launch)
-    told = sees(backend, launch, Phase.PENDING, Reason.NO_QUEUE)
-    assert told.detail == "the cluster has no Kueue, so it has no queue gpus either"
-    backend.stop(launch.name, 0.0)
-    sees(backend, launch, Phase.MISSING, None)

@@ -59,11 +59,12 @@ def test_whole_lives_use_every_right_of_the_role_and_no_other(world: QuickWorld)
     assert heard.pairs() == granted("access", world.namespace)
 
 
-def test_lives_in_a_queue_use_what_its_role_adds_and_no_more(world: QuickWorld, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("kueue")
+def test_lives_in_a_queue_use_what_its_role_adds_and_no_more(world: QuickWorld) -> None:
     heard = Heard(world.namespace)
     for thing in shipped("kueue", world.namespace):
         world.cluster.apply(thing)
-    with queue_of_two(world.cluster, world.namespace, tmp_path), world.serving():
+    with queue_of_two(world.cluster, world.namespace), world.serving():
         before = [world.submit(name, hold=10, machine="gpu", queue="gpus") for name in ("a", "b")]
         for run in before:
             world.pod(run)

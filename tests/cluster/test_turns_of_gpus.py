@@ -28,6 +28,8 @@ HOUR = 3600
 @pytest.fixture(params=WAITS, ids=["without a queue", "in a queue"])
 def queue(request: pytest.FixtureRequest) -> str | None:
     named: str | None = request.param
+    if named:
+        request.getfixturevalue("kueue")
     return named
 
 
@@ -35,10 +37,11 @@ def queue(request: pytest.FixtureRequest) -> str | None:
 def world(
     cluster: Cluster, namespace: str, storage: Path, tmp_path: Path, queue: str | None
 ) -> Iterator[QuickWorld]:
-    for thing in shipped("admin/priorities", namespace):
-        cluster.apply(thing)
+    for file in ("admin/priorities", "kueue"):
+        for thing in shipped(file, namespace):
+            cluster.apply(thing)
     made = QuickWorld(cluster, namespace, storage, tmp_path / "home")
-    with queue_of_two(cluster, namespace, tmp_path) if queue else nullcontext(), made.serving():
+    with queue_of_two(cluster, namespace) if queue else nullcontext(), made.serving():
         yield made
     made.forget()
 

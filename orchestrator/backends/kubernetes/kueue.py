@@ -22,6 +22,11 @@ Object = Mapping[str, Any]
 # Who is told to leave by Kueue without this is EVICTED.
 _EVICTIONS: Mapping[str, Reason] = {"Preempted": Reason.PREEMPTED, "PodsReadyTimeout": Reason.SLOW_START}
 _LACK = re.compile(r"insufficient unused quota for (\S+) in flavor ([^\s,]+), (\S+) more needed")
+_TOO_MUCH = re.compile(
+    r"insufficient quota for (\S+) in flavor ([^\s,]+), previously considered podsets requests \(\S+\) "
+    r"\+ current podset request \((\S+)\) > maximum capacity \((\S+)\)"
+)
+_UNFIT = re.compile(r"unavailable in ClusterQueue|untolerated taint|doesn't match node affinity|not found")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ def _of_workload(queue: str, workload: Object, ahead: int | None) -> tuple[str, 
         return waits, Reason.NO_QUEUE
     if waits.endswith("is inactive"):
         return waits, Reason.QUEUE_STOPPED
+    if _is_hopeless(waits):
+        return f"the queue {queue} never has room for it: {_too_much(waits)}", Reason.NO_QUOTA
+    if waits == text(evicted, "message"):  # who took its place is told by UIDs, which say nothing to a user
+        waits = ""
     return "; ".join(filter(None, (_position(queue, ahead), _lacks(waits)))), why
 
 
@@ -105,6 +114,21 @@ def _lacks(message: str) -> str:
     """What the quota lacks; Kueue's own words where they say something else."""
     found = dict.fromkeys(f"{n} {what} of {flavor}" for what, flavor, n in _LACK.findall(message))
     return f"the quota lacks {', '.join(found)}" if found else message
+
+
+def _is_hopeless(message: str) -> bool:
+    """Whether no flavor will ever do, whoever else leaves."""
+    lacking = {flavor for _, flavor, _ in _LACK.findall(message)}
+    too_small = {flavor for _, flavor, *_ in _TOO_MUCH.findall(message)}
+    return bool(too_small or _UNFIT.search(message)) and not lacking - too_small
+
+
+def _too_much(message: str) -> str:
+    found = dict.fromkeys(
+        f"it asks for {wanted} {what}, and {flavor} has {most} in all"
+        for what, flavor, wanted, most in _TOO_MUCH.findall(message)
+    )
+    return ", ".join(found) or message
 
 
 def _checks(workload: Object) -> str:

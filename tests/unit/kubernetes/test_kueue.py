@@ -33,6 +33,12 @@ LACK = (
 )
 
 
+TOO_MUCH = (
+    "couldn't assign flavors to pod set main: insufficient quota for nvidia.com/gpu in flavor a100, "
+    "previously considered podsets requests (0) + current podset request (3) > maximum capacity (2)"
+)
+
+
 def said(kind: str, status: str, reason: str = "", message: str = "") -> Object:
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
@@ -46,8 +52,13 @@ def workload(*conditions: Object, job: str = "a-2", uid: str = "u-a", **spec: An
     }
 
 
-WAITS = said("QuotaReserved", "False", "Pending", LACK)
-PREEMPTED = said("Evicted", "True", "Preempted", "Preempted to accommodate a workload (UID: x)")
+def waits(message: str) -> Object:
+    return said("QuotaReserved", "False", "Pending", message)
+
+
+WAITS = waits(LACK)
+TOOK_ITS_PLACE = "Preempted to accommodate a workload (UID: x, JobUID: y) due to prioritization"
+PREEMPTED = said("Evicted", "True", "Preempted", TOOK_ITS_PLACE)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +79,7 @@ PREEMPTED = said("Evicted", "True", "Preempted", "Preempted to accommodate a wor
             "9 before it in the queue gpus; the quota lacks 1 nvidia.com/gpu of a100",
         ),
         (
-            Place(workload(said("QuotaReserved", "False", "Pending", "other words")), 127),
+            Place(workload(waits("other words")), 127),
             Reason.QUEUED,
             "about 120 before it in the queue gpus; other words",
         ),
@@ -76,6 +87,31 @@ PREEMPTED = said("Evicted", "True", "Preempted", "Preempted to accommodate a wor
             Place(workload(WAITS, PREEMPTED), 1),
             Reason.PREEMPTED,
             "1 before it in the queue gpus; the quota lacks 1 nvidia.com/gpu of a100",
+        ),
+        (
+            Place(workload(waits(TOOK_ITS_PLACE), PREEMPTED), 0),
+            Reason.PREEMPTED,
+            "it is next in the queue gpus",
+        ),
+        (
+            Place(workload(waits(TOO_MUCH)), 0),
+            Reason.NO_QUOTA,
+            "the queue gpus never has room for it: it asks for 3 nvidia.com/gpu, and a100 has 2 in all",
+        ),
+        (
+            Place(workload(waits("resource nvidia.com/gpu unavailable in ClusterQueue"))),
+            Reason.NO_QUOTA,
+            "the queue gpus never has room for it: resource nvidia.com/gpu unavailable in ClusterQueue",
+        ),
+        (  # too much for one flavor, but another may do
+            Place(workload(waits(f"{TOO_MUCH}, {LACK.replace('a100', 'h100')}")), 0),
+            Reason.QUEUED,
+            "it is next in the queue gpus; the quota lacks 1 nvidia.com/gpu of h100",
+        ),
+        (
+            Place(workload(waits(f"{TOO_MUCH}, {LACK.replace('nvidia.com/gpu', 'cpu')}")), 0),
+            Reason.NO_QUOTA,
+            "the queue gpus never has room for it: it asks for 3 nvidia.com/gpu, and a100 has 2 in all",
         ),
         (
             Place(workload(said("Evicted", "True", "PodsReadyTimeout", "Exceeded the PodsReady timeout"))),
