@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from orchestrator.errors import SettingsError
 from orchestrator.machines import BackendName
 from orchestrator.service import LOCAL, Service
 from orchestrator.service.access import open_access
+from orchestrator.service_log import log_to
 from orchestrator.settings import Settings
 
 _LAUNCHES_SEE: Mapping[BackendName, Literal["all", "folder", "none"]] = {
@@ -129,4 +131,5 @@ def drive_until_idle(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
+    log_to(sys.stderr)
     drive_until_idle(Settings.from_environment())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from orchestrator.db.values import Listed, Run
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.nearest import did_you_mean
 from orchestrator.runs import Intent, Keep, Reason, Status
+
+_log = logging.getLogger(__name__)
 
 _STATUSES = {each.value: each for each in Status}
 _INTENTS = {each.value: each for each in Intent}
@@ -164,6 +167,7 @@ class Runs(Transactions):
             if moved.rowcount == 0:
                 raise RunMoved(f"{run.id} is no longer {run.status}")
             add_event(connection, run.id, now, status, reason, message)
+        _log.info("%s is %s%s", run.id, status, f" ({reason})" if reason else "")
         return dataclasses.replace(run, **changes)
 
     def update(self, run: Run, **changes: Any) -> Run:
