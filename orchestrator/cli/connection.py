@@ -29,7 +29,7 @@ def connected(*, driving: bool = False) -> Iterator[Client]:
         from orchestrator.cli.absence import Absence
         from orchestrator.client import Client
 
-        with Client(context.url, context.key, project=context.project, told=Absence()) as client:
+        with Client(context.url, context.credential, project=context.project, told=Absence()) as client:
             yield client
         return
     from orchestrator.host import open_host

@@ -84,7 +84,9 @@ def _service(context: Context) -> str:
 
 
 def _key(context: Context) -> str | None:
-    """Enough of a key to know it by."""
+    """Enough of a key to know it by, or where tokens come from."""
+    if context.token_command:
+        return f"from `{context.token_command}`"
     return f"{context.key[:8]}…" if context.key else None
 
 

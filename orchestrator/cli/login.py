@@ -16,7 +16,10 @@ from orchestrator.cli.output import note
 @click.option("--name", help="Name of the context; that of the host if left out.")
 @click.option("--project", help="The project that is meant, for a token that opens several.")
 @click.option("--key-stdin", is_flag=True, help="Read the key from stdin.")
-def command(url: str, name: str | None, project: str | None, key_stdin: bool) -> None:
+@click.option("--token-command", metavar="COMMAND", help="Have this print a token whenever one is needed.")
+def command(
+    url: str, name: str | None, project: str | None, key_stdin: bool, token_command: str | None
+) -> None:
     """Speak to the service at URL from now on.
 
     It asks for a key, which an admin of the service makes, or a token of its identity provider; Enter for
@@ -27,13 +30,17 @@ def command(url: str, name: str | None, project: str | None, key_stdin: bool) ->
     Examples:
       axo login https://axo.example
       axo login https://axo.example --name team --key-stdin < key.txt
+      axo login https://axo.example --token-command "gcloud auth print-identity-token"
     """
+    if key_stdin and token_command:
+        raise click.UsageError("give --key-stdin or --token-command, not both")
     from orchestrator.client import Client
     from orchestrator.client.contexts import Context, checked_url, read_contexts
 
     contexts = read_contexts()
-    context = Context(name or _name_of(url), checked_url(url), _key(key_stdin), project)
-    with Client(str(context.url), context.key, project=context.project) as client:
+    key = None if token_command else _key(key_stdin)
+    context = Context(name or _name_of(url), checked_url(url), key, project, token_command)
+    with Client(str(context.url), context.credential, project=context.project) as client:
         client.patience.away = 0.0
         list(client.runs(limit=1))
     contexts.with_context(context).with_current(context.name).write()

@@ -70,11 +70,13 @@ class _Service:
     url: str
     key: str | None = None
     project: str | None = None
+    token_command: str | None = None
 
     @property
     def file(self) -> Path:
         """Where its names are remembered."""
-        digest = hashlib.sha256(f"{self.url}\n{self.key}\n{self.project}".encode()).hexdigest()
+        who = f"{self.url}\n{self.key or self.token_command}\n{self.project}"
+        digest = hashlib.sha256(who.encode()).hexdigest()
         return home_of() / "cache" / "names" / f"{digest[:16]}.json"
 
 
@@ -102,7 +104,7 @@ def _of_database(query: str, prefix: str) -> list[Named]:
 def _service(context: str | None) -> _Service | None:
     """The service elsewhere that is spoken to; None for that of this machine, and where nobody can tell."""
     if context is None and (url := os.environ.get("AXO_URL")):
-        return _Service(url, os.environ.get("AXO_KEY"), os.environ.get("AXO_PROJECT"))
+        return _Service(url, *map(os.environ.get, ("AXO_KEY", "AXO_PROJECT", "AXO_TOKEN_COMMAND")))
     current, known = _contexts()
     return known.get(context or current)
 
@@ -115,7 +117,7 @@ def _contexts() -> tuple[str, Mapping[str, _Service]]:
     try:
         read: Any = _yaml(file)
         known = {
-            str(name): _Service(str(entry["url"]), entry.get("key"), entry.get("project"))
+            str(name): _Service(str(entry["url"]), *map(entry.get, ("key", "project", "token_command")))
             for name, entry in read["contexts"].items()
         }
         return str(read.get("current", "local")), known
@@ -170,8 +172,10 @@ def _alone(work: Callable[[], None]) -> None:
 
 def _ask(service: _Service) -> None:
     from orchestrator.client import Client
+    from orchestrator.client.credential import TokenCommand
 
-    with Client(service.url, service.key, project=service.project) as client:
+    credential = TokenCommand(service.token_command) if service.token_command else service.key
+    with Client(service.url, credential, project=service.project) as client:
         client.patience.away = client.patience.busy = 0.0
         found: Mapping[Kind, Sequence[Named]] = {
             "runs": [(run.id, run.status.value) for run in client.runs(limit=500)],

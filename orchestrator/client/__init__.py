@@ -26,6 +26,7 @@ import httpx
 
 from orchestrator import wire
 from orchestrator.client.connection import Connection, OpenStream
+from orchestrator.client.credential import TokenCommand
 from orchestrator.client.download import Told, fetch_file
 from orchestrator.client.patience import FOLLOW_SECONDS, Patience, Wait
 from orchestrator.client.streams import Change, changes, log_parts
@@ -38,7 +39,7 @@ _MOST_EVENTS = 1000  # in one answer
 
 class Client:
     """The service at a URL, for the holder of a key, or of a token that may open several projects, of which
-    `project` is meant; `transport` is another way there.
+    `project` is meant, or of a command that prints one; `transport` is another way there.
 
     `embedded` says that the service is part of this very process: it drives runs only while this lives.
     Its launches see of this machine's files `all`, those of a spec's own `folder`, or `none`.
@@ -48,7 +49,7 @@ class Client:
     def __init__(
         self,
         url: str,
-        key: str | None = None,
+        key: str | TokenCommand | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
         project: str | None = None,
@@ -59,11 +60,12 @@ class Client:
     ) -> None:
         self.url = url.rstrip("/")
         self.embedded, self.launches_see = embedded, launches_see
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        auth = key if isinstance(key, TokenCommand) else None
+        headers = {"Authorization": f"Bearer {key}"} if key and auth is None else {}
         if project:
             headers["Axo-Project"] = project
         self.patience = Patience(sleep, told)
-        self.connection = Connection(self.url, headers, self.patience, transport)
+        self.connection = Connection(self.url, headers, self.patience, transport, auth)
         self._read = self.connection.read
 
     def __enter__(self) -> Self:

@@ -27,7 +27,8 @@ OpenStream = Callable[[Mapping[str, str], Mapping[str, Any]], AbstractContextMan
 
 
 class Connection:
-    """Speaks to the service at a URL; `headers` go with every request, `transport` is another way there.
+    """Speaks to the service at a URL; `headers` and what `auth` adds go with every request, `transport` is
+    another way there.
 
     Every method raises the error that the service raised, and UnreachableError where it stays away or where
     something else answers.
@@ -39,10 +40,13 @@ class Connection:
         headers: Mapping[str, str],
         patience: Patience,
         transport: httpx.BaseTransport | None = None,
+        auth: httpx.Auth | None = None,
     ) -> None:
         self.url, self.patience = url, patience
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=timeout, transport=transport, auth=auth
+        )
 
     def close(self) -> None:
         self._http.close()

@@ -3,10 +3,11 @@
     current: team
     contexts:
       team: {url: "https://axo.example", key: axo_..., project: triage}
+      work: {url: "https://axo.work", token_command: oidc-token work}
 
 It lies at `$AXO_HOME/config.yaml`, readable by its owner alone. The context `local`, always there, is
-the service embedded in the command itself. `AXO_URL`, `AXO_KEY` and `AXO_PROJECT` stand for a
-context of their own.
+the service embedded in the command itself. `AXO_URL`, `AXO_KEY` or `AXO_TOKEN_COMMAND`, and
+`AXO_PROJECT` stand for a context of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -27,19 +28,30 @@ from orchestrator.spec.base import Closed, Name
 from orchestrator.spec.faults import spec_faults, without_secrets
 from orchestrator.spec.yaml import MAX_BYTES, read_yaml
 
+if TYPE_CHECKING:
+    from orchestrator.client.credential import TokenCommand
+
 LOCAL = "local"
 _ENVIRONMENT = "(AXO_URL)"
 
 
 @dataclass(frozen=True)
 class Context:
-    """A service: its name here, its URL (None for the embedded one), the key or token to it, and the
-    project that is meant where it opens several."""
+    """A service: its name here, its URL (None for the embedded one), the key or token to it or the command
+    that prints one, and the project that is meant where it opens several."""
 
     name: str
     url: str | None = None
     key: str | None = field(default=None, repr=False)
     project: str | None = None
+    token_command: str | None = None
+
+    @property
+    def credential(self) -> str | TokenCommand | None:
+        """What a client is given."""
+        from orchestrator.client.credential import TokenCommand
+
+        return TokenCommand(self.token_command) if self.token_command else self.key
 
 
 class ContextEntry(Closed):
@@ -50,6 +62,9 @@ class ContextEntry(Closed):
         default=None, description="The key to it, or a token of its identity provider."
     )
     project: Name | None = Field(default=None, description="The project, where the token opens several.")
+    token_command: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = Field(
+        default=None, description="A command that prints a token, in place of `key`."
+    )
 
 
 class ContextsFile(Closed):
@@ -96,6 +111,7 @@ class Contexts:
             context.name: {"url": context.url}
             | ({"key": context.key} if context.key else {})
             | ({"project": context.project} if context.project else {})
+            | ({"token_command": context.token_command} if context.token_command else {})
             for context in self.known.values()
             if context.url is not None
         }
@@ -121,7 +137,8 @@ def read_contexts(environment: Mapping[str, str] | None = None) -> Contexts:
         raise SettingsError(f"{file} holds keys, and others than you can read it", hint=f"`chmod 600 {file}`")
     read = _read(file)
     known = {
-        name: Context(name, entry.url, entry.key, entry.project) for name, entry in read.contexts.items()
+        name: Context(name, entry.url, entry.key, entry.project, entry.token_command)
+        for name, entry in read.contexts.items()
     }
     return Contexts(file, read.current, {LOCAL: Context(LOCAL), **known})
 
@@ -135,8 +152,8 @@ def chosen(name: str | None, environment: Mapping[str, str] | None = None) -> Co
     """
     values = os.environ if environment is None else environment
     if name is None and (url := values.get("AXO_URL")):
-        key, project = (values.get(variable) or None for variable in ("AXO_KEY", "AXO_PROJECT"))
-        return Context(_ENVIRONMENT, checked_url(url), key, project)
+        variables = ("AXO_KEY", "AXO_PROJECT", "AXO_TOKEN_COMMAND")
+        return Context(_ENVIRONMENT, checked_url(url), *(values.get(name) or None for name in variables))
     contexts = read_contexts(values)
     return contexts.named(name or contexts.current)
 

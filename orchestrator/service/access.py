@@ -18,7 +18,10 @@ from orchestrator.errors import AuthError, ForbiddenError, SettingsError
 from orchestrator.service.caller import Caller, Role
 from orchestrator.settings import Settings
 
-_HINT = "`axo login` takes a key of this service; an admin of the project makes one with `axo admin keys`"
+_HINT = (
+    "`axo login` takes a key of this service, which an admin of the project makes with `axo admin keys`, or "
+    "a token of its identity provider, where it has one"
+)
 _log = logging.getLogger(__name__)
 
 
