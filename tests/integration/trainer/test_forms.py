@@ -167,7 +167,7 @@ def test_a_form_is_trained_as_axolotl_would_though_stopped_once(
     bare = baseline(lab, name, plan)
     run = Run(lab, plan.launch.run)
 
-    assert run.interrupt("'loss'", FORMS[name].stop) == ExitCode.INTERRUPTED, run.log()[-3000:]
+    assert run.interrupt(FORMS[name].stop) == ExitCode.INTERRUPTED, run.log()[-3000:]
     stopped = run.outcome()
     assert (stopped.facts["lost_steps"], run.adapter.exists()) == (0, False)
     assert run.finish() == ExitCode.SUCCESS, run.log(2)[-3000:]

@@ -71,7 +71,7 @@ def test_ranks_stop_together_and_lose_nothing_but_a_killed_one(lab: Lab) -> None
     assert last.facts["best_step"] < (last.step or 0)
 
     run = lab.run("disturbed", TIMED, **CLOCK)
-    assert run.interrupt("'loss'", 4) == ExitCode.INTERRUPTED, run.log()[-3000:]
+    assert run.interrupt(4) == ExitCode.INTERRUPTED, run.log()[-3000:]
     stop = run.outcome()
     assert (stop.result, stop.cause) == (Result.INTERRUPTED, Cause.STOPPED)
     assert stop.step is not None
@@ -106,7 +106,7 @@ def test_a_model_shared_out_trains_as_a_whole_one(lab: Lab, kind: str) -> None:
     alone = lab.run(f"alone-{kind}", {**settings, "gradient_accumulation_steps": 4})
     assert alone.finish() == 0, alone.log()[-3000:]
     shared = lab.run(f"shared-{kind}", settings, SHARED, devices=2)
-    assert shared.interrupt("'loss'", 3) == ExitCode.INTERRUPTED, shared.log()[-5000:]
+    assert shared.interrupt(3) == ExitCode.INTERRUPTED, shared.log()[-5000:]
     assert shared.finish() == 0, shared.log(2)[-5000:]
     assert shared.outcome().facts["resumed_from"] == shared.outcome(1).step
     assert_near(shared, alone)
@@ -117,7 +117,7 @@ def test_packed_ranks_resume_exactly(lab: Lab) -> None:
     whole = lab.run("packed-pair", PACKED, devices=2)
     assert whole.finish() == 0, whole.log()[-3000:]
     run = lab.run("packed-pair-stopped", PACKED, devices=2)
-    assert run.interrupt("'loss'", (whole.outcome().step or 0) // 2) == ExitCode.INTERRUPTED
+    assert run.interrupt((whole.outcome().step or 0) // 2) == ExitCode.INTERRUPTED
     assert run.finish() == 0, run.log(2)[-3000:]
     assert run.tensors == whole.tensors
 

@@ -69,7 +69,7 @@ def test_stops_at_random_steps_change_nothing(
     steps = random.Random(f"{kind} {rounds}").sample(range(last // 3 + 1, last - 3), rounds)
     for number, step in enumerate(sorted(steps), 1):
         run = lab.run(f"stopped-{kind}-{number}-of-{rounds}", KINDS[kind])
-        assert run.interrupt("'loss'", step) == ExitCode.INTERRUPTED, run.log()[-3000:]
+        assert run.interrupt(step) == ExitCode.INTERRUPTED, run.log()[-3000:]
         stop = run.outcome()
         assert (stop.result, stop.cause) == (Result.INTERRUPTED, Cause.STOPPED)
         assert stop.step is not None
@@ -88,7 +88,10 @@ def test_stop_during_an_evaluation_and_stop_after_the_last_step(
     whole = undisturbed("early")
     run = lab.run("evaluating", EARLY)
     # The first evaluation is that of step 0, the third that of step 6.
-    assert run.interrupt("Running evaluation step", 3) == ExitCode.INTERRUPTED, run.log()[-3000:]
+    attempt = run.start()
+    assert attempt.until("Running evaluation step", 3)
+    attempt.process.terminate()
+    assert attempt.wait() == ExitCode.INTERRUPTED, run.log()[-3000:]
     assert (run.outcome().step, run.outcome().facts["lost_steps"]) == (6, 0)
     assert ("eval_loss", 6) not in run.points
 

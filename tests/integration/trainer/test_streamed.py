@@ -31,7 +31,7 @@ def test_every_loss_and_tensor_is_that_of_bare_axolotl(lab: Lab, whole: Run) -> 
 @pytest.mark.parametrize("step", STOPS)
 def test_a_stop_in_any_pass_changes_nothing(lab: Lab, whole: Run, step: int) -> None:
     run = lab.run(f"streamed-stopped-{step}", STREAMED)
-    assert run.interrupt("'loss'", step) == ExitCode.INTERRUPTED, run.log()[-3000:]
+    assert run.interrupt(step) == ExitCode.INTERRUPTED, run.log()[-3000:]
     assert run.finish() == 0, run.log(2)[-3000:]
     assert run.outcome().facts["resumed_from"] == run.outcome(1).step
     assert losses(run.points) == losses(whole.points)

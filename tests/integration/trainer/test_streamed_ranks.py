@@ -20,7 +20,7 @@ def test_two_ranks_train_on_a_stream_as_one_process_also_over_a_stop(lab: Lab) -
     assert alone.finish() == 0, alone.log()[-3000:]
     assert alone.outcome().facts["epoch"] > 1
     pair = lab.run("stream-pair", PAIR, devices=2)
-    assert pair.interrupt("'loss'", 8) == ExitCode.INTERRUPTED, pair.log()[-3000:]
+    assert pair.interrupt(8) == ExitCode.INTERRUPTED, pair.log()[-3000:]
     assert pair.finish() == 0, pair.log(2)[-3000:]
     assert pair.outcome().facts["resumed_from"] == pair.outcome(1).step
     assert_near(pair, alone)
@@ -32,6 +32,6 @@ def test_a_stop_of_two_ranks_changes_nothing_where_each_draws_its_dropout(lab: L
     whole = lab.run("stream-pair-whole", settings, devices=2)
     assert whole.finish() == 0, whole.log()[-3000:]
     run = lab.run("stream-pair-stopped", settings, devices=2)
-    assert run.interrupt("'loss'", 4) == ExitCode.INTERRUPTED, run.log()[-3000:]
+    assert run.interrupt(4) == ExitCode.INTERRUPTED, run.log()[-3000:]
     assert run.finish() == 0, run.log(2)[-3000:]
     assert run.tensors == whole.tensors

@@ -50,6 +50,24 @@ class Seeds(BasePlugin):
     def load_datasets(self, cfg, preprocess=False): set_seed(cfg.seed)
     def pre_model_load(self, cfg): set_seed(cfg.seed)
 """
+# Sends the attempt SIGTERM once a step has logged its loss. Told from outside, by its output, a short
+# training may have ended before the test has read so far.
+STOPPING_PLUGIN = """\
+import os, signal
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback
+
+class Stop(TrainerCallback):
+    due = int(os.environ.get("STOP_AFTER_STEP", 0)) if os.environ.get("RANK", "0") == "0" else 0
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if self.due and state.global_step >= self.due and "loss" in (logs or {}):
+            self.due = 0
+            os.kill(os.getppid(), signal.SIGTERM)
+
+class Stops(BasePlugin):
+    def add_callbacks_post_trainer(self, cfg, trainer): return [Stop()]
+"""
 WORDS = ["kettle", "lamp", "chair", "table", "window", "door", "garden", "bicycle", "car", "bus", "train"]
 DATASET = {
     "ds_type": "parquet",
@@ -276,12 +294,12 @@ class Run:
         assert outcome is not None, f"attempt {number} said nothing\n{self.log(number)[-3000:]}"
         return outcome
 
-    def start(self) -> Attempt:
+    def start(self, **environment: str) -> Attempt:
         """Start an attempt in a process group of its own."""
         self.lab.scratch.mkdir(exist_ok=True)
         process = subprocess.Popen(
             [self.lab.python, "-m", "orchestrator.trainer", str(self.folder), "1"],
-            env=self.lab.environment(),
+            env=self.lab.environment() | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -294,13 +312,14 @@ class Run:
         """Run an attempt to its end; its exit code."""
         return self.start().wait()
 
-    def interrupt(self, text: str, times: int = 1) -> int:
-        """Start an attempt and send SIGTERM to its parent once its output has said `text` so many
-        times; its exit code."""
-        attempt = self.start()
-        if attempt.until(text, times):
-            attempt.process.send_signal(signal.SIGTERM)
-        return attempt.wait()
+    def interrupt(self, step: int) -> int:
+        """Run an attempt that gets SIGTERM once this step, or a later one, has logged its loss; its exit
+        code."""
+        key = f"{launch_key(1)}/axolotl.yaml"
+        config = yaml.safe_load(self.store.read(key))
+        plugins = {*config.get("plugins", []), "stops.Stops"}
+        self.store.write(key, yaml.safe_dump(config | {"plugins": sorted(plugins)}).encode())
+        return self.start(STOP_AFTER_STEP=str(step)).wait()
 
 
 class Attempt:
@@ -383,6 +402,7 @@ def opened(root: Path, python: str, package: Path, model: Path) -> Iterator[Lab]
     packages = root / "packages"
     packages.mkdir()
     (packages / "orchestrator").symlink_to(package)
+    (packages / "stops.py").write_text(STOPPING_PLUGIN)
     lab = Lab(root, python, packages)
     lab.stage_model(model)
     lab.stage_dataset()
