@@ -5,6 +5,7 @@ A new route must be declared in `DOORS`; the matrix is walked from the applicati
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -204,14 +205,16 @@ def make_world(tmp_path: Path) -> Iterator[Callable[[Status], World]]:
     settings = Settings.from_environment(
         {"AXO_HOME": str(tmp_path), "AXO_TRAINER_PYTHON": str(tmp_path / "python")}
     )
-    with open_host(settings, lambda: NOW) as host:
+    with open_host(settings, lambda: NOW) as host, contextlib.ExitStack() as opened:
 
         def make(status: Status) -> World:
             store_run(tmp_path, RUN, text=PUBLISHED, project="ours", status=status)
             plan = tmp_path / f"storage/runs/{RUN}/launches/1/axolotl.yaml"
             plan.parent.mkdir(parents=True, exist_ok=True)
             plan.write_text("base_model: x\n")
-            return World(host)
+            world = World(host)
+            opened.enter_context(world.http)
+            return world
 
         yield make
 
