@@ -91,6 +91,7 @@ from orchestrator.contract.streams import (
     StreamWriter,
     parse_records,
     part_key,
+    pieces_of_stream,
     read_stream,
 )
 
@@ -146,6 +147,7 @@ __all__ = [
     "owner",
     "parse_records",
     "part_key",
+    "pieces_of_stream",
     "prove_store",
     "read_manifest",
     "read_outcome",

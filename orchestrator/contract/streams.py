@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ from orchestrator.contract.store import Store
 Stream = Literal["log", "metrics"]
 RecordKind = Literal["start", "metrics", "checkpoint"]
 PART_BYTES = 256 * 1024
+PIECE_BYTES = 16 * 1024 * 1024
 MAX_STEP, MAX_TIME, MAX_KEY, MAX_WHOLE = 2**31 - 1, 1e11, 200, 10**300
 
 
@@ -48,16 +50,33 @@ class StreamWriter:
         self._run.write(part_key(self._attempt, self._stream, self._part), data)
 
 
-def read_stream(run: Store, attempt: int, stream: Stream, offset: int = 0) -> bytes:
-    """The bytes of a stream from `offset` on; parts before it are not read."""
-    found = []
+def read_stream(run: Store, attempt: int, stream: Stream, offset: int = 0, most: int = sys.maxsize) -> bytes:
+    """The bytes of a stream from `offset` on, `most` of them at most; parts before it are not read."""
+    found, left = [], most
     for key, size in run.sizes(attempt_key(attempt)).items():
         if f"/{stream}-" not in key:
             continue
-        if offset < size:
-            found.append(run.read(key, offset))
+        if offset < size and left > 0:
+            whole = size - offset <= left
+            found.append(run.read(key, offset) if whole else b"".join(run.blocks(key, offset, offset + left)))
+            left -= len(found[-1])
         offset = max(0, offset - size)
     return b"".join(found)
+
+
+def pieces_of_stream(
+    run: Store, attempt: int, stream: Stream, offset: int = 0, most: int = PIECE_BYTES
+) -> Iterator[bytes]:
+    """The bytes of a stream from `offset` on, in pieces of whole lines, where none is longer than a piece:
+    whoever trains may write more than anybody can hold at once."""
+    full = True
+    while full and (piece := read_stream(run, attempt, stream, offset, most)):
+        full = (
+            len(piece) >= most
+        )  # what comes after a shorter one was written meanwhile, and is read next time
+        piece = (piece[: piece.rfind(b"\n") + 1] or piece) if full else piece
+        yield piece
+        offset += len(piece)
 
 
 @dataclass(frozen=True)

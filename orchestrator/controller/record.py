@@ -20,10 +20,14 @@ def take_in_records(
     """
     known = {attempt.number: attempt for attempt in database.attempts(run_id)}
     for claim in contract.attempts(store):
-        before = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
-        fresh = contract.read_stream(store, claim.attempt, "metrics", before.offset)
         new = claim.attempt not in known
-        known[claim.attempt] = _take_in(database, run_id, before, fresh, now, most, new=new)
+        after = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
+        pieces = contract.pieces_of_stream(store, claim.attempt, "metrics", after.offset)
+        if new:
+            after = _take_in(database, run_id, after, next(pieces, b""), now, most, new=True)
+        for fresh in pieces:
+            after = _take_in(database, run_id, after, fresh, now, most, new=False)
+        known[claim.attempt] = after
     return [known[number] for number in sorted(known)]
 
 

@@ -27,8 +27,9 @@ def read_logs(
     for launch in database.launches(run.id):
         for number in (claim.attempt for claim in claims if claim.launch == launch.number):
             offset = seen.get(f"attempt-{number}", 0)
-            text = contract.read_stream(store, number, "log", offset)
-            yield from _parts(launch.number, number, offset, text)
+            for text in contract.pieces_of_stream(store, number, "log", offset):
+                yield from _parts(launch.number, number, offset, text)
+                offset += len(text)
         if launch.number not in claimed:
             offset = seen.get(f"launch-{launch.number}", 0)
             text = _last_words(backend, launch_name(run.id, launch.number)).encode()[offset:]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 import random
 
-from orchestrator.contract import Record, Store, StreamWriter, parse_records, part_key, read_stream
+from orchestrator.contract import (
+    Record,
+    Store,
+    StreamWriter,
+    parse_records,
+    part_key,
+    pieces_of_stream,
+    read_stream,
+)
 
 
 def test_what_is_flushed_is_read_and_nothing_twice(store: Store) -> None:
@@ -33,6 +41,32 @@ def test_a_full_part_is_never_written_again(store: Store) -> None:
     writer.append(b"x" * 5)
     writer.flush()
     assert read_stream(store, 1, "metrics") == b"y" * 10 + b"x" * 20
+
+
+def test_a_long_stream_is_read_in_pieces_of_whole_lines(store: Store) -> None:
+    writer = StreamWriter(store, 1, "metrics", part_bytes=100)
+    lines = b"".join(b"%d\n" % number for number in range(1000))
+    writer.append(lines + b"half a line")
+    writer.flush()
+    pieces = list(pieces_of_stream(store, 1, "metrics", 10, 250))
+    assert b"".join(pieces) == (lines + b"half a line")[10:]
+    assert max(map(len, pieces)) <= 250
+    assert all(piece.endswith(b"\n") for piece in pieces[:-1])
+    assert read_stream(store, 1, "metrics", 90, 20) == lines[90:110]
+    writer.append(b"x" * 300)
+    writer.flush()
+    assert len(next(pieces_of_stream(store, 1, "metrics", len(lines), 250))) == 250
+
+
+def test_what_is_written_while_pieces_are_read_waits_for_the_next_time(store: Store) -> None:
+    writer = StreamWriter(store, 1, "metrics")
+    writer.append(b"one\nhal")
+    writer.flush()
+    pieces = pieces_of_stream(store, 1, "metrics", 0, 100)
+    assert next(pieces) == b"one\nhal"
+    writer.append(b"f\n")
+    writer.flush()
+    assert list(pieces) == []
 
 
 def test_attempts_have_streams_of_their_own(store: Store) -> None:
