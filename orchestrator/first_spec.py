@@ -16,7 +16,7 @@ from orchestrator.service.checks import check_config, check_machine
 from orchestrator.settings import Settings
 from orchestrator.spec.draft import LONGEST, Draft, draft_text, length_for
 from orchestrator.spec.load import parse_spec
-from orchestrator.spec.models import Mapping as RowMapping
+from orchestrator.spec.mapping import Mapping as RowMapping
 from orchestrator.staging import resolve_model
 from orchestrator.steps.prepare import load_tokenizer
 

@@ -19,7 +19,7 @@ from orchestrator.data.shapes import Shape
 from orchestrator.data.sources import OpenedSource, Source, Together
 from orchestrator.data.split import SPLIT, TRAIN
 from orchestrator.data.verdicts import Judged
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 _ENTRY, _COPIES, _COPY = "entry", "copies", "copy"
 NOT_DRAWN = "not_drawn"

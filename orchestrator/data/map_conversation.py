@@ -32,7 +32,7 @@ from orchestrator.data.template_values import instance
 from orchestrator.data.tool_calls import read_calls, said_calls
 from orchestrator.data.tool_checks import call_checks
 from orchestrator.errors import Fault
-from orchestrator.spec.models import Conversation, Role
+from orchestrator.spec.mapping import Conversation, Role
 
 ROLES: Mapping[str, Role] = {
     "system": "system",

@@ -15,7 +15,7 @@ from orchestrator.data.shapes import EXTRAS, TEXT
 from orchestrator.data.template import Slow, Template, TemplateFault, compile_template
 from orchestrator.data.template_syntax import at_path
 from orchestrator.errors import Fault
-from orchestrator.spec.models import MessageTemplate
+from orchestrator.spec.mapping import MessageTemplate
 
 TEXT_PATH = "mapping.text"
 

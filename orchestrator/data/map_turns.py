@@ -16,7 +16,7 @@ from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, Grouping, no
 from orchestrator.data.map_conversation import Fields, compiled_messages
 from orchestrator.data.rows import ROW
 from orchestrator.errors import Fault
-from orchestrator.spec.models import Conversation, Turns
+from orchestrator.spec.mapping import Conversation, Turns
 
 _TURNS, _NO_ID, _SAME_ORDER = "turns", "no conversation", "same order"
 _PATH = "mapping.turns"

@@ -30,7 +30,7 @@ from orchestrator.data.tool_calls import read_tools
 from orchestrator.data.tool_checks import TOOLS, tool_checks
 from orchestrator.errors import Fault, SpecError
 from orchestrator.machines import SlowTemplates
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 __all__ = ["CompiledMapping", "compile_mapping", "slow_findings"]
 

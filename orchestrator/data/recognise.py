@@ -28,7 +28,7 @@ import polars as pl
 from orchestrator.data.map_history import holds_pairs
 from orchestrator.data.recognise_columns import Columns, inside, listed, printed
 from orchestrator.data.recognise_messages import Talk, find_talk, roles_of
-from orchestrator.spec.models import Conversation, Mapping, MessageTemplate, Turns
+from orchestrator.spec.mapping import Conversation, Mapping, MessageTemplate, Turns
 
 Form = Literal[
     "openai",

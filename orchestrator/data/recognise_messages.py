@@ -11,7 +11,7 @@ import polars as pl
 
 from orchestrator.data.map_conversation import ROLES
 from orchestrator.data.recognise_columns import Columns, listed
-from orchestrator.spec.models import Role
+from orchestrator.spec.mapping import Role
 
 _COLUMNS = ("messages", "conversations", "conversation", "chosen", "dialogue", "dialog", "chat", "turns")
 _ROLE_FIELDS = ("role", "from", "speaker", "author", "sender", "who", "type", "name", "user")

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestrator.spec.models import Mapping as MappingSpec
+from orchestrator.spec.mapping import Mapping as MappingSpec
 
 ROLES = ("system", "user", "assistant", "tool")
 CALL = pl.Struct(

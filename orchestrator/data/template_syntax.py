@@ -13,7 +13,8 @@ from jinja2.parser import Parser
 from pydantic import BaseModel
 
 from orchestrator.errors import Fault
-from orchestrator.spec.models import Mapping, Spec
+from orchestrator.spec.mapping import Mapping
+from orchestrator.spec.models import Spec
 
 SYNTAX = Environment()
 MAX_TOKENS = 5_000  # of one template; to parse ten thousand takes a tenth of a second

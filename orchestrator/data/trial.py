@@ -18,7 +18,7 @@ from orchestrator.data.split import repeats
 from orchestrator.data.verdicts import judge
 from orchestrator.errors import Fault
 from orchestrator.machines import SlowTemplates
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 # Rows, and bytes of the files they lie in, that are tried at most.
 MOST_ROWS, MOST_BYTES = 10_000, 30_000_000

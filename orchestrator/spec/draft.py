@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from orchestrator.spec.models import Mapping as RowMapping
+from orchestrator.spec.mapping import Mapping as RowMapping
 
 SCHEMA_FILE = ".spec.schema.json"
 _LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)  # of sequences that are drafted

@@ -14,7 +14,7 @@ from orchestrator.nearest import nearest
 from orchestrator.spec.document import Document, Place, fault_at, parse_path
 from orchestrator.spec.faults import spec_faults, without_secrets
 from orchestrator.spec.inline import Named, inline_mappings
-from orchestrator.spec.models import Mapping as RowMapping
+from orchestrator.spec.mapping import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.spec.rules import rule_faults
 from orchestrator.spec.secrets import Secret, find_secret

@@ -34,7 +34,7 @@ from orchestrator.data.text_tokens import TextTokenizer
 from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.errors import DataError, Fault, FaultsError, SpecError
 from orchestrator.machines import SlowTemplates
-from orchestrator.spec.models import Mapping as RowMapping
+from orchestrator.spec.mapping import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
 from orchestrator.steps.attempt import Work

@@ -40,7 +40,7 @@ def _pass_through(source: Path, target: Path) -> Work:
 def _mapping(source: Path, target: Path) -> Work:
     """The product's compiled mapping, without what is checked of rows."""
     from orchestrator.data.mapping import ROW, compile_mapping
-    from orchestrator.spec.models import Mapping
+    from orchestrator.spec.mapping import Mapping
 
     def work() -> None:
         rows = _scan(source)

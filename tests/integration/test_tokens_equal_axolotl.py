@@ -21,7 +21,7 @@ from orchestrator.data.tokenizer_classes import OVERRULED, PLAIN, REGISTERED
 from orchestrator.data.tokens import ChatTokenizer, summarise
 from orchestrator.errors import DataError
 from orchestrator.optimizer_steps import unpacked_steps
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 TRAINER = Path(os.environ.get("AXO_TRAINER_PYTHON", "~/.cache/axo/trainer/bin/python")).expanduser()
 REPOSITORY = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from toy_models import MODELS, NO_WEIGHTS
 
 from orchestrator.cli.check import command
 from orchestrator.errors import SpecError
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 CALLED = [
     {"role": "user", "content": "Weather?"},

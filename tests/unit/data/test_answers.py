@@ -14,7 +14,7 @@ from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.report import Finding
 from orchestrator.data.sources import open_source, read_source
 from orchestrator.data.verdicts import judge
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 MAPPING = {"messages": [{"role": "user", "content": "{{ q }}"}, {"role": "assistant", "content": "{{ a }}"}]}
 

@@ -15,7 +15,7 @@ from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.sources import open_source, read_source
 from orchestrator.data.verdicts import Judged, judge
 from orchestrator.errors import DataError
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 Row = dict[str, Any]
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

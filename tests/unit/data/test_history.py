@@ -15,7 +15,7 @@ from orchestrator.data.recognise import recognise
 from orchestrator.data.sources import open_source, read_source
 from orchestrator.data.verdicts import Judged, judge
 from orchestrator.errors import SpecError
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 SYSTEM = {"role": "system", "content": "{{ system }}"}
 ASKED = [{"role": "user", "content": "{{ instruction }}"}, {"role": "assistant", "content": "{{ output }}"}]

@@ -16,7 +16,7 @@ from orchestrator.data.shapes import CONVERSATION, ROLES
 from orchestrator.data.sources import open_source, read_source
 from orchestrator.data.verdicts import Judged, judge
 from orchestrator.errors import Fault, SpecError
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 Messages = list[tuple[str | None, str]]
 

@@ -14,7 +14,8 @@ from orchestrator.data.inputs import Inputs
 from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.report import Finding
 from orchestrator.errors import SpecError
-from orchestrator.spec.models import Mapping, Spec
+from orchestrator.spec.mapping import Mapping
+from orchestrator.spec.models import Spec
 
 LISTED = "all:\n{% for tag in tags %}{{ loop.revindex }}{{ tag.upper() ~ (tag * n)[0:0] }} {% endfor %}"
 

@@ -16,7 +16,7 @@ from orchestrator.data.shapes import CONVERSATION
 from orchestrator.data.sources import Source, open_source, read_source
 from orchestrator.data.verdicts import Judged, judge
 from orchestrator.errors import SpecError
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 MAPPING = {"conversation": {"column": "m"}}
 OFFERED = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}

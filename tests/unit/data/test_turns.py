@@ -13,7 +13,7 @@ from orchestrator.data.mapping import compile_mapping
 from orchestrator.data.sources import open_source, read_source
 from orchestrator.data.verdicts import Judged, judge
 from orchestrator.errors import SpecError
-from orchestrator.spec.models import Mapping
+from orchestrator.spec.mapping import Mapping
 
 TURNS = {"conversation": "id", "role": "who", "content": "said"}
 

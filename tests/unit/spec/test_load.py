@@ -9,7 +9,8 @@ import pytest
 from orchestrator.errors import Fault, NotFoundError, SpecError
 from orchestrator.spec.faults import all_fields
 from orchestrator.spec.load import Loaded, load_spec, locate, parse_spec, spec_schema, with_places
-from orchestrator.spec.models import Conversation, Spec
+from orchestrator.spec.mapping import Conversation
+from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES, OTHER_NAMES
 
 SPEC = """\
