@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -122,7 +123,15 @@ def _operator(project: str) -> Caller:
     """Whoever can use the database is an admin of every project."""
     from orchestrator.service import Caller
 
-    return Caller(project, name=f"operator/{getpass.getuser()}")
+    return Caller(project, name=f"operator/{_user()}")
+
+
+def _user() -> str:
+    """Who works on this machine; a container's user has a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _row(key: wire.Key, now: float) -> dict[str, str]:

@@ -71,3 +71,14 @@ def test_a_url_that_is_none_is_refused_without_its_password(
     refused = admin("migrate").exception
     assert isinstance(refused, SettingsError)
     assert "hunter2" not in str(error_data(refused))
+
+
+def test_a_user_without_a_name_makes_keys_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, whose user is a number."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 65532)
+    assert admin("keys", "create", "ops", "--role", "admin").exit_code == 0
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        (key,) = database.keys()
+    assert key.creator == "operator/65532"
