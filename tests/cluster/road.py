@@ -44,10 +44,10 @@ class Road:
 
 
 @contextmanager
-def road(host: str) -> Iterator[Road]:
+def road(host: str, port: int = 0) -> Iterator[Road]:
     """One from a free port of the address."""
     with socket.create_server((host, 0)) as listener:
-        made, threads = Road(f"http://{host}:{listener.getsockname()[1]}"), list[threading.Thread]()
+        made, threads = Road(f"http://{host}:{listener.getsockname()[1]}", port), list[threading.Thread]()
 
         def answer() -> None:
             with contextlib.suppress(OSError):

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 import yaml
-from cluster_parts import Cluster, Object, volume, volume_name
+from cluster_parts import Cluster, Object, shipped, volume, volume_name
 from cluster_world import pod_of
+from desks import SECONDS, THREADS, axo, ended, make_desk, weights
+from mlflow import MlflowClient
 from node import python_image
-from road import host_of_pods
+from road import host_of_pods, road
 from s3_server import s3_server
 from serving import serving
 from waiting import wait
 
 from orchestrator import contract
+from orchestrator.client import Client
 from orchestrator.shipped import shipped_folder
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 400
 PROVE = bool(os.environ.get("AXO_PROVE"))
-EVICTIONS, STEPS = (10, 400) if PROVE else (2, 60)
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # sums of floats depend on how many there are
-SPEC = f"""\
-name: desk
-base_model: base
-dataset: {{source: tickets.jsonl, validation: 0.2}}
-mapping:
-  messages:
-    - {{role: user, content: "{{{{ text }}}}"}}
-    - {{role: assistant, content: "{{{{ queue }}}}"}}
-adapter: {{kind: lora, r: 4, alpha: 8}}
-training:
-  {{epochs: 40, max_steps: {STEPS}, checkpoint_steps: 4, learning_rate: 0.002, sequence_len: 64,
-    batch_size: 8}}
-publish:
-  - mlflow: {{model: desk-of-cluster}}
-"""
+EVICTIONS, STEPS = (10, 400) if PROVE else (2, 120)
 
 pytestmark = pytest.mark.skipif(
     "KUBECONFIG" in os.environ, reason="pods mount the environments of this machine, which other nodes lack"
@@ -115,30 +100,7 @@ def home(pods: Pods, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def desk(tiny_model: Path, tmp_path: Path) -> Path:
-    """Somebody's folder with a spec, its data and its base model."""
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    rows = ({"text": f"ticket {i} " + "word " * (i % 7), "queue": f"queue-{i % 3}"} for i in range(120))
-    (folder / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "base").symlink_to(tiny_model)
-    (folder / "spec.yaml").write_text(SPEC)
-    return folder
-
-
-def axo(desk: Path, *arguments: str, **environment: str) -> Any:
-    command = [sys.executable, "-m", "orchestrator.cli", *arguments, "-o", "json"]
-    words = {**os.environ, **THREADS, **environment}
-    done = subprocess.run(command, cwd=desk, env=words, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def ended(run: dict[str, Any]) -> dict[str, Any] | None:
-    return run if run["status"] in ("succeeded", "failed", "cancelled") else None
-
-
-def weights(storage: Path, run: str) -> str:
-    return sha256((storage / f"runs/{run}/adapter/adapter_model.safetensors").read_bytes()).hexdigest()
+    return make_desk(tmp_path / "desk", tiny_model, STEPS)
 
 
 class Evictions:
@@ -205,7 +167,7 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     wait(lambda: cluster.get("batch/v1", "Job", newest, pods.namespace)["status"].get("succeeded"), SECONDS)
     cluster.delete("batch/v1", "Job", newest, pods.namespace, body={"propagationPolicy": "Background"})
     with serving(home) as server:
-        told = wait(lambda: ended(axo(desk, "get", run, AXO_URL=server.url)), SECONDS)
+        told = ended(desk, run, server.url)
     lost = evictions.lost()
     print(f"steps lost by each eviction: {lost}; seconds: {[round(each) for each in evictions.seconds]}")
     assert (told["status"], told["attempts"], len(lost)) == ("succeeded", EVICTIONS + 1, EVICTIONS)
@@ -225,7 +187,7 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     assert weights(storage, run) == weights(tmp_path / "here/storage", here["id"])
 
 
-def test_an_evicted_run_goes_on_from_a_bucket_with_the_keys_of_its_project(
+def test_an_evicted_run_reports_and_goes_on_from_a_bucket_with_the_keys_of_its_project(
     cluster: Cluster,
     pods: Pods,
     home: Path,
@@ -233,13 +195,16 @@ def test_an_evicted_run_goes_on_from_a_bucket_with_the_keys_of_its_project(
     mlflow_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Its loss is in MLflow while it trains, told by its pods over the network under their own tokens."""
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     monkeypatch.setenv("AXO_STORAGE", "s3://storage-{project}@axo-pods/{project}")
     monkeypatch.setenv("AXO_MLFLOW_URI", mlflow_url)
     settings = yaml.safe_load((home / "settings.yaml").read_text())
     del settings["kubernetes"]["storage_claim"]
-    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
-    with s3_server(address=host_of_pods(cluster.kubeconfig)) as server:
+    host = host_of_pods(cluster.kubeconfig)
+    with road(host) as way, s3_server(address=host) as server:
+        settings["reports"] = {"url": way.url}
+        (home / "settings.yaml").write_text(yaml.safe_dump(settings))
         server.make_bucket("axo-pods")
         keys = server.make_user("pods", "axo-pods", "default")
         secret = home / "secrets/storage-default"
@@ -249,16 +214,70 @@ def test_an_evicted_run_goes_on_from_a_bucket_with_the_keys_of_its_project(
         body = {"metadata": {"name": "storage-default"}, "stringData": keys}
         cluster.create("v1", "Secret", body, pods.namespace)
         with serving(home) as service:
+            way.port = int(service.url.rpartition(":")[2])
             run = axo(desk, "submit", "spec.yaml", AXO_URL=service.url)["id"]
             monkeypatch.setenv("AXO_SECRETS", str(home / "secrets"))
             store = contract.open_store(f"s3://storage-default@axo-pods/default/runs/{run}")
             wait(lambda: [key for key in store.keys("checkpoints") if key.endswith("MANIFEST.json")], SECONDS)
+            tracked = axo(desk, "get", run, AXO_URL=service.url)["mlflow"].rpartition("/")[2]
+            mlflow = MlflowClient(mlflow_url)
+            seen = wait(lambda: len(mlflow.get_metric_history(tracked, "loss")), SECONDS)
+            assert mlflow.get_run(tracked).info.status == "RUNNING"
+            assert _reports(service.url) > 0
             (pod,) = cluster.list("v1", "Pod", pods.namespace, f"axo/run={run},axo/step=train")
             cluster.evict(pod["metadata"]["name"], pods.namespace)
-            told = wait(lambda: ended(axo(desk, "get", run, AXO_URL=service.url)), SECONDS)
+            told = ended(desk, run, service.url)
             axo(desk, "pull", run, "pulled", AXO_URL=service.url)
         assert (told["status"], told["attempts"]) == ("succeeded", 2)
+        curve = [point.step for point in mlflow.get_metric_history(tracked, "loss")]
+        assert seen < len(curve)
+        assert sorted(curve) == list(range(1, STEPS + 1))
         assert not contract.verify_folder(store, contract.ADAPTER)
         assert "going on from step" in contract.read_stream(store, 3, "log").decode()
         weights = contract.hash_file(desk / "pulled/adapter_model.safetensors", "adapter_model.safetensors")
         assert weights in contract.read_manifest(store, contract.ADAPTER).files
+
+
+@pytest.mark.skipif(not PROVE, reason="three runs of real training: scripts/prove cluster")
+def test_urgent_training_takes_the_place_of_other_training_until_its_own_time_is_up(
+    cluster: Cluster, pods: Pods, home: Path, storage: Path, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node has room for one of them. The other waits, says why, and loses the steps of one checkpoint."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setenv("AXO_STORAGE", str(storage))
+    for thing in shipped("admin/priorities", pods.namespace):
+        cluster.apply(thing)
+    settings = yaml.safe_load((home / "settings.yaml").read_text())
+    small = settings["machines"]["cpu"]
+    settings["kubernetes"]["priorities"] = ["axo-spare", "axo-urgent"]
+    settings["machines"] = {"cpu": {**small, "cpus": 0.1}, "one": {**small, "cpus": _most_of_a_node(cluster)}}
+    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+    text = (desk / "spec.yaml").read_text().partition("publish:")[0]
+    spare, urgent = ({"machine": "one", "priority": each} for each in ("axo-spare", "axo-urgent"))
+    (desk / "spare.yaml").write_text(text + yaml.safe_dump({"compute": spare}))
+    (desk / "urgent.yaml").write_text(text + yaml.safe_dump({"compute": {**urgent, "max_hours": 0.001}}))
+    with serving(home) as service, Client(service.url) as client:
+        first = axo(desk, "submit", "spare.yaml", AXO_URL=service.url)["id"]
+        wait(lambda: (client.run(first).step or 0) > 8, SECONDS)
+        second = axo(desk, "submit", "urgent.yaml", AXO_URL=service.url)["id"]
+        wait(lambda: client.run(first).reason == "unschedulable", SECONDS)
+        assert client.run(first).status == "waiting"
+        late = ended(desk, second, service.url)
+        assert (late["status"], late["reason"]) == ("failed", "time_limit")
+        assert contract.checkpoint_steps(contract.FileStore(storage / "runs" / second))
+        done = ended(desk, first, service.url)
+        assert (done["status"], done["attempts"]) == ("succeeded", 2)
+        assert done["lost_steps"] <= 4
+        said = {event.reason for event in client.events(first)}
+        assert {"preempted", "unschedulable", "resuming"} <= said
+
+
+def _most_of_a_node(cluster: Cluster) -> float:
+    """Processors, of which no node has twice as many."""
+    return 0.6 * max(float(node["status"]["capacity"]["cpu"]) for node in cluster.list("v1", "Node"))
+
+
+def _reports(url: str) -> float:
+    """How many reports a service has taken in."""
+    found = re.search(r"^axo_reports_total (\S+)$", httpx.get(f"{url}/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
