@@ -28,6 +28,13 @@ def load(archive: Path) -> None:
     subprocess.run([*_CTR, "images", "import", str(archive)], check=True, stdout=subprocess.DEVNULL)
 
 
+def forget(prefix: str) -> None:
+    """Let go of the images whose names begin so; what none of the others shares is deleted."""
+    for name in names():
+        if name.startswith(prefix):
+            _ctr("images", "remove", name)
+
+
 def load_bytes(archive: bytes) -> None:
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
         file.write(archive)
