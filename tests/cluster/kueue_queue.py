@@ -11,6 +11,7 @@ from waiting import wait
 from orchestrator.backends.kubernetes.queues import GROUP
 
 VERSION = f"{GROUP}/v1beta2"
+_CONTROLLER, _PLACE = ("apps/v1", "Deployment", "kueue-controller-manager"), "kueue-system"
 _DEFINITIONS = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
 
@@ -29,6 +30,22 @@ def queue_of_two(cluster: Cluster, namespace: str) -> Iterator[None]:
     for thing in things:
         if thing["kind"] == "ClusterQueue":  # it goes once nothing stands in it any more
             cluster.delete(VERSION, "ClusterQueue", thing["metadata"]["name"])
+
+
+@contextmanager
+def kueue_away(cluster: Cluster) -> Iterator[None]:
+    """Its controller is gone for the length of a `with` block, its webhooks still in force."""
+    _let_run(cluster, 0)
+    try:
+        yield
+    finally:
+        _let_run(cluster, 1)
+
+
+def _let_run(cluster: Cluster, count: int) -> None:
+    cluster.change(*_CONTROLLER, {"spec": {"replicas": count}}, _PLACE)
+    wait(lambda: (cluster.get(*_CONTROLLER, _PLACE) or {})["status"].get("readyReplicas", 0) == count, 120)
+    wait(lambda: len(cluster.list("v1", "Pod", _PLACE)) == count)
 
 
 def _for_two(thing: Object, namespace: str) -> Object:

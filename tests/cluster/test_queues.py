@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from cluster_parts import shipped
 from cluster_world import GPU, KubernetesLab, Recording, granted, sees
-from kueue_queue import VERSION, queue_of_two
+from kueue_queue import VERSION, kueue_away, queue_of_two
 from waiting import wait
 
-from orchestrator.backends import LaunchRequest
+from orchestrator.backends import BackendAway, LaunchRequest
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.runs import Phase, Reason
 
@@ -99,6 +99,27 @@ def test_what_a_queue_can_never_hold_says_so_and_holds_nobody_up(lab: Kubernetes
     flavor["resources"][0]["nominalQuota"] = 4  # the operator's answer
     lab.cluster.change(VERSION, "ClusterQueue", lab.namespace, {"spec": queue["spec"]})
     sees(backend, large, Phase.PENDING, Reason.UNSCHEDULABLE)  # now it lacks a node with three
+
+
+@pytest.mark.usefixtures("queues")
+def test_while_kueue_is_away_nothing_begins_and_nothing_is_lost(lab: KubernetesLab) -> None:
+    backend = lab.backend()
+    first, second, third = (queued(lab, name, devices=2) for name in ("first", "second", "third"))
+    backend.launch(first)
+    wait(lambda: lab.starts(first))
+    backend.launch(second)
+    sees(backend, second, Phase.PENDING, Reason.QUEUED)
+    with kueue_away(lab.cluster):
+        with pytest.raises(BackendAway, match="failed calling webhook"):  # so it is asked again
+            backend.launch(third)
+        sees(backend, first, Phase.RUNNING, None)
+        lab.leave(first, 0)
+        wait(lambda: backend.observe(first.name).detail == "its pod has ended, and the Job is being counted")
+        sees(backend, second, Phase.PENDING, Reason.QUEUED)
+    sees(backend, first, Phase.ENDED, None)  # the Job controller could not touch its pod without the webhook
+    wait(lambda: lab.starts(second))
+    backend.launch(third)
+    sees(backend, third, Phase.PENDING, Reason.QUEUED)
 
 
 @pytest.mark.usefixtures("queues", "as_the_service")
