@@ -99,8 +99,8 @@ def _apt(*arguments: str) -> None:
 
 def _write_manifests(place: Path) -> None:
     """What `kubectl apply -k` of its release would send."""
-    find = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", _KUEUE.removesuffix("/cmd/kueue")]
-    folder = _said(find, _HERE / "kueue").strip()
+    module = ["go", "mod", "download", "-json", _KUEUE.removesuffix("/cmd/kueue")]
+    folder = json.loads(_said(module, _HERE / "kueue"))["Dir"]
     text = _said([str(PROGRAMS / "kubectl"), "kustomize", f"{folder}/config/default"], _HERE)
     place.write_text(json.dumps(list(yaml.safe_load_all(text))))
 
