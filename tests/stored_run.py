@@ -37,6 +37,7 @@ training:
 """
 ADAPTER_CONFIG = {"r": 24, "lora_alpha": 32, "base_model_name_or_path": "org/base", "bias": "none"}
 FACTS = prepared(validation_rows=25)
+DATASET: str = FACTS["dataset"]
 
 
 def store_run(

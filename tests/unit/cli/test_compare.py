@@ -9,8 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner, Result
-from prepared import DATASET
-from stored_run import FACTS, SPEC, store_run
+from stored_run import DATASET, FACTS, SPEC, store_run
 
 from orchestrator import wire
 from orchestrator.changes import differing, flat

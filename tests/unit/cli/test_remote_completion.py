@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prepared import DATASET
 from serving import serving
-from stored_run import store_run
+from stored_run import DATASET, store_run
 
 from orchestrator.cli import names
 from orchestrator.client import Client

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from prepared import DATASET
-from stored_run import FACTS, store_run
+from stored_run import DATASET, FACTS, store_run
 
 from orchestrator import wire
 from orchestrator.api.app import make_app
