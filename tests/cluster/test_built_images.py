@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -158,23 +158,21 @@ def _on_the_node(engine: str, name: str) -> str:
         pytest.skip(f"there is no image {name}: build it with scripts/images")
     if (of := labels.get("org.opencontainers.image.revision")) != commit:
         pytest.skip(f"{name} is of the commit {of}, and this is {commit}: build it again with scripts/images")
-    client = docker.APIClient(base_url=engine, version="auto", timeout=60)
-    tagged = f"{name.partition(':')[0]}:{client.inspect_image(name)['Id'][7:19]}"
-    client.tag(name, *tagged.split(":"))
-    client.close()
-    if f"docker.io/library/{tagged}" not in images.names():
-        images.forget(f"docker.io/library/{tagged.partition(':')[0]}:")
-        load = [ROOT / "scripts/images", "load", tagged]
-        subprocess.run(load, env={**os.environ, "DOCKER_HOST": engine}, check=True)
-    return tagged
+    with closing(docker.APIClient(base_url=engine, version="auto", timeout=60)) as client:
+        known = f"{name.partition(':')[0]}:{client.inspect_image(name)['Id'][7:19]}"
+        if f"docker.io/library/{known}" not in images.names():
+            images.forget(f"docker.io/library/{known.partition(':')[0]}:")
+            client.tag(name, *known.split(":"))
+            load = [ROOT / "scripts/images", "load", known]
+            subprocess.run(load, env={**os.environ, "DOCKER_HOST": engine}, check=True)
+            client.remove_image(known)  # the name alone
+    return known
 
 
 def _labels(engine: str, name: str) -> dict[str, str] | None:
     """The labels of an image; None where the engine does not have it."""
-    client = docker.APIClient(base_url=engine, version="auto", timeout=60)
-    try:
-        return client.inspect_image(name)["Config"]["Labels"] or {}
-    except docker.errors.ImageNotFound:
-        return None
-    finally:
-        client.close()
+    with closing(docker.APIClient(base_url=engine, version="auto", timeout=60)) as client:
+        try:
+            return client.inspect_image(name)["Config"]["Labels"] or {}
+        except docker.errors.ImageNotFound:
+            return None
