@@ -1,4 +1,4 @@
-"""`scripts/cluster`: build, up, down, kueue, status, load, image."""
+"""`scripts/cluster`: build, up, down, kueue, policies, status, load, image."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from node import control_plane, images, programs, python_image, queues, runtime
+from node import control_plane, images, network, programs, python_image, queues, runtime
 from node.keys import make_keys
 from node.places import HOME, IMAGES, KUBECONFIG, LOGS, PIDS, STATE, ClusterError
 from node.processes import runs, stop
 
 _PARTS = ("kubelet", "containerd", *control_plane.PARTS)
 _USAGE = (
-    "scripts/cluster build | up | down [--purge] | status | kueue up | kueue down | load ARCHIVE | "
-    "image [ARCHIVE]"
+    "scripts/cluster build | up | down [--purge] | status | kueue up|down | policies up|down | "
+    "load ARCHIVE | image [ARCHIVE]"
 )
 
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
             programs.check()
             programs.build()
             programs.build_kueue()
+            programs.build_policies()
             return 0
         case ["up"]:
             return up()
@@ -38,6 +39,12 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         case ["kueue", "down"]:
             queues.stop_kueue()
+            return 0
+        case ["policies", "up"]:
+            network.enforce_policies()
+            return 0
+        case ["policies", "down"]:
+            network.let_all_go()
             return 0
         case ["load", archive]:
             images.load(Path(archive))
@@ -64,6 +71,7 @@ def up() -> int:
 
 def down(*, purge: bool) -> int:
     if STATE.exists():
+        network.let_all_go()
         runtime.stop_node()
         for part in control_plane.PARTS:
             stop(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,16 @@ def test_the_roles_are_small_and_never_see_a_secret() -> None:
     assert len(granted("kueue.yaml")) <= 3
     pairs = granted("access.yaml") | granted("kueue.yaml")
     assert not [pair for pair in pairs if pair[0] in ("secrets", "*") or pair[1] in ("*", "escalate", "bind")]
+
+
+@pytest.mark.parametrize("file", ["access.yaml", "kueue.yaml"])
+def test_each_right_is_justified_where_it_is_given(file: str) -> None:
+    (role,) = (thing for thing in things(file) if thing["kind"] == "Role")
+    *texts, _ = (shipped_folder("k8s") / file).read_text().split("  - apiGroups:")
+    for rule, text in zip(role["rules"], texts, strict=True):
+        (comment,) = re.findall(r"(?:  #.*\n)+$", text)
+        told = re.findall(r"([a-z]+(?:, [a-z]+)*):", comment)
+        assert {verb for verbs in told for verb in verbs.split(", ")} == set(rule["verbs"])
 
 
 def granted(file: str) -> set[tuple[str, str]]:
