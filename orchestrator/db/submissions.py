@@ -56,12 +56,23 @@ class Submissions(Transactions):
         with self.writing(recorded=False) as connection:
             there = _go_on(connection, run) if go_on else None
             if key and not _keep_request(connection, there or run, key, fingerprint, run.created):
-                return _requested(connection, run.project, key, fingerprint), False
+                request = connection.execute(_REQUESTED, {"of": run.project, "by": key}).mappings().one()
+                return _requested(request, key, fingerprint), False
             if there is None:
                 check(partial(stored_by, connection, run.project))
                 _add_run(connection, run)
                 self.record(connection)
         return there or run, there is None
+
+    def requested(self, project: str, key: str, fingerprint: str) -> Run | None:
+        """The run that an idempotency key of a project got before, where it got one.
+
+        Raises:
+            ConflictError: it came with another fingerprint, or its run was deleted.
+        """
+        with self.reading() as connection:
+            request = connection.execute(_REQUESTED, {"of": project, "by": key}).mappings().one_or_none()
+        return _requested(request, key, fingerprint) if request else None
 
 
 def _add_run(connection: sa.Connection, run: Run) -> None:
@@ -72,9 +83,8 @@ def _add_run(connection: sa.Connection, run: Run) -> None:
     add_event(connection, run.id, run.created, run.status, run.reason, run.message)
 
 
-def _requested(connection: sa.Connection, project: str, key: str, fingerprint: str) -> Run:
+def _requested(row: sa.RowMapping, key: str, fingerprint: str) -> Run:
     """The run that a key got before."""
-    row = connection.execute(_REQUESTED, {"of": project, "by": key}).mappings().one()
     if row["fingerprint"] != fingerprint:
         raise ConflictError(
             f"the idempotency key {key!r} was used for another submission, that of {row['run']}",

@@ -17,7 +17,14 @@ from orchestrator.controller.history import attempt_history
 from orchestrator.controller.of_run import run_store
 from orchestrator.controller.package import newest_config
 from orchestrator.db import Database, Run
-from orchestrator.errors import ConflictError, Fault, NotFoundError, SpecError, TakenError
+from orchestrator.errors import (
+    ConflictError,
+    Fault,
+    NotFoundError,
+    SpecError,
+    StorageError,
+    TakenError,
+)
 from orchestrator.runs import Intent, Keep, Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
@@ -49,7 +56,8 @@ class Runs:
     def submit(self, caller: Caller, asked: wire.Submission, key: str | None = None) -> wire.RunDetail:
         """A run of a spec, recorded in one transaction; its `continued` says whether it was there before.
 
-        The same idempotency key gives the same run; `asked.go_on` an unfinished run of the same spec.
+        The same idempotency key gives the same run, also where what the spec names is gone since;
+        `asked.go_on` gives an unfinished run of the same spec.
 
         Raises:
             SpecError: with every fault of the spec, at its place.
@@ -57,15 +65,16 @@ class Runs:
             StorageError: nothing could be kept of it, or a disk is full.
             QuotaError: the project takes as much of storage as it may.
         """
-        loaded, base = self.taken(caller, asked)
-        need_storage(self.settings.of(caller.project).storage)
+        try:
+            loaded, base = self.taken(caller, asked)
+            need_storage(self.settings.of(caller.project).storage)
+        except (SpecError, StorageError):
+            if key and (run := self.database.requested(caller.project, key, _fingerprint(asked))):
+                return self._again(caller, run, asked)
+            raise
         run, made = self._record(caller, loaded, base, asked, key)
         self.news.set()
-        if made:
-            return told.fresh(run, self.settings)
-        if run.intent is Intent.PAUSE and asked.go_on:
-            self._set_intent(caller, run, Intent.RUN)
-        return self.detail(caller, run.id).model_copy(update={"continued": True})
+        return told.fresh(run, self.settings) if made else self._again(caller, run, asked)
 
     def clone(
         self, caller: Caller, name: str, asked: wire.CloneAsked, key: str | None = None
@@ -163,6 +172,12 @@ class Runs:
         """What a run's attempts printed beyond the `seen` bytes of each launch's and attempt's text."""
         run = self.database.find_run(name, caller.project)
         return read_logs(self.database, self.backend, run, seen)
+
+    def _again(self, caller: Caller, run: Run, asked: wire.Submission) -> wire.RunDetail:
+        """The answer about a run that was there before; a paused one that is asked for goes on."""
+        if run.intent is Intent.PAUSE and asked.go_on:
+            self._set_intent(caller, run, Intent.RUN)
+        return self.detail(caller, run.id).model_copy(update={"continued": True})
 
     def _record(
         self, caller: Caller, loaded: Loaded, base: str, asked: wire.Submission, key: str | None

@@ -1,7 +1,7 @@
 """What a launch runs in the crash proofs: a real process that keeps the trainer's contract and takes no time.
 
 `stand_in.py <step> <run folder> <launch>`. Beside the storage, `hold` makes training wait until it is told
-to leave or the file is gone; `evict` has the next training kill itself half way.
+to leave or the file is gone; `stall` makes it do so once; `evict` has the next training kill itself half way.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ def main(step: str, folder: str, launch: int) -> int:
     run = contract.open_store(folder)
     home = Path(folder.removeprefix("file://")).parents[2]
     with (home / "starts").open("a") as starts:
-        starts.write(f"{launch} {os.getpid()}\n")
+        starts.write(f"{Path(folder).name} {launch} {os.getpid()}\n")
     claim = contract.claim_attempt(run, launch, host="stand-in", pid=os.getpid(), now=time.time())
     if step == "prepare":
-        contract.open_store((home / "storage").as_uri()).write("inputs/input.json", b'{"splits": {}}')
+        storage = contract.open_store((home / "storage").as_uri())
+        storage.write(f"{contract.dataset_key(DIGEST)}/train.jsonl", b"{}")
+        storage.write("inputs/input.json", b'{"splits": {}}')
         return _end(run, claim, "prepare", Result.SUCCESS, PREPARED)
     if not _train(run, claim, home, told):
         _weights(run, contract.checkpoint_key(STEPS), "checkpoint")
@@ -62,8 +64,10 @@ def _train(run: contract.Store, claim: contract.Claim, home: Path, told: list[in
         if step == 2 and (home / "evict").exists():
             (home / "evict").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-    while (home / "hold").exists() and not told:
-        time.sleep(0.005)
+    while ((home / "hold").exists() or (home / "stall").exists()) and not told:
+        time.sleep(0.01)
+    if told:
+        (home / "stall").unlink(missing_ok=True)
     return not told
 
 

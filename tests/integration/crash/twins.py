@@ -1,4 +1,6 @@
-"""MLflow and its registry as files in a folder, so that what they were told outlives whoever told it."""
+"""MLflow and its registry as files in a folder, so that what they were told outlives whoever told it.
+
+While the file `refuse` is there, the registry takes nothing; `deaf` has MLflow refuse to hear once."""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import RegistryError
 from orchestrator.registries import Package, Published
 from orchestrator.tracking import DatasetInput, MetricPoint, TrackedRun
 
@@ -37,6 +40,9 @@ class TrackerTwin:
         return TrackedRun(f"mlflow-{run_id}", "1", f"http://mlflow/{run_id}")
 
     def log_params(self, run: str, params: Mapping[str, object]) -> None:
+        if (PLACE / "deaf").exists():
+            (PLACE / "deaf").unlink()
+            raise ValueError("MLflow refuses to hear it")
         _said("params", run=run)
 
     def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
@@ -65,6 +71,8 @@ class RegistryTwin:
         self.model = model
 
     def push(self, package: Package) -> Published:
+        if (PLACE / "refuse").exists():
+            raise RegistryError("the registry refuses it")
         version = PLACE / f"version-{package.run_id}-{package.digest}"
         if not version.exists():
             _said("version", run=package.run_id, digest=package.digest)

@@ -12,7 +12,7 @@ from orchestrator import wire
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
-from orchestrator.errors import NotFoundError, SpecError
+from orchestrator.errors import ConflictError, NotFoundError, SpecError
 from orchestrator.host import Host, open_host
 from orchestrator.service import LOCAL
 from orchestrator.settings import Settings
@@ -112,6 +112,18 @@ def test_a_run_keeps_the_mapping_it_was_submitted_with(
     client.delete_mapping("tickets")
     again = client.clone(newest.id, wire.CloneAsked(name="triage-4"))
     assert again.spec["mapping"] == newest.spec["mapping"]
+
+
+def test_a_key_gets_its_run_also_once_the_mapping_is_gone(client: Client, asked: wire.Submission) -> None:
+    client.put_mapping("tickets", TICKETS)
+    run = client.submit(asked, key="k")
+    client.delete_mapping("tickets")
+    again = client.submit(asked, key="k")
+    assert (again.id, again.continued) == (run.id, True)
+    with pytest.raises(ConflictError, match="used for another submission"):
+        client.submit(asked.model_copy(update={"file": "other.yaml"}), key="k")
+    with pytest.raises(SpecError, match="has a mapping of this name"):
+        client.submit(asked, key="another")
 
 
 def test_a_text_that_came_with_the_spec_is_taken_before_one_of_its_name(
