@@ -1,10 +1,41 @@
-"""Submissions made to cost a service much more than they cost to send, by what they try."""
+"""Requests made to cost a service much more than they cost to send, by what they try."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
+
+import httpx
+
+_SHA256 = "a" * 64
+
+
+@dataclass(frozen=True)
+class Bomb:
+    """A request of the API: its method, its path below `/api/v1`, and its body, sent in pieces with no word
+    of its length where it is `chunked`."""
+
+    body: bytes
+    method: str = "POST"
+    path: str = "/runs"
+    kind: str = "application/json"
+    chunked: bool = False
+
+    def send(self, url: str) -> httpx.Response:
+        """Send it to the service at a URL."""
+        return httpx.request(
+            self.method,
+            f"{url}/api/v1{self.path}",
+            content=self._pieces() if self.chunked else self.body,
+            headers={"Content-Type": self.kind},
+            timeout=60,
+        )
+
+    def _pieces(self) -> Iterator[bytes]:
+        for start in range(0, len(self.body), 1 << 16):
+            yield self.body[start : start + (1 << 16)]
 
 
 def _spec(text: str) -> bytes:
@@ -31,7 +62,7 @@ def _aliases() -> str:
     return "\n".join(lines)
 
 
-SUBMISSIONS: Mapping[str, bytes] = {
+_SUBMISSIONS: Mapping[str, bytes] = {
     "deep json": b"[" * 200_000,
     "deep json in a field": b'{"spec":"x","mappings":' + b'{"a":' * 70_000 + b"1" + b"}" * 70_001,
     "a body of 50 MB": b'{"spec":"' + b"a" * 50_000_000 + b'"}',
@@ -61,4 +92,38 @@ SUBMISSIONS: Mapping[str, bytes] = {
     "a broken mapping in many places": _named("[" + "*x, " * 100 + "]"),
     "no mapping in many places": _named("x").replace(b'"m":', b'"n":'),
     "half a surrogate": b'{"spec":"\\ud800"}',
+}
+
+
+def _mapping(text: str) -> Bomb:
+    return Bomb(json.dumps({"text": text}).encode(), "PUT", "/mappings/bomb")
+
+
+def _templates(text: str) -> Bomb:
+    """A mapping all of whose messages have a template."""
+    return _mapping("messages:\n" + f'  - {{role: user, content: "{text}"}}\n' * 2_500)
+
+
+def _part(body: bytes, *, chunked: bool = False) -> Bomb:
+    return Bomb(body, "PUT", f"/files/{_SHA256}/parts/0", "application/octet-stream", chunked)
+
+
+BOMBS: Mapping[str, Bomb] = {
+    **{name: Bomb(body) for name, body in _SUBMISSIONS.items()},
+    "mapping: yaml aliases": _mapping(_aliases()),
+    "mapping: deep yaml": _mapping("a: " + "[" * 100_000),
+    "mapping: many keys": _mapping("\n".join(f"k{n}: 1" for n in range(12_000))),
+    "mapping: many poor messages": _mapping("messages:\n" + "  - {role: x}\n" * 8_000),
+    "mapping: deep parentheses": _mapping('text: "{{ ' + "(" * 45_000 + "1" + ")" * 45_000 + ' }}"'),
+    "mapping: filters that never end": _mapping('text: "{{ a' + "|upper" * 15_000 + ' |}}"'),
+    "mapping: many broken templates": _templates("{{ a | }}"),
+    "mapping: slow pattern for a name": Bomb(b"{}", "PUT", "/mappings/" + "a-" * 30_000 + "!"),
+    "mapping: deep json": Bomb(b'{"text":' + b"[" * 200_000, "PUT", "/mappings/bomb"),
+    "mapping: a body of 50 MB": Bomb(b'{"text":"' + b"a" * 50_000_000 + b'"}', "PUT", "/mappings/bomb"),
+    "plan: yaml aliases": Bomb(_spec(_aliases()), path="/plans"),
+    "file: 10^300 bytes": Bomb(json.dumps({"sha256": _SHA256, "size": 10**300}).encode(), path="/files"),
+    "part: nobody announced it": _part(b"x" * (4 << 20)),
+    "part: 50 MB": _part(b"x" * 50_000_000),
+    "part: 50 MB in pieces": _part(b"x" * 50_000_000, chunked=True),
+    "submission: 50 MB in pieces": Bomb(b'{"spec":"' + b"a" * 50_000_000, chunked=True),
 }
