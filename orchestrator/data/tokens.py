@@ -66,7 +66,7 @@ class ChatTokenizer:
     `digest` (SHA-256, hex) names everything in them that decides counts. `exact` is False where the trainer
     rebuilds the tokenizer by rules not known here, and counts are an estimate. `writes_eos` is False where
     the template never names the model's end token: unless `eot_tokens` names another, the model then does
-    not learn to stop. `dated` templates print today's date, so counts may differ on another day.
+    not learn to stop.
     """
 
     def __init__(self, loaded: LoadedTokenizer, template: str, clock: Clock = datetime.now) -> None:
@@ -77,7 +77,6 @@ class ChatTokenizer:
         self._named_tokens = loaded.named_tokens
         self._clock = clock
         self._chat = ChatTemplate(template, loaded.named_tokens, clock)
-        self.dated = "strftime_now" in template
         eos = loaded.named_tokens.get("eos_token")
         self.writes_eos = eos is not None and (eos in template or "eos_token" in template)
 

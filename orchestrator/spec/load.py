@@ -110,14 +110,6 @@ def with_spec(loaded: Loaded, spec: Spec) -> Loaded:
     return replace(loaded, spec=spec, digest=spec.digest)
 
 
-def locate(loaded: Loaded, path: str) -> Place:
-    """Where `path` (such as `axolotl.sample_packing` or `publish[0].mlflow`) stands: file, line, column.
-
-    A field that was left out has the place of the section around it.
-    """
-    return loaded.document.place(parse_path(path), key=True)
-
-
 def with_places(loaded: Loaded, faults: Iterable[Fault]) -> list[Fault]:
     """Faults found later, each with the place of its `path` where it has none of its own."""
     return [fault if fault.line or fault.file else _placed(loaded.document, fault) for fault in faults]

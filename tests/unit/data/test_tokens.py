@@ -215,7 +215,6 @@ def test_truncation_and_padding_of_the_file_do_not_count(tmp_path: Path, chatml:
 def test_a_template_that_never_ends_a_turn_is_seen(folders: dict[str, Path]) -> None:
     chatml = ChatTokenizer.load(folders["chatml"])
     assert chatml.writes_eos
-    assert not chatml.dated
     assert not ChatTokenizer.load(folders["alternating"]).writes_eos
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import Fault, NotFoundError, SpecError
 from orchestrator.spec.faults import all_fields
-from orchestrator.spec.load import Loaded, load_spec, locate, parse_spec, spec_schema, with_places
+from orchestrator.spec.load import Loaded, load_spec, parse_spec, spec_schema, with_places
 from orchestrator.spec.mapping import Conversation
 from orchestrator.spec.models import Spec
 from orchestrator.spec.names import AXOLOTL_NAMES, OTHER_NAMES
@@ -181,7 +181,7 @@ def test_a_mapping_file_is_inlined_and_its_faults_are_its_own(tmp_path: Path) ->
     )
     inlined = parse(with_file, tmp_path)
     assert inlined.digest == parse(SPEC).digest
-    place = locate(inlined, "mapping.messages[1].content")
+    (place,) = with_places(inlined, [Fault("what is wrong", path="mapping.messages[1].content")])
     assert (place.file, place.line, place.column) == (str(file), 3, 23)
     file.write_text(file.read_text() + "messages: []\n")
     (fault,) = faults(with_file, tmp_path)
