@@ -34,7 +34,7 @@ from orchestrator.backends.kubernetes.observe import (
 from orchestrator.backends.kubernetes.queues import Queues
 from orchestrator.backends.kubernetes.sight import Sight, launch_of_pod
 from orchestrator.backends.kubernetes.tokens import PodTokens
-from orchestrator.errors import BackendError, UnreachableError
+from orchestrator.errors import BackendError, UnreachableError, with_hint
 from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
 
@@ -94,7 +94,7 @@ class KubernetesBackend:
             events = self._sight.events(name) if needs_events(job, pods) else []
             waits = told_of(job, self._queues.place(job)) if is_suspended(job) else None
         except BackendError as error:
-            return Observation(Phase.UNKNOWN, detail=str(error))
+            return Observation(Phase.UNKNOWN, detail=with_hint(error))
         return observation(job, pods, events, self._clock(), waits)
 
     def on_news(self, hear: Callable[[str], None]) -> None:
