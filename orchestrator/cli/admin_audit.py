@@ -48,6 +48,7 @@ def list_(project: str | None, subject: str | None, address: str | None, limit: 
         row=lambda each: _row(each, wide=form == "wide"),
         nothing="no changes",
         spare=("FROM", "PROJECT"),
+        keep_first=True,
     )
 
 
