@@ -66,16 +66,20 @@ class Datasets(Transactions):
             raise _unknown(digest)
         return Dataset(**row)
 
-    def runs_of_datasets(self, project: str, digests: Sequence[str]) -> dict[str, list[str]]:
-        """The newest runs of a project by the dataset that each used, of these; newest first."""
+    def runs_of_datasets(self, datasets: Sequence[Dataset]) -> dict[str, list[str]]:
+        """The newest runs, newest first, by the digest of the dataset that each used; all of one project."""
+        found: dict[str, list[str]] = {each.digest: [] for each in datasets}
+        if not datasets:
+            return found
+        first, last = min(each.created for each in datasets), max(each.used for each in datasets)
         query = sa.select(t.runs.c.id, _of_run.label("dataset")).where(
-            t.runs.c.project == project, _of_run.in_(digests)
+            t.runs.c.project == datasets[0].project,
+            t.runs.c.created.between(first, last),  # so that not all of its facts are read
+            _of_run.in_(found),
         )
-        found: dict[str, list[str]] = {digest: [] for digest in digests}
+        newest = query.order_by(t.runs.c.created.desc(), t.runs.c.id.desc()).limit(_MOST_RUNS)
         with self.reading() as connection:
-            for row in connection.execute(
-                query.order_by(t.runs.c.created.desc(), t.runs.c.id.desc()).limit(_MOST_RUNS)
-            ):
+            for row in connection.execute(newest):
                 found[row.dataset].append(row.id)
         return found
 
@@ -127,8 +131,8 @@ def _hold(connection: sa.Connection, run: Run, digest: str, facts: Mapping[str, 
     elif before.deleted is not None:
         connection.execute(t.datasets.update().where(*row).values(**fresh, size=None, deleted=None))
     else:
-        used = max(before.used, run.created)
-        connection.execute(t.datasets.update().where(*row).values(storage=run.storage, used=used))
+        span = {"created": min(before.created, run.created), "used": max(before.used, run.created)}
+        connection.execute(t.datasets.update().where(*row).values(storage=run.storage, **span))
 
 
 def _held(project: str, digest: str) -> sa.Select[Any]:

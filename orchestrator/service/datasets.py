@@ -21,13 +21,13 @@ class Datasets:
     def page(self, caller: Caller, limit: int) -> list[wire.Dataset]:
         """The datasets of the project, the last used first."""
         found = self.database.datasets(caller.project, limit)
-        users = self.database.runs_of_datasets(caller.project, [each.digest for each in found])
+        users = self.database.runs_of_datasets(found)
         return [_told(each, users[each.digest]) for each in found]
 
     def get(self, caller: Caller, digest: str) -> wire.Dataset:
         """A dataset, and the runs that used it."""
         found = self.database.dataset(caller.project, digest)
-        return _told(found, self.database.runs_of_datasets(caller.project, [digest])[digest])
+        return _told(found, self.database.runs_of_datasets([found])[digest])
 
     def delete(self, caller: Caller, digest: str) -> None:
         """Delete a dataset. Its files stay while another project of the same storage holds it; what cannot
