@@ -15,13 +15,10 @@ from orchestrator.cli.frame import Commands, Frame, frame_options
 @click.group(cls=Commands, params=frame_options(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="axo")
 def axo() -> None:
-    """Fine-tune a model from a short spec.
+    """Fine-tune a model from a short spec; `axo init DATA` writes the first one.
 
-    Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong
-    usage, 3 faults in spec, data or settings, 4 a server or storage cannot be used, 5 not found,
-    124 waited long enough, 130 interrupted.
-
-    Each option of a command is a variable too, AXO_<COMMAND>_<OPTION>; AXO_OUTPUT sets -o for all.
+    Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 faults in spec, data or settings, 4 a server
+    or storage cannot be used, 5 not found, 124 waited long enough, 130 interrupted.
     """
 
 

@@ -38,16 +38,20 @@ def migrate() -> None:
 def backup(file: Path) -> None:
     """Write all that the database holds at this moment to FILE, while services go on.
 
-    Storage has its own backup: this file has no datasets, checkpoints or adapters.
+    It may be one of an older release, which stays as it is. Storage has its own backup: this file has no
+    datasets, checkpoints or adapters.
 
     \b
     Example:
       axo admin backup axo-monday.axo
     """
-    from orchestrator.db import opened
+    from orchestrator.db import connected, is_there
     from orchestrator.db.backup import back_up
+    from orchestrator.errors import NotFoundError
 
-    with opened(_url(), 1) as database:
+    if not is_there(_url()):
+        raise NotFoundError("there is no database yet", hint="AXO_DATABASE or AXO_HOME says where one is")
+    with connected(_url(), 1) as database:
         _tell(f"{file} holds", back_up(database, file))
 
 

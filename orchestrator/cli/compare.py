@@ -133,12 +133,10 @@ def _picture(client: Client, runs: Sequence[RunDetail]) -> Picture:
     """The losses of each run in its colour, those on held-out rows as dots."""
     from orchestrator.cli.curve import Curve, draw_curves
 
-    curves = [
-        Curve(run.id if key == "loss" else None, _series(client, run, key), index)
-        for index, run in enumerate(runs)
-        for key in ("loss", "eval_loss")
-    ]
-    return draw_curves("Loss in training, and on held-out rows (dots)", curves)
+    trained = [Curve(run.id, _series(client, run, "loss"), at) for at, run in enumerate(runs)]
+    held_out = [Curve(None, _series(client, run, "eval_loss"), at, apart=True) for at, run in enumerate(runs)]
+    dots = ", and on held-out rows (dots)" if any(curve.points for curve in held_out) else ""
+    return draw_curves(f"Loss in training{dots}", [*trained, *held_out])
 
 
 def _series(client: Client, run: RunDetail, key: str) -> list[tuple[int, float]]:

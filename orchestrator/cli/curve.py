@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.cli.picture import Dot, Line, Picture, Shape, Words, words_width
 
@@ -23,12 +23,14 @@ Series = Sequence[tuple[int, float]]
 class Curve:
     """One metric as (step, value) pairs in order of step; `colour` counts through COLOURS.
 
-    A curve without a name has the colour of another one and no entry in the legend.
+    A curve without a name has the colour of another one and no entry in the legend; one that is `apart` is
+    drawn as dots alone.
     """
 
     name: str | None
     points: Series
     colour: int
+    apart: bool = False
 
 
 def draw_series(title: str, series: Mapping[str, Series]) -> Picture:
@@ -42,7 +44,7 @@ def draw_curves(title: str, curves: Sequence[Curve]) -> Picture:
     Values that are not finite are left out, and so are curves with nothing left.
     """
     finite = [
-        Curve(curve.name, [(s, v) for s, v in curve.points if math.isfinite(v)], curve.colour)
+        replace(curve, points=[(step, value) for step, value in curve.points if math.isfinite(value)])
         for curve in curves
     ]
     shown = [curve for curve in finite if curve.points]
@@ -74,7 +76,8 @@ class _Sheet:
 def _sheet(curves: Sequence[Curve], top: int, height: int) -> _Sheet:
     values = [value for curve in curves for _, value in curve.points]
     last = max(step for curve in curves for step, _ in curve.points)
-    return _Sheet(last, _ticks(min(0.0, min(values)), max(values)), top, height - BOTTOM)
+    low, high = min(values), max(values)
+    return _Sheet(last, _ticks(min(0.0, low) if low < high / 2 else low, high), top, height - BOTTOM)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -101,8 +104,10 @@ def _grid(sheet: _Sheet) -> Iterator[Shape]:
 def _course(sheet: _Sheet, curve: Curve) -> list[Shape]:
     colour = COLOURS[curve.colour % len(COLOURS)]
     logged = [sheet.place(step, value) for step, value in curve.points]
+    if curve.apart:
+        return [Dot(x, y, 4, colour) for x, y in logged]
     if len(logged) < _FEW:
-        return [Line(logged, colour, 1.5), *(Dot(x, y, 3, colour) for x, y in logged)]
+        return [Line(logged, colour, 1.5), *(Dot(x, y, 2, colour) for x, y in logged)]
     smooth = [sheet.place(step, value) for step, value in _smoothed(curve.points)]
     return [Line(logged, colour, 1, 0.3), Line(smooth, colour, 2)]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.wire import Attempt, Event, RunDetail
 
+_UPLOADED = re.compile(r"upload://([0-9a-f]{12})[0-9a-f]*/(.+)")
 _METRICS = {
     "eval_loss": "validation loss",
     "learning_rate": "learning rate",
@@ -65,7 +67,7 @@ def _sections(client: Client, run: RunDetail) -> Iterable[str]:
     if foreseen := estimate_rows(run):
         yield _titled("Estimate", table(foreseen, indent=2))
     if attempts := client.attempts(run.id):
-        yield _titled("Attempts", _attempts(attempts))
+        yield _titled("Attempts", _attempts(attempts, ended=run.status.final))
     events = [_event(event) for event in client.events(run.id)]
     yield _titled("History", table(events, indent=2, spare=("REASON",)))
     yield _titled("Next", _next(next_commands(run, published=bool(run.published))))
@@ -79,8 +81,8 @@ def _spec(spec: Mapping[str, Any]) -> dict[str, str | None]:
     training, adapter = spec["training"], spec["adapter"]
     steps = f", {training['max_steps']} steps at most" if training.get("max_steps") else ""
     return {
-        "source": _source(spec["dataset"]["source"]),
-        "validation": _source(spec["dataset"]["validation"]) if spec["dataset"]["validation"] else None,
+        "source": source_line(spec["dataset"]["source"]),
+        "validation": source_line(spec["dataset"]["validation"]) if spec["dataset"]["validation"] else None,
         "mapping": next((kind for kind, value in spec["mapping"].items() if value and kind != "where"), None),
         "method": f"{_kind(spec['method'])}, {_adapter(adapter)}",
         "training": f"{training['epochs']:g} epochs{steps}, batch {training['batch_size']}, "
@@ -91,11 +93,14 @@ def _spec(spec: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _source(source: Any) -> str:
+def source_line(source: Any) -> str:
     """A source as one line: a path, or the paths of several entries."""
     if isinstance(source, Mapping):
-        return str(source.get("source"))
-    return ", ".join(map(_source, source)) if isinstance(source, list) else str(source)
+        return source_line(source.get("source"))
+    if isinstance(source, list):
+        return ", ".join(map(source_line, source))
+    uploaded = _UPLOADED.fullmatch(str(source))
+    return f"{uploaded[2]} (uploaded, {uploaded[1]})" if uploaded else str(source)
 
 
 def _kind(method: Any) -> str:
@@ -125,7 +130,9 @@ def _metrics(client: Client, run: RunDetail) -> dict[str, str | None]:
     return {told: course(found[key]) for key, told in _METRICS.items() if found[key]}
 
 
-def _attempts(attempts: Iterable[Attempt]) -> str:
+def _attempts(attempts: Sequence[Attempt], *, ended: bool) -> str:
+    """A line for each; one without a word of its own that is not the last was killed."""
+    over = attempts if ended else attempts[:-1]
     rows = [
         {
             "ATTEMPT": str(attempt.number),
@@ -135,7 +142,7 @@ def _attempts(attempts: Iterable[Attempt]) -> str:
             "FROM": str(attempt.resumed_from or ""),
             "TO": str(attempt.reached or ""),
             "LOST": str(attempt.lost_steps or ""),
-            "END": attempt.cause or attempt.result or "",
+            "END": attempt.cause or attempt.result or ("killed" if attempt in over else ""),
         }
         for attempt in attempts
     ]

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
-    "Write a spec": {
+    "Write and prove a spec": {
         "init": "Look at data and write a first, commented spec for it.",
         "clone": "Write the spec of a run as a new one, changed.",
         "mappings": "List and keep mappings that specs name.",
         "schema": "Print the JSON Schema of a spec or of the settings.",
         "explain": "Tell what a key or field is, and its value in a spec.",
-    },
-    "Prove and plan": {
         "check": "Prove a spec and its data: verdicts, tokens, all faults.",
         "plan": "Show what a run would do: config, steps, tokens.",
     },
@@ -52,11 +50,9 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
     },
-    "Services": {
+    "Service": {
         "login": "Make a context of a service, and use it.",
         "context": "List, show and choose the services to speak to.",
-    },
-    "This installation": {
         "serve": "Serve the API and drive runs for a team.",
         "doctor": "Look whether everything a run needs is there.",
         "admin": "Look after a service: keys, audit log, database.",

@@ -21,7 +21,7 @@ import zstandard
 from orchestrator import __version__
 from orchestrator.db.migrate import HEAD, VERSIONS, run_alembic, upgrade, version
 from orchestrator.db.transactions import Transactions
-from orchestrator.errors import ConflictError, StorageError
+from orchestrator.errors import ConflictError, NotFoundError, StorageError
 
 _FORMAT = "axo database 1"
 _BATCH = 1000
@@ -33,13 +33,17 @@ def back_up(database: Transactions, file: Path) -> Mapping[str, int]:
 
     Raises:
         ConflictError: the file is there already.
+        NotFoundError: the database is empty.
         DatabaseError: the database cannot be used now.
     """
     if file.exists():
         raise ConflictError(f"{file} is there already", hint="name a new file")
     rows: Counter[str] = Counter()
     with _new_file(file) as lines, database.snapshot() as connection:
-        _say(lines, {"format": _FORMAT, "axo": __version__, "schema": version(connection)})
+        schema = version(connection)
+        if schema is None:
+            raise NotFoundError("the database is empty", hint="AXO_DATABASE says which one it is")
+        _say(lines, {"format": _FORMAT, "axo": __version__, "schema": schema})
         for table in _tables(connection):
             ordered = sa.select(table).order_by(*table.primary_key.columns)
             for row in connection.execute(ordered, execution_options={"yield_per": _BATCH}).mappings():

@@ -12,9 +12,9 @@ from stored_run import store_run
 
 from orchestrator.cli import axo
 from orchestrator.cli.failure import error_data
-from orchestrator.db import Change, Key, opened
-from orchestrator.db.migrate import HEAD
-from orchestrator.errors import ConflictError, SettingsError
+from orchestrator.db import Change, Key, connected, opened
+from orchestrator.db.migrate import HEAD, upgrade, version
+from orchestrator.errors import ConflictError, NotFoundError, SettingsError
 
 
 @pytest.fixture
@@ -39,6 +39,27 @@ def test_the_audit_log_tells_from_where_changes_came(home: Path) -> None:
 
 def admin(*arguments: str) -> Result:
     return CliRunner().invoke(axo, ["admin", *arguments])
+
+
+def test_a_database_of_an_older_release_is_backed_up_before_it_is_migrated(
+    home: Path, tmp_path: Path
+) -> None:
+    url, file = f"sqlite:///{home / 'axo.db'}", tmp_path / "before.axo"
+    home.mkdir()
+    with connected(url) as database:
+        upgrade(database, "0001")
+    assert admin("backup", str(file)).exit_code == 0
+    with connected(url) as database, database.reading() as connection:
+        assert version(connection) == "0001"
+
+
+def test_where_nothing_is_nothing_is_backed_up(home: Path, tmp_path: Path) -> None:
+    assert isinstance(admin("backup", str(tmp_path / "a.axo")).exception, NotFoundError)
+    assert not (home / "axo.db").exists()
+    home.mkdir(exist_ok=True)
+    (home / "axo.db").touch()
+    assert isinstance(admin("backup", str(tmp_path / "a.axo")).exception, NotFoundError)
+    assert [each.name for each in tmp_path.iterdir()] == ["home"]
 
 
 def test_a_backup_goes_into_another_database(

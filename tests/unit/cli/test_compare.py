@@ -16,7 +16,8 @@ from orchestrator.changes import differing, flat
 from orchestrator.cli import axo
 from orchestrator.cli.compare import mlflow_compare_url, short_names
 from orchestrator.cli.connection import connected
-from orchestrator.cli.curve import Curve, draw_curves
+from orchestrator.cli.curve import COLOURS, Curve, draw_curves
+from orchestrator.cli.picture import Dot, Line, Words
 from orchestrator.db import opened
 from orchestrator.errors import NotFoundError
 from orchestrator.runs import Reason, Status
@@ -80,6 +81,20 @@ def test_losses_are_drawn_as_svg_and_as_png(home: Path, tmp_path: Path) -> None:
         assert (picture.format, picture.size) == ("PNG", (1520, 720))
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
     assert {(0x25, 0x63, 0xEB), (0xDC, 0x26, 0x26), (255, 255, 255)} <= colours
+
+
+def test_losses_far_from_nothing_fill_the_sheet() -> None:
+    picture = draw_curves("x", [Curve("a", [(1, 8.3), (9, 7.9)], 0)])
+    labels = [shape.text for shape in picture.shapes if isinstance(shape, Words) and shape.anchor == "end"]
+    assert labels == ["7.9", "8", "8.1", "8.2", "8.3"]
+    near = draw_curves("x", [Curve("a", [(1, 8.3), (9, 1.0)], 0)])
+    assert "0" in [shape.text for shape in near.shapes if isinstance(shape, Words) and shape.anchor == "end"]
+
+
+def test_held_out_losses_are_dots_without_a_line() -> None:
+    picture = draw_curves("x", [Curve(None, [(1, 2.0), (9, 1.0)], 0, apart=True)])
+    assert [shape.radius for shape in picture.shapes if isinstance(shape, Dot)] == [4, 4]
+    assert all(shape.colour != COLOURS[0] for shape in picture.shapes if isinstance(shape, Line))
 
 
 def test_names_of_many_runs_wrap_inside_the_sheet() -> None:

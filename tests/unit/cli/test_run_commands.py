@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from stored_run import store_run
 
 from orchestrator.cli import axo, follow, progress
+from orchestrator.cli.describe import source_line
 from orchestrator.cli.drawn import draw, erase
 from orchestrator.cli.progress import Figures, live_lines, plain_line
 from orchestrator.db import Point, opened
@@ -91,7 +92,13 @@ def test_describe_tells_the_whole_story_of_a_run(home: Path) -> None:
     attempts = [line.split() for line in lines if "2026" in line or "1970" in line]
     first, second = ([cell for cell in row if ":" not in cell] for row in attempts[:2])
     assert first == ["1", "train", "1970-01-01", "-", "2", "-", "stopped"]
-    assert second == ["2", "train", "1970-01-01", "1", "3", "1", "-"]
+    assert second == ["2", "train", "1970-01-01", "1", "3", "1", "killed"]
+
+
+def test_describe_names_an_uploaded_source_by_its_name() -> None:
+    address = f"upload://{'5f2a' * 16}/tickets.csv"
+    assert source_line([{"source": address}]) == "tickets.csv (uploaded, 5f2a5f2a5f2a)"
+    assert source_line("data/tickets.csv") == "data/tickets.csv"
 
 
 def test_describe_as_data_holds_attempts_and_events(home: Path) -> None:
