@@ -103,7 +103,8 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
     try:
         listener = socket.create_server((address, port))
     except OSError as error:
-        raise SettingsError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
+        why = str(error.strerror).partition(" (")[0]
+        raise SettingsError(f"{address}:{port} cannot be listened on: {why}") from error
     names = [address, *access.hosts, *([reports.hostname] if reports.hostname else [])]
     app = make_app(host.service, access, names)
     beside = serving_reports(app, Path(unquote(reports.path))) if reports.scheme == "unix" else nullcontext()

@@ -97,8 +97,8 @@ class Settings:
           `$AXO_CACHE/trainer/bin/python`, where `AXO_CACHE` is `~/.cache/axo` by default.
 
         Raises:
-            SettingsError: the home folder cannot be written, a number is none, or the named settings file is
-                not there.
+            SettingsError: the home folder cannot be written, a number is none, MLflow's address is no URL of
+                a server, or the named settings file is not there.
             SettingsFileError: the settings file has faults.
         """
         values = os.environ if environment is None else environment
@@ -107,7 +107,7 @@ class Settings:
         settings = cls(
             home=_writable(home),
             storage=_storage_url(values.get("AXO_STORAGE") or str(home / "storage")),
-            mlflow_uri=values.get("AXO_MLFLOW_URI") or values.get("MLFLOW_TRACKING_URI") or None,
+            mlflow_uri=_mlflow_uri(values),
             trainer_python=Path(values.get("AXO_TRAINER_PYTHON") or cache / "trainer/bin/python").absolute(),
             secrets=Path(values.get("AXO_SECRETS") or home / "secrets").absolute(),
             database=values.get("AXO_DATABASE") or None,
@@ -116,6 +116,18 @@ class Settings:
         file = Path(values.get("AXO_SETTINGS") or home / "settings.yaml").absolute()
         settings = _with_file(settings, file, required=bool(values.get("AXO_SETTINGS")))
         return _with_backend(settings, values.get("AXO_BACKEND") or settings.backend, file)
+
+
+def _mlflow_uri(values: Mapping[str, str]) -> str | None:
+    """The tracking server, where one is named; MLflow itself would take most words for a folder."""
+    name = "AXO_MLFLOW_URI" if values.get("AXO_MLFLOW_URI") else "MLFLOW_TRACKING_URI"
+    uri = values.get(name) or None
+    if uri is not None and not re.match(r"https?://[^/]", uri):
+        raise SettingsError(
+            f"{name} is {uri!r}, which is no URL of a server",
+            hint="write http://host:port; `mlflow server` starts one",
+        )
+    return uri
 
 
 def _with_file(settings: Settings, file: Path, *, required: bool) -> Settings:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape
 
+import click
+
 from orchestrator.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -73,15 +75,19 @@ class Picture:
         return "\n".join([head, f"<title>{escape(self.title)}</title>", sheet, *shapes, "</svg>", ""])
 
     def write(self, file: Path) -> None:
-        """Write it as PNG where the file's name says so, else as SVG.
+        """Write it as what the file's name says.
 
         Raises:
+            UsageError: that is neither SVG nor PNG.
             SettingsError: a PNG is asked for and Pillow is not there.
         """
-        if file.suffix.lower() == ".png":
-            _as_image(self).save(file)
-        else:
-            file.write_text(self.svg(), encoding="utf-8")
+        match file.suffix.lower():
+            case ".png":
+                _as_image(self).save(file)
+            case ".svg":
+                file.write_text(self.svg(), encoding="utf-8")
+            case _:
+                raise click.UsageError(f"{file}: a picture is an .svg or a .png")
 
 
 def words_width(text: str, size: int = 12) -> float:

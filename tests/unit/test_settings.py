@@ -180,3 +180,10 @@ def test_one_storage_is_every_projects(tmp_path: Path) -> None:
     assert of_all.of("team-a") == of_all
     assert of_all.is_storage("s3://acme/axo")
     assert not of_all.is_storage("s3://acme/axe")
+
+
+@pytest.mark.parametrize("name", ["AXO_MLFLOW_URI", "MLFLOW_TRACKING_URI"])
+@pytest.mark.parametrize("uri", ["mlflow", "localhost:5000", "sqlite:///m.db", "http://"])
+def test_what_is_no_server_of_mlflow_is_refused(tmp_path: Path, name: str, uri: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{uri}', which is no URL of a server"):
+        Settings.from_environment({"AXO_HOME": str(tmp_path), name: uri})

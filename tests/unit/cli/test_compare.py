@@ -83,6 +83,12 @@ def test_losses_are_drawn_as_svg_and_as_png(home: Path, tmp_path: Path) -> None:
     assert {(0x25, 0x63, 0xEB), (0xDC, 0x26, 0x26), (255, 255, 255)} <= colours
 
 
+def test_pictures_of_other_kinds_are_refused(home: Path, tmp_path: Path) -> None:
+    for name in ("l.pdf", "l"):
+        assert compare("triage-aaaaa", "triage-bbbbb", "--curve", str(tmp_path / name)).exit_code == 2
+        assert not (tmp_path / name).exists()
+
+
 def test_losses_far_from_nothing_fill_the_sheet() -> None:
     picture = draw_curves("x", [Curve("a", [(1, 8.3), (9, 7.9)], 0)])
     labels = [shape.text for shape in picture.shapes if isinstance(shape, Words) and shape.anchor == "end"]
