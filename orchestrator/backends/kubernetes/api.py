@@ -39,6 +39,10 @@ class AlreadyThere(BackendError):
     """The cluster has an object of that name, or it is another one by now."""
 
 
+class NotAllowed(BackendAway):
+    """The service's account lacks a right, which its administrator may give it at any time."""
+
+
 class Api:
     """One cluster, as the kubeconfig's `context` shows it, or as the pod that this runs in does."""
 
@@ -164,7 +168,7 @@ def _translated(status: int, message: str) -> BackendError:
         case 403 if message.endswith("because it is being terminated"):  # a namespace, on its way out
             return NotThere(message)
         case 403 if _LACKS_RIGHT in message:
-            return BackendAway(f"the cluster does not let us ask: {message}", hint=_RIGHTS)
+            return NotAllowed(f"the cluster does not let us ask: {message}", hint=_RIGHTS)
         case 409:
             return AlreadyThere(message)
         case 401 | 429:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.backends import BackendAway
-from orchestrator.backends.kubernetes.api import Api, NotThere
+from orchestrator.backends.kubernetes.api import Api, NotAllowed, NotThere
 from orchestrator.backends.kubernetes.kueue import Place, kept_of_workload, launch_of_workload, queue_of
 from orchestrator.backends.kubernetes.objects import items, met
 from orchestrator.backends.kubernetes.remembered import Remembered
@@ -45,9 +45,9 @@ class Queues:
             return Place(kueue=False)
         try:
             found = self._workloads(name)
-        except BackendAway:
-            raise
         except BackendError as error:
+            if isinstance(error, BackendAway) and not isinstance(error, NotAllowed):
+                raise
             return Place(unseen=f"it is in the queue {queue}, and the service cannot see more of it: {error}")
         ours = [each for each in found if met(each, "metadata", "labels", OWNER) == job["metadata"]["uid"]]
         ahead = self._positions.of(queue).get(job["metadata"]["uid"]) if ours else None

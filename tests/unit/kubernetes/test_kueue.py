@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from orchestrator.backends import BackendAway
-from orchestrator.backends.kubernetes.api import NotThere
+from orchestrator.backends.kubernetes.api import NotAllowed, NotThere
 from orchestrator.backends.kubernetes.kueue import Place, kept_of_workload, launch_of_workload, told_of
 from orchestrator.backends.kubernetes.observe import observation
 from orchestrator.backends.kubernetes.queues import Queues
 from orchestrator.backends.kubernetes.remembered import Remembered
-from orchestrator.errors import BackendError
 from orchestrator.runs import Observation, Phase, Reason
 
 Object = dict[str, Any]
@@ -292,7 +291,7 @@ def test_a_clock_that_is_set_back_is_no_memory() -> None:
 
 
 def test_what_may_not_be_seen_is_said_so_and_holds_nothing_up() -> None:
-    forbidden = BackendError("the cluster refuses it: workloads is forbidden")
+    forbidden = NotAllowed("the cluster does not let us ask: workloads is forbidden")
     (place,) = places(Cluster({**crowd(1), WORKLOADS: forbidden}), 1)
     words, reason = told_of(job(0), place)
     assert (reason, "workloads is forbidden" in words) == (Reason.QUEUED, True)
