@@ -52,7 +52,7 @@ def list_(project: str | None, subject: str | None, address: str | None, limit: 
     )
 
 
-@audit.command("verify")
+@audit.command("verify", short_help="Prove that the log is as it was written.")
 @click.option(
     "--noted", metavar="DIGEST", help="A digest that this command printed before: it must be there."
 )

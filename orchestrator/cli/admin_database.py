@@ -33,7 +33,7 @@ def migrate() -> None:
         note(f"the database went from {found or 'nothing'} to {now}")
 
 
-@click.command("backup")
+@click.command("backup", short_help="Write the whole database to a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(file: Path) -> None:
     """Write all that the database holds at this moment to FILE, while services go on.
@@ -55,7 +55,7 @@ def backup(file: Path) -> None:
         _tell(f"{file} holds", back_up(database, file))
 
 
-@click.command("restore")
+@click.command("restore", short_help="Fill an empty database from a backup.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def restore(file: Path) -> None:
     """Fill an empty database from FILE, and bring it to the schema of this axo.

@@ -40,7 +40,7 @@ def keys() -> None:
     """
 
 
-@keys.command("create")
+@keys.command("create", short_help="Make a key, and print it this once.")
 @click.argument("name", callback=_named)
 @click.option("--project", default="default", show_default=True, callback=_named, help="Its project.")
 @click.option("--role", type=click.Choice(_ROLES), default="submitter", show_default=True, help="Its role.")

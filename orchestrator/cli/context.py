@@ -58,7 +58,7 @@ def list_contexts(form: str) -> None:
     )
 
 
-@command.command("use")
+@command.command("use", short_help="Choose the service to speak to.")
 @click.argument("name", shell_complete=complete_context)
 def use(name: str) -> None:
     """Speak to the service of the context NAME from now on; `local` is the one of this machine."""

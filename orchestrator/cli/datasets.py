@@ -71,7 +71,7 @@ def command(context: click.Context, limit: int, form: str) -> None:
     )
 
 
-@command.command("show")
+@command.command("show", short_help="Show one prepared dataset.")
 @click.argument("name", metavar="DATASET", type=DATASET)
 @output_option("table", "json", "yaml")
 def show(name: str, form: str) -> None:
@@ -90,7 +90,7 @@ def show(name: str, form: str) -> None:
     click.echo(fields(_details(dataset)))
 
 
-@command.command("uploads")
+@command.command("uploads", short_help="List uploaded files.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Files.")
 @output_option("table", "wide", "json", "yaml", "name")
 def uploads(limit: int, form: str) -> None:
@@ -113,7 +113,7 @@ def uploads(limit: int, form: str) -> None:
     )
 
 
-@command.command("delete")
+@command.command("delete", short_help="Delete datasets and uploaded files.")
 @click.argument("names", metavar="DIGEST...", type=DATASET_OR_UPLOAD, nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def delete(names: Sequence[str], yes: bool) -> None:

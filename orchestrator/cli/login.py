@@ -30,7 +30,7 @@ def command(
     Examples:
       axo login https://axo.example
       axo login https://axo.example --name team --key-stdin < key.txt
-      axo login https://axo.example --token-command "gcloud auth print-identity-token"
+      axo login https://axo.example --token-command "sso token --audience axo"
     """
     if key_stdin and token_command:
         raise click.UsageError("give --key-stdin or --token-command, not both")

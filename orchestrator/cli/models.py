@@ -45,7 +45,7 @@ def command(context: click.Context, limit: int, form: str) -> None:
     )
 
 
-@command.command("pin")
+@command.command("pin", short_help="Keep a run and its files.")
 @click.argument("name", metavar="NAME", type=RUN)
 def pin(name: str) -> None:
     """Keep the run NAME and its files, also where its spec says `temporary`, until it is unpinned.
@@ -59,7 +59,7 @@ def pin(name: str) -> None:
     note(f"{run.id} is pinned: it cannot be deleted, and its files stay")
 
 
-@command.command("unpin")
+@command.command("unpin", short_help="Let a run be deleted and its files go.")
 @click.argument("name", metavar="NAME", type=RUN)
 def unpin(name: str) -> None:
     """Let the run NAME go its way again: it can be deleted, and a temporary one expires after a warning.
@@ -73,7 +73,7 @@ def unpin(name: str) -> None:
     note(f"{run.id} is no longer pinned")
 
 
-@command.command("verify")
+@command.command("verify", short_help="Re-read what was published of a run.")
 @click.argument("name", metavar="NAME", type=RUN)
 @output_option("table", "json", "yaml")
 def verify(name: str, form: str) -> None:

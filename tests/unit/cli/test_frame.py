@@ -237,3 +237,13 @@ def test_fields_wrap_between_words_and_leave_addresses_whole(monkeypatch: pytest
     assert len(wrapped) == 2
     assert all(len(line) < 50 for line in wrapped)
     assert wrapped[1].startswith("        ")
+
+
+@pytest.mark.parametrize(
+    "group", ["models", "datasets", "mappings", "context", "admin", "admin keys", "admin audit"]
+)
+def test_commands_of_a_group_are_told_in_whole_sentences(group: str) -> None:
+    done = CliRunner().invoke(axo, [*group.split(), "--help"])
+    listed = done.stdout.partition("Commands:")[2].partition("Options may")[0].splitlines()
+    assert len(listed) > 1
+    assert [line for line in listed if line.endswith("...")] == []
