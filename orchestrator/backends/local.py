@@ -98,7 +98,7 @@ class LocalBackend:
         return path.read_bytes()[-_LOG_BYTES:].decode(errors="replace") if path.exists() else ""
 
     def launches(self) -> Sequence[str]:
-        return sorted(path.stem for path in self._folder.glob("*.lock") if path.stat().st_size)
+        return sorted(path.stem for path in self._folder.glob("*.lock") if _is_marked(path))
 
     def remove(self, name: str) -> None:
         if self.observe(name).phase is Phase.ENDED:
@@ -219,6 +219,14 @@ class LocalBackend:
 
     def _path(self, name: str, kind: str) -> Path:
         return self._folder / f"{name}.{kind}"
+
+
+def _is_marked(lock: Path) -> bool:
+    """Whether a launch began; what is removed at this moment is no launch any more."""
+    try:
+        return lock.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _spoken(exit_code: int | None) -> str:

@@ -147,7 +147,8 @@ class Runs(Transactions):
                 raise RunMoved(f"{run} has ended, or is being cancelled")
 
     def move(self, run: Run, status: Status, reason: Reason | None, message: str, now: float) -> Run:
-        """Write a new status; an event too where it, or its reason, differs.
+        """Write a new status; an event too where it, or its reason, differs. A run that had ended is looked
+        at again, which nobody else would see to if whoever moves it died now.
 
         Raises:
             RunMoved: the run no longer has the status that it is moved from.
@@ -162,6 +163,8 @@ class Runs(Transactions):
             "ended": now if status.final else None,
             "tell": now,
         }
+        if run.status.final:
+            changes["look"] = now
         with self.writing() as connection:
             moved = connection.execute(update_run(run.id, **changes).where(t.runs.c.status == run.status))
             if moved.rowcount == 0:
