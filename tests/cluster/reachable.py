@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster_parts import Cluster, Object, restricted_pod, script, shipped
 from node.places import BRIDGE
+from road import host_of_pods
 from waiting import wait
 
 # Of nobody: addresses that no other machine has either, put onto the node for as long as a test takes.
@@ -37,7 +38,7 @@ def policies() -> Iterator[None]:
 @contextmanager
 def places(cluster: Cluster, namespace: str) -> Iterator[Places]:
     """What there is to reach, by name; storage is what the namespace's policy of k8s/storage.yaml names."""
-    host = cluster.address
+    host = host_of_pods(cluster.kubeconfig)
     with ExitStack() as stack:
         for address in (INTERNET, METADATA):
             stack.enter_context(_owned(address))

@@ -14,6 +14,7 @@ from cluster_world import KubernetesLab
 from hostile_world import found, launch_hostile, lay_out_hostile_code
 from quick_world import own_node
 from reachable import policies
+from road import host_of_pods
 from s3_server import s3_server
 
 from orchestrator import contract
@@ -91,7 +92,7 @@ def test_the_keys_of_its_storage_open_the_prefix_of_its_project_alone(
 ) -> None:
     lay_out_hostile_code(lab)
     launch = replace(lab.request(), secrets=("storage",))
-    with s3_server(tmp_path, address=lab.cluster.address) as server:
+    with s3_server(tmp_path, address=host_of_pods(lab.cluster.kubeconfig)) as server:
         for file in ("mine/a", "theirs/a"):
             (server.folder / "axo" / file).parent.mkdir(parents=True)
             (server.folder / "axo" / file).write_text("{}")
