@@ -48,6 +48,10 @@ class MemoryBackend:
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         return {"name": launch.name}
 
+    def check(self, launch: LaunchRequest) -> None:
+        if self.fault:
+            raise self.fault
+
     def launch(self, launch: LaunchRequest) -> None:
         if self.fault:
             fault, self.fault = self.fault, None

@@ -71,6 +71,14 @@ class Backend(Protocol):
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         """The native request, printable, exactly as `launch` would send it."""
 
+    def check(self, launch: LaunchRequest) -> None:
+        """Say whether `launch` would be taken, as far as that can be known; nothing is made.
+
+        Raises:
+            BackendAway: the backend does not answer.
+            BackendError: it would be refused, and why.
+        """
+
     def launch(self, launch: LaunchRequest) -> None:
         """Start it, once.
 

@@ -56,6 +56,9 @@ class LocalBackend:
             "log": str(self._path(launch.name, "log")),
         }
 
+    def check(self, launch: LaunchRequest) -> None:
+        """This machine refuses none; what its trainer lacks is said when a spec is submitted."""
+
     def launch(self, launch: LaunchRequest) -> None:
         self._check(launch)
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import shutil
@@ -16,9 +17,10 @@ from typing import Literal
 
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
+from orchestrator.backends import BackendAway, LaunchRequest, open_backend
 from orchestrator.cli.hardware import gpus
 from orchestrator.errors import BackendError, DatabaseError, OrchestratorError, SettingsError
-from orchestrator.machines import GIB
+from orchestrator.machines import GIB, Machine
 from orchestrator.settings import Settings
 
 State = Literal["ok", "warn", "fail"]
@@ -61,8 +63,8 @@ def checkup() -> Iterator[Finding]:
     yield _secrets(settings.secrets)
     if settings.backend == "local":
         yield _trainer(settings.trainer_python)
-    if settings.backend == "docker":
-        yield _engine(settings)
+    else:
+        yield _launches(settings)
     yield _gpus()
     yield _mlflow(settings)
 
@@ -179,21 +181,30 @@ def _trainer(python: Path) -> Finding:
     return Finding("trainer", "ok", told)
 
 
-def _engine(settings: Settings) -> Finding:
-    """Whether the Docker engine answers, and has the images that launches are made from."""
-    from orchestrator.backends.docker import DockerBackend
-
-    backend = DockerBackend(settings)
+def _launches(settings: Settings) -> Finding:
+    """Whether the engine or cluster answers, and would take a launch of preparing and, on each machine, of
+    training."""
+    about = {"docker": "engine", "kubernetes": "cluster"}[settings.backend]
+    machines = list(settings.machines.values())
+    steps: list[tuple[contract.StepKind, Machine]] = [("prepare", machines[0])]
+    steps += [("train", machine) for machine in machines]
+    refused: dict[str, str | None] = {}
     try:
-        missing = backend.missing_images()
+        backend = open_backend(settings)
+        with contextlib.closing(backend):
+            for step, machine in steps:
+                launch = LaunchRequest("doctor-xxxxx", 1, step, settings.of("default").storage, machine)
+                try:
+                    backend.check(launch)
+                except BackendAway:
+                    raise
+                except BackendError as error:
+                    refused[str(error)] = error.hint
     except BackendError as error:
-        return Finding("engine", "fail", str(error), error.hint, away=True)
-    finally:
-        backend.close()
-    if missing:
-        fix = f"build them with `scripts/images`, or fetch them: docker pull {missing[0]}"
-        return Finding("engine", "fail", f"it answers, and has no image {', '.join(missing)}", fix)
-    return Finding("engine", "ok", "it answers, and has the images of service and trainer")
+        return Finding(about, "fail", str(error), error.hint, away=True)
+    if refused:
+        return Finding(about, "fail", "; ".join(refused), next(filter(None, refused.values()), None))
+    return Finding(about, "ok", f"it answers, and would take launches on {', '.join(settings.machines)}")
 
 
 def _gpus() -> Finding:

@@ -15,6 +15,7 @@ from orchestrator.cli.output import fields, note, output_option, print_data
 from orchestrator.cli.plan_diff import NEWEST, described
 from orchestrator.cli.sending import planned, submitted
 from orchestrator.cli.units import size, time_line
+from orchestrator.errors import BackendError
 
 if TYPE_CHECKING:
     from orchestrator.wire import Plan
@@ -57,6 +58,8 @@ def command(
             _show(plan, form)
             if plan.against and form == "table":
                 click.echo(f"\n{described(spec, client.run(plan.against), plan.changes)}")
+            if plan.refused:
+                raise BackendError(f"it could not be launched now: {plan.refused}")
             return
         run = submitted(client, loaded)
         note(f"{run.id}: submitted")

@@ -52,14 +52,22 @@ class Plans:
             found = _planned(self.settings, caller.project, whole)
         finally:
             _room.release()
-        request = dict(self.backend.request(self._launch(loaded, caller.project)))
+        launch = self._launch(loaded, caller.project)
+        found |= {"request": dict(self.backend.request(launch)), "refused": self._refused(launch)}
         if earlier is None:
-            return wire.Plan(**found, request=request)
+            return wire.Plan(**found)
         now = Foreseen(
             loaded.spec.model_dump(mode="json"), found["splits"], found["config"], found["estimate"]
         )
         changed = changes(now, earlier.spec, earlier.facts, newest_config(run_store(earlier)))
-        return wire.Plan(**found, request=request, against=earlier.id, changes=changed)
+        return wire.Plan(**found, against=earlier.id, changes=changed)
+
+    def _refused(self, launch: LaunchRequest) -> str | None:
+        try:
+            self.backend.check(launch)
+        except errors.BackendError as error:
+            return errors.with_hint(error)
+        return None
 
     def _launch(self, loaded: Loaded, project: str) -> LaunchRequest:
         """The training launch of such a run, under an id that none has."""

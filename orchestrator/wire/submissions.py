@@ -77,6 +77,11 @@ class Plan(Told):
         default={},
         description="What the backend would send to start training: a command, a container or a Job.",
     )
+    refused: str | None = Field(
+        default=None,
+        description="Why the backend would not take that launch now, or could not be asked; null where it "
+        "would: a cluster is asked by a server dry run, admission and all.",
+    )
     against: str | None = Field(default=None, description="The run that `changes` are told against.")
     changes: dict[str, dict[str, list[Any]]] = Field(
         default={},

@@ -43,6 +43,9 @@ class SimulatedBackend:
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         return {"name": launch.name}
 
+    def check(self, launch: LaunchRequest) -> None:
+        """None is refused."""
+
     def launch(self, launch: LaunchRequest) -> None:
         with self._turn:
             if launch.name not in self._codes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +34,7 @@ def world(cluster: Cluster, namespace: str, storage: Path, tmp_path: Path) -> It
 
 def test_whole_lives_use_every_right_of_the_role_and_no_other(world: QuickWorld) -> None:
     heard = Heard(world.namespace)
+    assert _doctor(world)["state"] == "ok"
     with world.serving() as server, Client(server.url) as client:
         mute, far = world.submit("mute"), world.submit("far", machine="far")
         world.says_at_once(mute, "what it says instead")
@@ -76,6 +81,19 @@ def test_lives_in_a_queue_use_what_its_role_adds_and_no_more(world: QuickWorld) 
             world.assert_right(done)
     assert heard.refused() == []
     assert heard.pairs() - granted("access", world.namespace) == granted("kueue", world.namespace)
+
+
+def _doctor(world: QuickWorld) -> dict[str, str]:
+    """What the doctor finds of the cluster, where the service runs."""
+    environment = {
+        "AXO_HOME": str(world.home),
+        "AXO_STORAGE": str(world.storage),
+        "KUBECONFIG": str(world.home / "kubeconfig"),
+    }
+    command = [sys.executable, "-m", "orchestrator.cli", "doctor", "-o", "json"]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    found: list[dict[str, str]] = json.loads(done.stdout)
+    return next(finding for finding in found if finding["about"] == "cluster")
 
 
 def _report(world: QuickWorld, url: str, run: str, pod: str) -> int:

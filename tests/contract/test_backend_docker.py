@@ -18,7 +18,6 @@ from waiting import wait
 
 from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import Backend, BackendAway, LaunchRequest, open_backend
-from orchestrator.backends.docker import DockerBackend
 from orchestrator.backends.docker.engine import Engine
 from orchestrator.errors import BackendError
 from orchestrator.machines import Machine
@@ -182,14 +181,13 @@ class TestDocker(EnginePromises):
         backend.remove(launch.name)
         assert not list((lab.home / "docker").iterdir())
 
-    def test_images_that_are_missing_are_named_before_anything_runs(self, lab: DockerLab) -> None:
-        backend = lab.backend(trainer_image="axo.test/no-such-image:1")
-        assert isinstance(backend, DockerBackend)
-        assert backend.missing_images() == ["axo.test/no-such-image:1"]
-        away = lab.away()
-        assert isinstance(away, DockerBackend)
+    def test_an_image_that_is_missing_is_named_before_anything_runs(self, lab: DockerLab) -> None:
+        launch = lab.request()
+        lab.backend().check(launch)
+        with pytest.raises(BackendError, match=r"has no image axo\.test/no-such-image:1"):
+            lab.backend(trainer_image="axo.test/no-such-image:1").check(launch)
         with pytest.raises(BackendAway):
-            away.missing_images()
+            lab.away().check(launch)
 
     def test_a_container_of_somebody_else_is_left_alone(self, lab: DockerLab) -> None:
         launch = lab.started(lab.backend())

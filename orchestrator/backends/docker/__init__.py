@@ -49,14 +49,18 @@ class DockerBackend:
     def request(self, launch: LaunchRequest) -> Mapping[str, Any]:
         return container_request(launch, self._section, self._place(launch.name))
 
+    def check(self, launch: LaunchRequest) -> None:
+        image = self.request(launch)["Image"]
+        if not self._engine.has_image(image):
+            raise _no_image(image)
+
     def launch(self, launch: LaunchRequest) -> None:
         body = self.request(launch)
         _lay_out(self._place(launch.name), launch, self._settings.secrets)
         try:
             self._engine.create(launch.name, body)
         except NotThere as error:
-            hint = f"build it with `scripts/images`, or fetch it: docker pull {body['Image']}"
-            raise BackendError(f"the Docker engine has no image {body['Image']}", hint=hint) from error
+            raise _no_image(body["Image"]) from error
         except AlreadyThere as error:
             if self._labels(launch.name) != body["Labels"]:
                 hint = f"remove it: docker rm {launch.name}"
@@ -111,15 +115,6 @@ class DockerBackend:
     def holder(self, credential: str) -> str | None:
         return None
 
-    def missing_images(self) -> Sequence[str]:
-        """Those of the section's images that the engine does not have; launching would be refused.
-
-        Raises:
-            BackendAway: it does not answer.
-        """
-        images = (self._section.service_image, self._section.trainer_image)
-        return [image for image in images if not self._engine.has_image(image)]
-
     def close(self) -> None:
         self._engine.close()
 
@@ -150,6 +145,11 @@ class DockerBackend:
         return Place(
             self._settings.home, folder, user or self._section.user, group if user else self._section.user
         )
+
+
+def _no_image(image: str) -> BackendError:
+    hint = f"build it with `scripts/images`, or fetch it: docker pull {image}"
+    return BackendError(f"the Docker engine has no image {image}", hint=hint)
 
 
 def _lay_out(place: Place, launch: LaunchRequest, secrets: Path) -> None:

@@ -66,20 +66,12 @@ class KubernetesBackend:
         return job_manifest(self._template, launch, self._section)
 
     def check(self, launch: LaunchRequest) -> None:
-        """Let the API server say whether it would take the launch, admission and all; nothing is made.
-
-        Raises:
-            BackendError: it would not.
-            BackendAway: it cannot be asked.
-        """
-        self._api.create(self._jobs, self.request(launch), dryRun="All")
+        """The API server says it, admission and all."""
+        self._create(launch, dryRun="All")
 
     def launch(self, launch: LaunchRequest) -> None:
         try:
-            self._api.create(self._jobs, self.request(launch))
-        except NotThere as error:
-            hint = "make it from k8s/namespace.yaml and k8s/access.yaml, or name another in the settings file"
-            raise BackendAway(f"there is no namespace {self._section.namespace}", hint=hint) from error
+            self._create(launch)
         except AlreadyThere as error:
             if self._job(launch.name) is None:
                 hint = f"remove it, or let launches run in another namespace than {self._section.namespace}"
@@ -150,6 +142,13 @@ class KubernetesBackend:
 
     def _told(self, name: str) -> None:
         self._hear(name)
+
+    def _create(self, launch: LaunchRequest, **query: str) -> None:
+        try:
+            self._api.create(self._jobs, self.request(launch), **query)
+        except NotThere as error:
+            hint = "make it from k8s/namespace.yaml and k8s/access.yaml, or name another in the settings file"
+            raise BackendAway(f"there is no namespace {self._section.namespace}", hint=hint) from error
 
     @cached_property
     def _template(self) -> Object:

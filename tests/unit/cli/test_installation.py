@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from memory_world import MemoryBackend
 from stored_run import store_run
 
 from orchestrator.cli import axo
 from orchestrator.cli.frame import SENTENCES
 from orchestrator.cli.names import names
+from orchestrator.errors import BackendError
 
 AXO = Path(sys.executable).parent / "axo"
 
@@ -106,6 +108,44 @@ def test_secrets_that_others_may_read_are_warned_of_and_never_shown(home: Path) 
     for path in (home / "secrets", home / "secrets" / "hub", home / "secrets" / "hub" / "token"):
         path.chmod(0o700)
     assert doctor()[0]["secrets"]["state"] == "ok"
+
+
+KUBERNETES = """\
+backend: kubernetes
+kubernetes: {namespace: training, service_image: axo:1, trainer_image: axo-trainer:1, storage_claim: storage}
+"""
+NOBODY = """\
+apiVersion: v1
+kind: Config
+current-context: gone
+contexts: [{name: gone, context: {cluster: gone, user: gone}}]
+clusters: [{name: gone, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: gone, user: {}}]
+"""
+
+
+def test_a_cluster_that_does_not_answer_fails_as_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    (home / "settings.yaml").write_text(KUBERNETES)
+    (home / "kubeconfig").write_text(NOBODY)
+    monkeypatch.setenv("KUBECONFIG", str(home / "kubeconfig"))
+    found, code = doctor()
+    assert (found["cluster"]["state"], code) == ("fail", 4)
+    assert "does not answer" in found["cluster"]["told"]
+    assert "trainer" not in found
+
+
+def test_every_reason_why_a_backend_would_refuse_launches_is_told_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    (home / "settings.yaml").write_text(KUBERNETES)
+    backend = MemoryBackend(fault=BackendError("no such image", hint="build it"))
+    monkeypatch.setattr("orchestrator.cli.checkup.open_backend", lambda _: backend)
+    found, code = doctor()
+    assert (found["cluster"]["told"], found["cluster"]["fix"], code) == ("no such image", "build it", 3)
+    backend.fault = None
+    assert doctor()[0]["cluster"]["told"] == "it answers, and would take launches on cpu, gpu"
 
 
 @pytest.fixture

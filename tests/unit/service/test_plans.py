@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from memory_world import MemoryBackend
 from triage import lay_out
 
 from orchestrator.api.app import make_app
+from orchestrator.backends import Backend
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.pack import packed
-from orchestrator.errors import ForbiddenError, NotFoundError, SpecError
+from orchestrator.errors import BackendError, ForbiddenError, NotFoundError, SpecError
 from orchestrator.host import Host, open_host
 from orchestrator.service import Caller, Role
 from orchestrator.settings import Settings
@@ -29,10 +32,16 @@ def laptop(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    (tmp_path / "python").touch()
-    values = {"AXO_HOME": str(tmp_path / "server"), "AXO_TRAINER_PYTHON": str(tmp_path / "python")}
-    with open_host(Settings.from_environment(values)) as opened:
-        yield opened
+    with opened(tmp_path) as host:
+        yield host
+
+
+@contextmanager
+def opened(folder: Path, backend: Backend | None = None) -> Iterator[Host]:
+    (folder / "python").touch()
+    values = {"AXO_HOME": str(folder / "server"), "AXO_TRAINER_PYTHON": str(folder / "python")}
+    with open_host(Settings.from_environment(values), backend=backend) as host:
+        yield host
 
 
 def asking(host: Host, caller: Caller | None = None) -> Client:
@@ -53,6 +62,21 @@ def test_a_packed_spec_is_foreseen_and_leaves_no_run(host: Host, laptop: Path) -
         assert "orchestrator.trainer" in plan.request["command"]
         assert list(client.runs()) == []
         assert client.submit(package.submission).spec_digest == plan.spec_digest
+
+
+def test_a_plan_tells_why_its_launch_would_be_refused(tmp_path: Path, laptop: Path) -> None:
+    backend = MemoryBackend(
+        fault=BackendError("the cluster refuses it: no such priority", hint="name another")
+    )
+    with opened(tmp_path, backend) as host, asking(host) as client:
+        with packed(load_spec(laptop / "spec.yaml")) as package:
+            package.send(client)
+            assert client.plan(package.submission).refused == (
+                "the cluster refuses it: no such priority; name another"
+            )
+            backend.fault = None
+            assert client.plan(package.submission).refused is None
+        assert backend.launches() == []
 
 
 def test_a_plan_tells_what_changed_since_a_run(host: Host, laptop: Path) -> None:
