@@ -86,8 +86,9 @@ def commit_folder(
 ) -> Manifest:
     """Copy the folder `source` to `prefix` and write its manifest last; `manifest.files` is filled in.
 
-    What an earlier, broken commit left there is removed first. `guard` is asked before the first
-    byte and again before the manifest.
+    What an earlier, broken commit left there is removed first. `guard` is asked before anything, before each
+    file and before the manifest: of what a later attempt has committed meanwhile, this one writes over the
+    file that is under way at most.
 
     Raises:
         Fenced: a later attempt owns the run.
@@ -148,13 +149,14 @@ def local_files(folder: Path) -> list[str]:
 def _commit(
     store: Store, source: Path, prefix: str, manifest: Manifest, guard: Guard | None, *, keep: bool
 ) -> Manifest:
-    files = tuple(
-        replace(store.put(source / name, f"{prefix}/{name}", keep=keep), path=name)
-        for name in local_files(source)
-    )
+    files: list[File] = []
+    for name in local_files(source):
+        if guard:
+            guard.check()
+        files.append(replace(store.put(source / name, f"{prefix}/{name}", keep=keep), path=name))
     if guard:
         guard.check()
-    whole = replace(manifest, files=files)
+    whole = replace(manifest, files=tuple(files))
     store.write(f"{prefix}/{MANIFEST}", whole.to_json())
     return whole
 

@@ -108,6 +108,31 @@ def test_a_fenced_attempt_commits_nothing(store: Store, folder: Path) -> None:
     assert store.keys("x") == []
 
 
+class Rival:
+    """An attempt that is fenced once it is asked for the third time: before its second file, when a later
+    attempt has committed its own folder."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder, self.asked = store, folder, 0
+
+    def check(self) -> None:
+        self.asked += 1
+        if self.asked == 3:
+            commit_folder(self.store, self.folder, "x", CHECKPOINT)
+            raise Fenced("a later attempt owns the run")
+
+
+def test_a_fenced_attempt_writes_over_no_file_of_a_later_one(
+    store: Store, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "older").mkdir()
+    for name in ("a.json", "model.safetensors"):
+        (tmp_path / "older" / name).write_text("older")
+    with pytest.raises(Fenced):
+        commit_folder(store, tmp_path / "older", "x", CHECKPOINT, Rival(store, folder))
+    assert verify_folder(store, "x") == []
+
+
 def test_an_attempt_fenced_while_it_copies_writes_no_manifest(store: Store, folder: Path) -> None:
     first = claim_attempt(store, 1, host="a", pid=1, now=1.0)
 
@@ -116,7 +141,7 @@ def test_an_attempt_fenced_while_it_copies_writes_no_manifest(store: Store, fold
 
         def check(self) -> None:
             object.__setattr__(self, "asked", self.asked + 1)
-            if self.asked == 2:
+            if self.asked == 4:  # before anything, before each of two files, before the manifest
                 claim_attempt(store, 2, host="b", pid=2, now=2.0)
             super().check()
 
