@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from orchestrator.cli.output import fields, note, print_data
-from orchestrator.errors import RegistryError
+from orchestrator.errors import AuthError, RegistryError, UnreachableError
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -65,6 +65,10 @@ def follow(
     except KeyboardInterrupt:
         _let_go(client, newest)
         return INTERRUPTED
+    except (AuthError, UnreachableError):
+        note(f"\n{newest.id} ({newest.status}) goes on without being watched")
+        _say_how_to_come_back(newest)
+        raise
     conclude(client, client.run(run.id), form)
     return 0 if newest.status in ("succeeded", "paused") else 1
 

@@ -55,9 +55,9 @@ def database(laptop: Path) -> Iterator[Database]:
 class Watcher:
     """The command, and what it has said so far."""
 
-    def __init__(self, laptop: Path, *arguments: str) -> None:
+    def __init__(self, laptop: Path, *arguments: str, **more: str) -> None:
         self.words = laptop / "words.txt"
-        environment = {**os.environ, "AXO_HOME": str(laptop / "home"), "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, "AXO_HOME": str(laptop / "home"), "HF_HUB_OFFLINE": "1", **more}
         with self.words.open("w") as file:
             self.process = subprocess.Popen(
                 [AXO, *arguments], cwd=laptop, env=environment, stdout=subprocess.DEVNULL, stderr=file
@@ -109,3 +109,18 @@ def test_ctrl_c_lets_go_of_the_run_and_says_how_to_come_back(laptop: Path, datab
         run = only_run(database).id
         assert f"let go of {run} (queued); it goes on" in watcher.lines
         assert f"  come back:  axo get {run} -w" in watcher.lines
+
+
+def test_who_may_not_watch_any_more_learns_that_the_run_goes_on(laptop: Path, database: Database) -> None:
+    service = laptop.parent / "service"
+    text = axo(service, "admin", "keys", "create", "ops", "--role", "admin", AXO_HOME=str(service)).stdout
+    with serving(service) as server:
+        watcher = Watcher(laptop, "submit", "spec.yaml", "--watch", AXO_URL=server.url, AXO_KEY=text.strip())
+        watcher.said("queued")
+        (key,) = database.keys("default")
+        assert axo(service, "admin", "keys", "revoke", key.id, AXO_HOME=str(service)).returncode == 0
+        assert watcher.process.wait(30) == 3
+        run = only_run(database).id
+        assert f"{run} (queued) goes on without being watched" in watcher.lines
+        assert f"  come back:  axo get {run} -w" in watcher.lines
+        assert "Traceback" not in watcher.words.read_text()
