@@ -71,15 +71,15 @@ class _Group:
         self._killed = False
 
     def wait(self) -> None:
+        """Look often instead of waiting in the system call: a signal that the kernel hands to another thread
+        of ours, as to a pump that just starts one, does not interrupt it, and would not be heard."""
         while self.running:
-            if self._deadline is None or self._killed:
-                self._reap(0)
-            elif not self._reap(os.WNOHANG):
-                self._pass_time(self._deadline)
+            if not self._reap():
+                self._pass_time()
 
-    def _reap(self, options: int) -> bool:
+    def _reap(self) -> bool:
         """Take the next child that has ended; as PID 1 that may be any orphan."""
-        ended, status = os.waitpid(-1, options)
+        ended, status = os.waitpid(-1, os.WNOHANG)
         if ended in self.running:
             rank, process = self.running.pop(ended)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -88,13 +88,12 @@ class _Group:
                 self._deadline = time.monotonic() + LAST_WORDS_SECONDS
         return ended != 0
 
-    def _pass_time(self, deadline: float) -> None:
-        if time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-            return
-        self._killed = True
-        for _, process in self.running.values():
-            process.kill()
+    def _pass_time(self) -> None:
+        if self._deadline is not None and not self._killed and time.monotonic() >= self._deadline:
+            self._killed = True
+            for _, process in self.running.values():
+                process.kill()
+        time.sleep(_POLL_SECONDS)
 
 
 def _start(command: Sequence[str], child: Child, folder: Path) -> subprocess.Popen[bytes]:

@@ -45,9 +45,11 @@ signal.pause()
 """
 
 
-def start(tmp_path: Path, child: str, *wrapper: str, ranks: int = 1) -> subprocess.Popen[str]:
+def start(
+    tmp_path: Path, child: str, *wrapper: str, ranks: int = 1, before: str = ""
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*wrapper, sys.executable, "-c", PARENT, str(tmp_path), textwrap.dedent(child), str(ranks)],
+        [*wrapper, sys.executable, "-c", before + PARENT, str(tmp_path), textwrap.dedent(child), str(ranks)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -161,6 +163,25 @@ def test_every_rank_is_told_to_stop_and_none_is_hurried(tmp_path: Path) -> None:
     assert sorted(said) == [f"[trainer] rank {rank} code 75, stopping True" for rank in (0, 1)]
 
 
+def test_a_signal_that_another_thread_of_ours_gets_is_forwarded(tmp_path: Path) -> None:
+    """The main thread lets the kernel give it to another one, as it may at any time."""
+    beside = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+"""
+    child = f"import signal\nsignal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])\n{OBEDIENT}"
+    with start(tmp_path, child, before=beside) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        parent.send_signal(signal.SIGTERM)
+        try:
+            said, _ = parent.communicate(timeout=20)
+        finally:
+            parent.kill()
+    assert said == "saving\n[trainer] rank 0 code 75, stopping True\n"
+
+
 def test_a_rank_that_is_done_waits_for_the_others(tmp_path: Path) -> None:
     child = "import os, time; time.sleep(0.6 * (1 - int(os.environ['RANK'])))"
     with start(tmp_path, child, ranks=2) as parent:
@@ -174,13 +195,14 @@ def test_as_pid_1_it_hears_signals_and_reaps_orphans(tmp_path: Path) -> None:
     if not shutil.which("unshare") or subprocess.run([*wrapper, "true"], capture_output=True).returncode:
         pytest.skip("this machine lets us make no PID namespace")
     child = """
-    import os, signal, sys
+    import os, signal, sys, time
     if os.fork() == 0:      # a worker that ends before its own child, which PID 1 then inherits
         if os.fork() == 0:
             os._exit(0)
         os._exit(0)
     os.wait()
     def leave(*_):
+        time.sleep(0.5)
         zombies = [pid for pid in filter(str.isdigit, os.listdir("/proc"))
                    if open(f"/proc/{pid}/stat").read().split()[2] == "Z"]
         print("zombies", zombies, flush=True)
