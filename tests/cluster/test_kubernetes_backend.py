@@ -177,7 +177,8 @@ def test_what_fills_its_scratch_disk_is_said_so(lab: KubernetesLab) -> None:
     backend = lab.backend()
     launch = lab.started(backend)
     lab.leave(launch, "scratch")
-    seen = wait(lambda: now if (now := backend.observe(launch.name)).reason is Reason.SCRATCH else None)
+    # The kubelet looks at disks every ten seconds, and measures each folder then.
+    seen = wait(lambda: now if (now := backend.observe(launch.name)).reason is Reason.SCRATCH else None, 180)
     assert seen.alive
     assert "exceeds the" in seen.detail
     backend.stop(launch.name, 0.0)

@@ -14,12 +14,14 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pytest
 from boundaries import changing
@@ -49,15 +51,17 @@ NEEDED = {"before backend.spawn", "after backend.spawn", "after the commit of da
 class Nursery:
     """A process that forks services and tells how each ended."""
 
-    process: subprocess.Popen[str] = field(
-        default_factory=lambda: subprocess.Popen(
+    words: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    process: subprocess.Popen[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.process = subprocess.Popen(
             [sys.executable, str(HERE / "nursery.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.words,
             text=True,
         )
-    )
 
     def live(self, home: Path, flow: str, death: Death | None = None) -> bool:
         """One life; whether it got to its end (else it was killed)."""
@@ -66,9 +70,15 @@ class Nursery:
         trial = {"home": str(home), "flow": flow, **vars(death or Death())}
         self.process.stdin.write(json.dumps(trial) + "\n")
         self.process.stdin.flush()
-        ended = json.loads(self.process.stdout.readline())
+        answer = self.process.stdout.readline()
+        assert answer, f"the nursery died ({self.process.wait()}): {self._last_words()}"
+        ended = json.loads(answer)
         assert not isinstance(ended, str), ended
         return ended is None
+
+    def _last_words(self) -> str:
+        self.words.seek(0)
+        return self.words.read()[-3000:].decode(errors="replace")
 
     def close(self) -> None:
         assert self.process.stdin
