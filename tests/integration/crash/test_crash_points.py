@@ -86,6 +86,7 @@ class Nursery:
         self.process.wait(10)
         assert self.process.stdout
         self.process.stdout.close()
+        self.words.close()
 
 
 @dataclass(frozen=True)
