@@ -71,9 +71,7 @@ def pieces_of_stream(
     whoever trains may write more than anybody can hold at once."""
     full = True
     while full and (piece := read_stream(run, attempt, stream, offset, most)):
-        full = (
-            len(piece) >= most
-        )  # what comes after a shorter one was written meanwhile, and is read next time
+        full = len(piece) >= most  # what follows a shorter one came meanwhile, and is read next time
         piece = (piece[: piece.rfind(b"\n") + 1] or piece) if full else piece
         yield piece
         offset += len(piece)

@@ -20,12 +20,10 @@ from orchestrator.errors import BackendError
 _SECONDS = (5.0, 30.0)  # to connect, to answer
 
 _MERGE = "application/merge-patch+json"
-_LACKS_RIGHT = (
-    ' is forbidden: User "'  # whoever may not ask is not told either whether the namespace is there
-)
+_LACKS_RIGHT = ' is forbidden: User "'  # said also where the namespace is not there
 _RIGHTS = (
-    "make the namespace and its rights from k8s/namespace.yaml and k8s/access.yaml, or name another in the \
-settings file"
+    "make the namespace and its rights from k8s/namespace.yaml and k8s/access.yaml, "
+    "or name another in the settings file"
 )
 
 Object = dict[str, Any]

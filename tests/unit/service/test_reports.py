@@ -22,6 +22,7 @@ from orchestrator.controller.heard import Heard, Said
 from orchestrator.controller.of_run import run_store
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.report import token_digest
+from orchestrator.db import Run
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
 from orchestrator.service import LOCAL
@@ -90,13 +91,19 @@ def test_a_report_may_be_repeated_overlap_and_be_ahead(world: World) -> None:
     assert world.host.service.database.run(RUN).step == 14
 
 
-def test_what_is_reported_and_what_is_read_from_storage_meet(world: World) -> None:
-    run = world.host.service.database.run(RUN)
+def recorded(run: Run, text: bytes) -> contract.Store:
+    """The run's folder, with a new attempt whose record says this."""
     store = run_store(run)
     claim = contract.claim_attempt(store, 1, host="h", pid=1, now=1.0)
     writer = StreamWriter(store, claim.attempt, "metrics")
-    writer.append(lines(11, 14))
+    writer.append(text)
     writer.flush()
+    return store
+
+
+def test_what_is_reported_and_what_is_read_from_storage_meet(world: World) -> None:
+    run = world.host.service.database.run(RUN)
+    store = recorded(run, lines(11, 14))
     world.offset(lines(11, 12))
     take_in_records(world.host.service.database, RUN, store, 1.0)  # it was not told of 13 and 14
     assert world.offset(lines(13, 15), len(lines(11, 12))) == len(lines(11, 15))
@@ -107,11 +114,7 @@ def test_what_is_reported_and_what_is_read_from_storage_meet(world: World) -> No
 
 def test_an_endless_record_does_not_fill_the_database(world: World) -> None:
     run = world.host.service.database.run(RUN)
-    store = run_store(run)
-    claim = contract.claim_attempt(store, 1, host="h", pid=1, now=1.0)
-    writer = StreamWriter(store, claim.attempt, "metrics")
-    writer.append(lines(11, 1500))
-    writer.flush()
+    store = recorded(run, lines(11, 1500))
     settings = replace(world.host.service.settings, points_per_run=1000)
     told = lines(11, 1300)
     replace(world.host.service, settings=settings).reports.take_in(Reporter(RUN, 1), RUN, 1, 3, 0, told)
@@ -121,7 +124,7 @@ def test_an_endless_record_does_not_fill_the_database(world: World) -> None:
     assert (stands.step, stands.points_left_out) == (1500, run.points + 1490 - 1000)
     messages = [event.message for event in world.host.service.database.events(RUN)]
     assert sum("It has 1,000 points of metrics" in message for message in messages) == 1
-    assert contract.read_stream(store, claim.attempt, "metrics") == lines(11, 1500)
+    assert contract.read_stream(store, contract.owner(store), "metrics") == lines(11, 1500)
 
 
 def test_a_launch_speaks_for_itself_alone(world: World) -> None:
