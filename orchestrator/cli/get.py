@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,17 @@ from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import fields, note, output_option, print_data, print_list, table
 from orchestrator.cli.units import age
+from orchestrator.runs import Status
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.wire import Run, RunDetail
 
 SPARE = ("REASON", "LOSS", "STEP")
+LIST = (
+    "runs"  # `kubectl get` has taught everybody to say what is listed; a run of this name is shown by its id
+)
+NONE = "no runs yet; `axo run spec.yaml` starts one"
 WATCH_SECONDS = 2.0
 
 
@@ -28,20 +34,41 @@ WATCH_SECONDS = 2.0
 @click.option("-w", "--watch", is_flag=True, help="Go on showing it as it changes.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Runs to list.")
 @click.option(
+    "--status",
+    "statuses",
+    metavar="STATUS",
+    multiple=True,
+    type=click.Choice([each.value for each in Status]),
+    help="List runs in this status alone; may be repeated.",
+)
+@click.option("--named", metavar="NAME", help="List the runs of specs of this name alone.")
+@click.option(
     "--curve",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw NAME's losses into this .svg or .png.",
 )
 @output_option("table", "wide", "json", "yaml", "name")
-def command(name: str | None, watch: bool, limit: int, curve: Path | None, form: str) -> None:
+def command(
+    name: str | None,
+    watch: bool,
+    limit: int,
+    statuses: tuple[str, ...],
+    named: str | None,
+    curve: Path | None,
+    form: str,
+) -> None:
     """List runs, or show the run NAME (its id, or the newest of a spec's name).
 
     \b
     Examples:
       axo get
       axo get support-triage -o json
-      axo get -w
+      axo get -w --status training --status waiting
     """
+    if name == LIST:
+        name = None
+    if name is not None and (statuses or named):
+        raise click.UsageError("--status and --named choose from the list of runs: leave NAME out")
     if watch and form not in ("table", "wide"):
         raise click.UsageError("--watch shows tables; for programs, ask again with `-o json`")
     with connected() as client:
@@ -49,10 +76,12 @@ def command(name: str | None, watch: bool, limit: int, curve: Path | None, form:
             _draw(client, name, curve)
         if name is not None:
             _show(client, name, form, watch=watch)
-        elif watch:
-            _watch(client, limit, form)
         else:
-            _list(client, limit, form)
+            runs = partial(client.runs, status=[Status(each) for each in statuses], name=named, limit=limit)
+            if watch:
+                _watch(runs, form)
+            else:
+                _list(runs, form, "no such runs" if statuses or named else NONE)
 
 
 def _draw(client: Client, name: str | None, file: Path) -> None:
@@ -68,26 +97,26 @@ def _draw(client: Client, name: str | None, file: Path) -> None:
     note(f"drew {file}")
 
 
-def _list(client: Client, limit: int, form: str) -> None:
+def _list(runs: Callable[[], Iterator[Run]], form: str, nothing: str) -> None:
     from orchestrator.cli.shown import summary
 
     print_list(
-        list(client.runs(limit=limit)),
+        list(runs()),
         form,
         name=lambda run: run.id,
         data=summary,
         row=lambda run: _row(run, form),
-        nothing="no runs yet; `axo run spec.yaml` starts one",
+        nothing=nothing,
         spare=SPARE,
     )
 
 
-def _watch(client: Client, limit: int, form: str) -> None:
+def _watch(shown: Callable[[], Iterator[Run]], form: str) -> None:
     """The list again and again: redrawn on a terminal, elsewhere the rows that changed."""
     before: Mapping[str, Mapping[str, str]] = {}
     redraw = sys.stdout.isatty()
     while True:
-        runs = list(client.runs(limit=limit))
+        runs = list(shown())
         rows = {run.id: {**_row(run, form), "AGE": ""} for run in runs}
         changed = [run for run in runs if rows[run.id] != before.get(run.id)]
         if redraw:

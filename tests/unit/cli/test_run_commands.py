@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from stored_run import store_run
+from stored_run import SPEC, store_run
 
 from orchestrator.cli import axo, follow, progress
 from orchestrator.cli.describe import source_line
@@ -50,6 +50,23 @@ def test_runs_are_listed_under_80_columns_and_whole_with_wide(home: Path) -> Non
     assert "registry_refused" in wide
     assert "org/base@0123abc" in wide
     assert call("get", "-o", "name").stdout.split() == ["triage-later", long]
+
+
+def test_a_list_is_of_some_statuses_or_one_name_alone(home: Path) -> None:
+    store_run(home, "triage-1", status=Status.FAILED)
+    store_run(home, "triage-2", status=Status.TRAINING)
+    store_run(home, "other-3", text=SPEC.replace("name: triage", "name: other"), status=Status.PAUSED)
+
+    def listed(*options: str) -> list[str]:
+        return sorted(call("get", *options, "-o", "name").stdout.split())
+
+    assert listed("runs") == listed() == ["other-3", "triage-1", "triage-2"]
+    assert listed("--status", "failed", "--status", "paused") == ["other-3", "triage-1"]
+    assert listed("--named", "triage") == ["triage-1", "triage-2"]
+    assert listed("--named", "triage", "--status", "failed") == ["triage-1"]
+    assert "no such runs" in call("get", "--status", "queued").stderr
+    assert "'failed'" in call("get", "--status", "faild").stderr
+    assert "leave NAME out" in call("get", "triage-1", "--status", "failed").stderr
 
 
 def test_metrics_that_were_left_out_are_told(home: Path) -> None:
