@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from databases import Postgres, make_database
+from helm import Helm, helm_of_this_machine
 from postgres_container import postgres_container
 from postgres_server import postgres_server
 from s3_server import NoServer, S3Server, s3_server
@@ -37,6 +38,11 @@ def engine() -> Iterator[str]:
     yield started.stdout.strip()
     if not ran_before:
         subprocess.run([script, "down"], check=True)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    return helm_of_this_machine()
 
 
 @pytest.fixture(scope="session")

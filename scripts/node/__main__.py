@@ -1,4 +1,4 @@
-"""`scripts/cluster`: build, up, down, kueue, policies, status, load, image."""
+"""`scripts/cluster`: build, up, down, kueue, policies, status, load, image; and `scripts/helm`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str]) -> int:
             return up()
         case ["down"] | ["down", "--purge"]:
             return down(purge="--purge" in arguments)
+        case ["helm"]:
+            print(programs.build_helm())
+            return 0
         case ["status"]:
             return status()
         case ["kueue", "up"]:

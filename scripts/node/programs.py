@@ -20,6 +20,7 @@ from node.places import KUBERNETES, PROGRAMS, ClusterError
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 _HERE = Path(__file__).parent
 _KUEUE = "sigs.k8s.io/kueue/cmd/kueue"
+_HELM = "helm.sh/helm/v4/cmd/helm"
 _PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "iproute2")
 _NETWORK_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni")
 
@@ -73,10 +74,19 @@ def build_policies() -> Path:
     return PROGRAMS / _policies()
 
 
+def build_helm() -> Path:
+    """Helm: 2 minutes of processor time at first. It needs neither root nor Kubernetes."""
+    if not (PROGRAMS / _helm()).exists() and not shutil.which("go"):
+        raise ClusterError("Go 1.26 or newer is needed to build Helm: https://go.dev/dl")
+    with _building("helm.lock"):
+        _build(_HERE / "helm", _helm(), package=_HELM)
+    return PROGRAMS / _helm()
+
+
 @contextmanager
-def _building() -> Iterator[None]:
+def _building(name: str = "lock") -> Iterator[None]:
     PROGRAMS.mkdir(parents=True, exist_ok=True)
-    with (PROGRAMS / "lock").open("w") as lock:
+    with (PROGRAMS / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -127,6 +137,10 @@ def _kueue() -> str:
 
 def _policies() -> str:
     return _named("policies", "main.go", "go.mod", "go.sum")
+
+
+def _helm() -> str:
+    return _named("helm", "go.mod", "go.sum")
 
 
 def _named(folder: str, *sources: str) -> str:

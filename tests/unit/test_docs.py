@@ -18,7 +18,7 @@ NOT_RUN = {
     "how-to/dead-runs.md": 2,
     "how-to/test-cluster.md": 2,
     "how-to/docker.md": 2,
-    "how-to/kubernetes.md": 2,
+    "how-to/kubernetes.md": 3,
     "how-to/buckets.md": 4,
 }
 
