@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from orchestrator import mlflow_server
 
@@ -81,7 +82,7 @@ def lay_out(folder: Path, base: Path, seed: int) -> Path:
     return spec
 
 
-def conclude(run: dict[str, object], folder: Path, times: dict[str, float]) -> None:
+def conclude(run: dict[str, Any], folder: Path, times: dict[str, float]) -> None:
     """The result: base against adapter, where to look, and what took how long."""
     evaluation = run["evaluation"]
     base, adapter = evaluation["base"], evaluation["adapter"]

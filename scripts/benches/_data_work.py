@@ -39,7 +39,8 @@ def _pass_through(source: Path, target: Path) -> Work:
 
 def _mapping(source: Path, target: Path) -> Work:
     """The product's compiled mapping, without what is checked of rows."""
-    from orchestrator.data.mapping import ROW, compile_mapping
+    from orchestrator.data.mapping import compile_mapping
+    from orchestrator.data.rows import ROW
     from orchestrator.spec.mapping import Mapping
 
     def work() -> None:
@@ -107,7 +108,11 @@ def _by_row(messages: Callable[[dict[str, Any]], dict[str, Any]], source: Path, 
 def _scan(source: Path) -> Any:
     import polars as pl
 
-    scan = {".jsonl": pl.scan_ndjson, ".parquet": pl.scan_parquet, ".csv": pl.scan_csv}
+    scan: dict[str, Callable[[Path], pl.LazyFrame]] = {
+        ".jsonl": pl.scan_ndjson,
+        ".parquet": pl.scan_parquet,
+        ".csv": pl.scan_csv,
+    }
     return scan[source.suffix](source)
 
 

@@ -132,7 +132,9 @@ def _many(cluster: Any, count: int, rate: float) -> None:
     from orchestrator.backends.kubernetes.pace import REQUESTS
 
     def asked() -> float:
-        return sum(each.value for each in REQUESTS.collect()[0].samples if each.name.endswith("_total"))
+        return sum(
+            one.value for each in REQUESTS.collect() for one in each.samples if one.name.endswith("_total")
+        )
 
     with _namespace(cluster) as (namespace, folder):
         backend, request = _lab(cluster, namespace, folder, rate)

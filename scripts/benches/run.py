@@ -16,6 +16,7 @@ from benches._measure import ROOT, show, timed
 from orchestrator import contract
 from orchestrator.axolotl.render import DatasetFacts, render
 from orchestrator.contract import LaunchPlan, Manifest, open_store
+from orchestrator.machines import MACHINES
 from orchestrator.spec.models import Spec
 
 CACHE = Path(os.environ.get("AXO_CACHE") or Path.home() / ".cache" / "axo")
@@ -79,7 +80,9 @@ def _training(folder: Path) -> str:
     ]
     pl.DataFrame({"messages": rows}).write_parquet(data / "train.parquet")
     contract.commit_folder(store, data, "datasets/d", Manifest("dataset", ()))
-    return render(Spec.model_validate(SPEC), "cpu", DatasetFacts(400, 0, 20_000, 2_000, 60, "d")).text
+    return render(
+        Spec.model_validate(SPEC), MACHINES["cpu"], DatasetFacts(400, 0, 20_000, 2_000, 60, "d")
+    ).text
 
 
 def _trainer_command(storage: Path, number: int, config: str) -> list[str]:
