@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.frame import checked_name
 from orchestrator.cli.output import note, output_option, print_data, print_list
 from orchestrator.cli.units import age
 
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from orchestrator.service import Caller
 
 _ROLES = ("viewer", "submitter", "admin")
-
-
-def _named(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    from orchestrator.spec.base import NAME_PATTERN
-
-    if value is not None and not re.fullmatch(NAME_PATTERN, value):
-        raise click.BadParameter("use lower-case letters, digits and - inside, 48 characters at most")
-    return value
 
 
 @click.group("keys")
@@ -41,8 +33,8 @@ def keys() -> None:
 
 
 @keys.command("create", short_help="Make a key, and print it this once.")
-@click.argument("name", callback=_named)
-@click.option("--project", default="default", show_default=True, callback=_named, help="Its project.")
+@click.argument("name", callback=checked_name)
+@click.option("--project", default="default", show_default=True, callback=checked_name, help="Its project.")
 @click.option("--role", type=click.Choice(_ROLES), default="submitter", show_default=True, help="Its role.")
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Days it is good.")
 @output_option("table", "json", "yaml", "name")

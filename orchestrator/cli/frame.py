@@ -46,7 +46,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Results": {
         "publish": "Push a finished adapter to registries that lack it.",
         "models": "List what was published; pin it, or prove it.",
-        "datasets": "List what runs were trained on; delete uploads.",
+        "datasets": "List and delete prepared data and uploads.",
         "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
     },
@@ -158,6 +158,15 @@ def complete_context(_: click.Context, __: click.Parameter, incomplete: str) -> 
     from orchestrator.cli.names import context_names
 
     return [CompletionItem(name, help=url) for name, url in context_names(incomplete)]
+
+
+def checked_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """A name of a project, a key or a context, refused where it is none."""
+    from orchestrator.spec.base import NAME_PATTERN
+
+    if value is not None and not re.fullmatch(NAME_PATTERN, value):
+        raise click.BadParameter("use lower-case letters, digits and - inside, 48 characters at most")
+    return value
 
 
 def can_ask() -> bool:

@@ -7,14 +7,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from orchestrator.cli.frame import can_ask
+from orchestrator.cli.frame import can_ask, checked_name
 from orchestrator.cli.output import note
 
 
 @click.command("login")
 @click.argument("url", metavar="URL")
-@click.option("--name", help="Name of the context; that of the host if left out.")
-@click.option("--project", help="The project that is meant, for a token that opens several.")
+@click.option("--name", callback=checked_name, help="Name of the context; that of the host if left out.")
+@click.option(
+    "--project", callback=checked_name, help="The project that is meant, for a token that opens several."
+)
 @click.option("--key-stdin", is_flag=True, help="Read the key from stdin.")
 @click.option("--token-command", metavar="COMMAND", help="Have this print a token whenever one is needed.")
 def command(
@@ -34,17 +36,19 @@ def command(
     """
     if key_stdin and token_command:
         raise click.UsageError("give --key-stdin or --token-command, not both")
+    if name == "local":
+        raise click.UsageError("the context `local` is the service of this machine: give another --name")
     from orchestrator.client import Client
     from orchestrator.client.contexts import Context, checked_url, read_contexts
 
-    contexts = read_contexts()
+    contexts, url = read_contexts(), checked_url(url)
     key = None if token_command else _key(key_stdin)
-    context = Context(name or _name_of(url), checked_url(url), key, project, token_command)
-    with Client(str(context.url), context.credential, project=context.project) as client:
+    context = Context(name or name_of(url), url, key, project, token_command)
+    with Client(url, context.credential, project=context.project) as client:
         client.patience.away = 0.0
         list(client.runs(limit=1))
     contexts.with_context(context).with_current(context.name).write()
-    note(f"commands speak to {context.url} now, as the context {context.name}")
+    note(f"commands speak to {url} now, as the context {context.name}")
     note("  back to this machine:  axo context use local")
 
 
@@ -56,7 +60,9 @@ def _key(from_stdin: bool) -> str | None:
     return click.prompt("key", default="", hide_input=True, show_default=False, err=True).strip() or None
 
 
-def _name_of(url: str) -> str:
+def name_of(url: str) -> str:
+    """What the context of a service is called where nobody names it."""
     host = (urlsplit(url).hostname or "service").lower()
     name = "".join(each if each.isascii() and each.isalnum() else "-" for each in host).strip("-")
-    return name if name[:1].isalpha() else f"service-{name}"[:48].rstrip("-")
+    named = name if name[:1].isalpha() and name != "local" else f"service-{name}"
+    return named[:48].rstrip("-")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from orchestrator.cli.login import command as login
+from orchestrator.cli.login import name_of
 from orchestrator.client.contexts import LOCAL, Context, checked_url, chosen, read_contexts
 from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError
 
@@ -61,3 +64,27 @@ def test_a_broken_file_is_told_by_its_lines_and_never_its_keys(tmp_path: Path) -
 def test_what_is_no_url_of_a_service_is_refused(url: str) -> None:
     with pytest.raises(SettingsError):
         checked_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://axo.example", "axo-example"),
+        ("https://10.0.0.7:8520", "service-10-0-0-7"),
+        ("http://local", "service-local"),
+        (f"https://{'fine-tuning.' * 5}example", "fine-tuning-fine-tuning-fine-tuning-fine-tuning"),
+    ],
+)
+def test_the_name_after_a_host_is_one_that_the_file_takes(tmp_path: Path, url: str, name: str) -> None:
+    assert name_of(url) == name
+    values = environment(tmp_path)
+    read_contexts(values).with_context(Context(name_of(url), url)).with_current(name).write()
+    assert read_contexts(values).current == name
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--name", "Team A"), ("--name", "local"), ("--project", "Triage")]
+)
+def test_what_the_file_would_not_take_is_refused_before_anybody_is_asked(option: str, value: str) -> None:
+    done = CliRunner().invoke(login, ["http://127.0.0.1:9", option, value])
+    assert (done.exit_code, option in done.output) == (2, True), done.output
