@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -77,15 +77,13 @@ def open_host(
     settings: Settings, clock: Callable[[], float] = time.time, *, backend: Backend | None = None
 ) -> Iterator[Host]:
     """The parts of the service over the settings' database, and their backend where none is given."""
-    database = open_database(settings.database_url, settings.database_connections)
-    backend = backend or open_backend(settings)
-    service = Service(settings, database, backend, clock)
-    controller = Controller(settings, database, backend, clock, heard=service.heard)
-    try:
+    with (
+        closing(open_database(settings.database_url, settings.database_connections)) as database,
+        closing(backend or open_backend(settings)) as launches,
+    ):
+        service = Service(settings, database, launches, clock)
+        controller = Controller(settings, database, launches, clock, heard=service.heard)
         yield Host(service, Loop(controller, Tracking(settings, database), database, clock, service.news))
-    finally:
-        backend.close()
-        database.close()
 
 
 def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> None:

@@ -57,7 +57,7 @@ class Feed:
                     _log.warning("changes of runs cannot be looked for: %s", error)
                     continue
                 for run, mark in now.items():
-                    if self._seen.get(run) != mark:
+                    if run in self._watched and self._seen.get(run) != mark:
                         self._seen[run] = mark
-                        for changed in self._watched.get(run, ()):
+                        for changed in self._watched[run]:
                             changed.set()

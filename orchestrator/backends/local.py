@@ -108,6 +108,8 @@ class LocalBackend:
             for kind in ("log", "stop", "pid", "lock"):
                 self._path(name, kind).unlink(missing_ok=True)
             token_file(self._settings.home, name).unlink(missing_ok=True)
+            self._exit_codes.pop(name, None)
+            self._awaited.discard(name)
 
     def note_checkpoint(self, name: str, step: int, saved: float) -> None:
         """Nobody takes its place."""
@@ -215,7 +217,9 @@ class LocalBackend:
         with contextlib.suppress(ProcessLookupError):
             handle = os.pidfd_open(pid)
             try:
-                select.select([handle], [], [])
+                ended = select.poll()  # `select` itself takes no handle of 1024 or more
+                ended.register(handle, select.POLLIN)
+                ended.poll()
             finally:
                 os.close(handle)
         self._hear(name)

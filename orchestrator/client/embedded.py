@@ -71,7 +71,8 @@ class _Exchange:
 
     def done(self, running: Future[None]) -> None:
         if not self.head.done():
-            self.head.set_exception(running.exception() or RuntimeError("the application did not answer"))
+            error = None if running.cancelled() else running.exception()
+            self.head.set_exception(error or RuntimeError("the application did not answer"))
         self.parts.put(_END)
 
 

@@ -23,10 +23,8 @@ from orchestrator.controller.workers import Hands
 from orchestrator.db import LeaseLost, Run, RunMoved, Standing
 from orchestrator.runs import Intent, Status
 
-SURE_SECONDS = (
-    300.0,
-    900.0,
-)  # after so long, at some moment between, a run is looked at whatever glances saw
+# After so long, at some moment between, a run is looked at whatever glances saw.
+SURE_SECONDS = (300.0, 900.0)
 REST_SECONDS = 0.25
 CALM_SECONDS = 0.02  # in which more news comes together
 BATCH = 200
@@ -111,6 +109,7 @@ class DueRuns:
     def _trouble(self, run: Run, error: Exception) -> float | None:
         """Show what went wrong, and try again, each time a little later; a deleted run is past that."""
         if self._controller.database.project_of(run.id) is None:
+            self._failures.pop(run.id, None)
             return None
         _log.exception("%s could not be reconciled; it is tried again", run.id)
         ERRORS.inc()
