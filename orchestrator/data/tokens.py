@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from math import ceil
 from pathlib import Path
-from statistics import median
 from typing import Self, TypeVar
 
 from tokenizers import Encoding, Tokenizer
@@ -36,28 +34,6 @@ class Counts:
     tokens: int
     trained: int
     cut: int = 0
-
-
-@dataclass(frozen=True)
-class LengthStats:
-    """A dataset under one set of rules.
-
-    `rows`, `tokens` and `trained_tokens` are what training sees; `too_long` and `too_short` rows were
-    dropped before. `untrained` rows are among `rows`. Lengths are of all rows before any cut, in tokens;
-    0 where there is no row. `p95` is a length that at least 95 % of the rows do not exceed.
-    """
-
-    rows: int
-    tokens: int
-    trained_tokens: int
-    too_long: int
-    too_short: int
-    truncated: int
-    untrained: int
-    shortest: int
-    median: float
-    p95: int
-    longest: int
 
 
 class ChatTokenizer:
@@ -219,27 +195,6 @@ def _each(
         except DataError as error:
             faults += [replace(fault, row=row) for fault in error.faults]
     return results
-
-
-def summarise(counts: Iterable[Counts], rules: TrainingRules) -> LengthStats:
-    """What training sees of counted rows: Axolotl's `handle_long_seq_in_dataset`, in figures."""
-    counted = list(counts)
-    lengths = sorted(one.tokens + one.cut for one in counted)
-    long_enough = [one for one in counted if one.tokens + one.cut >= rules.min_sample_len]
-    kept = [one for one in long_enough if one.tokens <= rules.sequence_len]
-    return LengthStats(
-        rows=len(kept),
-        tokens=sum(one.tokens for one in kept),
-        trained_tokens=sum(one.trained for one in kept),
-        too_long=len(long_enough) - len(kept),
-        too_short=len(counted) - len(long_enough),
-        truncated=sum(one.cut > 0 for one in kept),
-        untrained=sum(one.trained == 0 for one in kept),
-        shortest=lengths[0] if lengths else 0,
-        median=median(lengths) if lengths else 0,
-        p95=lengths[ceil(0.95 * len(lengths)) - 1] if lengths else 0,
-        longest=lengths[-1] if lengths else 0,
-    )
 
 
 def _digest(loaded: LoadedTokenizer, template: str) -> str:

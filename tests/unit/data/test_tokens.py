@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toy_models import MODELS
 
 from orchestrator.data.conversation import TrainingRules, turns
-from orchestrator.data.tokens import ChatTokenizer, Counts, summarise
+from orchestrator.data.tokens import ChatTokenizer
 from orchestrator.data.trained_tokens import PLACEHOLDERS, Encoded, Ends, difference, trained_mask
 from orchestrator.errors import DataError
 from orchestrator.optimizer_steps import packed_steps, unpacked_steps
@@ -336,25 +336,6 @@ def test_placeholders_share_no_edge() -> None:
     left, right = PLACEHOLDERS
     assert left[0] != right[0]
     assert left[-1] != right[-1]
-
-
-def test_summary_of_lengths() -> None:
-    counts = [Counts(1, 0), Counts(10, 4), Counts(20, 0), Counts(30, 9), Counts(31, 9)]
-    stats = summarise(counts, TrainingRules(sequence_len=30))
-    assert (stats.rows, stats.tokens, stats.trained_tokens) == (3, 60, 13)
-    assert (stats.too_long, stats.too_short, stats.truncated, stats.untrained) == (1, 1, 0, 1)
-    assert (stats.shortest, stats.median, stats.p95, stats.longest) == (1, 20, 31, 31)
-
-
-def test_summary_of_nothing() -> None:
-    stats = summarise([], RULES)
-    assert (stats.rows, stats.median, stats.p95, stats.longest) == (0, 0, 0, 0)
-
-
-def test_summary_counts_cut_rows_by_their_whole_length() -> None:
-    rules = TrainingRules(sequence_len=30, excess_length_strategy="truncate")
-    stats = summarise([Counts(30, 0, cut=70), Counts(30, 5)], rules)
-    assert (stats.rows, stats.tokens, stats.truncated, stats.longest) == (2, 60, 1, 100)
 
 
 def test_steps_divide_all_epochs_at_once() -> None:
