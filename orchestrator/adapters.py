@@ -135,8 +135,15 @@ def stage_adapter(storage: Store, earlier: EarlierAdapter, model: str) -> dict[s
     return {"key": key, "digest": digest, "run": None}
 
 
+def check_files(reference: str, files: Collection[str]) -> None:
+    """Raises SpecError where a folder's files are no adapter's."""
+    if missing := [name for name in ADAPTER_FILES if name not in files]:
+        fix = "give the folder of an adapter, as PEFT saves it with safetensors"
+        raise _refused(reference, f"the folder has no {' and no '.join(missing)}", fix)
+
+
 def _of_folder(reference: str, folder: Path) -> EarlierAdapter:
-    _check_files(reference, [name for name in ADAPTER_FILES if (folder / name).is_file()])
+    check_files(reference, [name for name in ADAPTER_FILES if (folder / name).is_file()])
     return EarlierAdapter(reference, _config(reference, (folder / _CONFIG).read_bytes()), folder=folder)
 
 
@@ -144,17 +151,11 @@ def _of_upload(upload: Upload, uploads: Store) -> EarlierAdapter:
     reference = upload.name
     try:
         files = read_bundle(uploads, upload.sha256) if upload.bundle else {}
-        _check_files(reference, files)
+        check_files(reference, files)
         config = read_small(uploads, files[_CONFIG], MAX_CONFIG_BYTES)
     except ContractError as error:
         raise _refused(reference, "this upload cannot be read", "upload it again", str(error)) from error
     return EarlierAdapter(reference, _config(reference, config))
-
-
-def _check_files(reference: str, files: Collection[str]) -> None:
-    if missing := [name for name in ADAPTER_FILES if name not in files]:
-        fix = "give the folder of an adapter, as PEFT saves it with safetensors"
-        raise _refused(reference, f"the folder has no {' and no '.join(missing)}", fix)
 
 
 def _manifest_of_run(run: str, storage: Store, may_read: Callable[[str], bool]) -> Manifest | None:

@@ -141,6 +141,11 @@ def run_of_launch(name: str) -> str:
     return name.rpartition("-")[0]
 
 
+def number_of_launch(name: str) -> int:
+    """Which of its run's launches it is."""
+    return int(name.rpartition("-")[2])
+
+
 def token_file(home: Path, name: str) -> Path:
     """Where on this machine the token lies that the launch `name` reports with."""
     return home / "reports" / name

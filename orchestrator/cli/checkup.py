@@ -132,7 +132,8 @@ def _database(settings: Settings) -> Finding:
     try:
         where = shown(settings.database_url)
         with opened(settings.database_url) as database:
-            return Finding("database", "ok", f"{database.count_runs():,} runs in {where}")
+            runs = sum(database.count().values())
+        return Finding("database", "ok", f"{runs:,} runs in {where}")
     except DatabaseError as error:
         fix = "start it, move it away, or let AXO_DATABASE name another; runs in storage stay"
         return Finding("database", "fail", f"{where}: {_cause(error)}", fix, away=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from orchestrator.cli.failure import INTERRUPTED
 from orchestrator.cli.output import fields, note, print_data
 from orchestrator.errors import AuthError, RegistryError, UnreachableError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 SETTLE_SECONDS = 30.0
 WAITED = 124
-INTERRUPTED = 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

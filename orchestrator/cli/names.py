@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.home import home_of
+from orchestrator.machines import MACHINES
 
 MOST = 50
 WAIT_SECONDS = 0.25
-_BUILT_IN = ("cpu", "gpu")
 FRESH_SECONDS = 10.0  # what was remembered so lately is not asked for again, nor after a failure
 Kind = Literal["runs", "models", "datasets", "uploads", "mappings", "machines"]
 _QUERIES: Mapping[Kind, str] = {
@@ -85,7 +85,7 @@ def _machines(prefix: str) -> list[Named]:
     file = Path(os.environ.get("AXO_SETTINGS") or home_of() / "settings.yaml")
     read = _yaml(file) if file.is_file() else None
     named = read.get("machines") if isinstance(read, dict) else None
-    known = [*_BUILT_IN, *(map(str, named) if isinstance(named, dict) else ())]
+    known = [*MACHINES, *(map(str, named) if isinstance(named, dict) else ())]
     return [(name, "machine") for name in dict.fromkeys(known) if name.startswith(prefix)]
 
 

@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli.connection import connected, proving_settings, read_spec
 from orchestrator.cli.output import fields, note, output_option, print_data
-from orchestrator.cli.plan_diff import NEWEST, described
+from orchestrator.cli.plan_diff import NEWEST, described, diff_option
 from orchestrator.cli.units import count, size, time_line
 from orchestrator.errors import Fault, SpecError
 
@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 @click.command("plan")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--config", "only_config", is_flag=True, help="Print the Axolotl YAML alone.")
-@click.option(
-    "--diff",
-    "against",
-    is_flag=False,
-    flag_value=NEWEST,
-    metavar="[RUN]",
-    help="Show what changed since RUN, or the newest run of this name.",
-)
+@diff_option("Show what changed since RUN, or the newest run of this name.")
 @click.option("--strict", is_flag=True, help="Refuse a plan that does not fit into the machine's memory.")
 @output_option("table", "json", "yaml")
 def command(spec: Path, only_config: bool, against: str | None, strict: bool, form: str) -> None:
@@ -65,7 +58,7 @@ def _refuse_unfit(planned: Preview) -> None:
         return
     fix = "; or ".join(remedy.told() for remedy in planned.remedies) or "take a smaller base model"
     fault = Fault(
-        f"it would not fit: {memory_line(planned.estimate)}",
+        f"it would not fit: {_memory_line(planned.estimate)}",
         fix,
         path="compute.machine",
         value=planned.machine.name,
@@ -164,14 +157,14 @@ def _need_fields(foreseen: Estimate, planned: Preview) -> dict[str, str | None]:
     hours = f"{foreseen.device_hours:,.2f} device hours" if planned.machine.device == "gpu" else None
     price = None if foreseen.price is None else f"{foreseen.price:,.2f}"
     return {
-        "memory": f"{memory_line(foreseen)}{each}\n" + ", ".join(f"{name} {size(v)}" for name, v in parts),
+        "memory": f"{_memory_line(foreseen)}{each}\n" + ", ".join(f"{name} {size(v)}" for name, v in parts),
         "time": f"{time_line(foreseen.seconds, foreseen.seconds_at_most)} at {rate}, {foreseen.rate.told}",
         "cost": ", ".join(part for part in (hours, price) if part) or None,
         "size": f"adapter {size(foreseen.adapter_bytes)}, checkpoint {size(foreseen.checkpoint_bytes)}",
     }
 
 
-def memory_line(foreseen: Estimate) -> str:
+def _memory_line(foreseen: Estimate) -> str:
     """`71 of 80 GiB`, or what is needed alone where the machine's memory is not known."""
     if foreseen.memory_limit is None:
         return (

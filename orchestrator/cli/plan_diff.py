@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.output import cut_inside
+from orchestrator.cli.output import Command, cut_inside
 from orchestrator.cli.units import age, size, span
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 NEWEST = "newest"
 _WIDEST_VALUE = 60
 _ONE_LINE = 70
+
+
+def diff_option(told: str) -> Callable[[Command], Command]:
+    """`--diff [RUN]`: what to tell the changes against, NEWEST for the newest run of the spec's name."""
+    return click.option("--diff", "against", is_flag=False, flag_value=NEWEST, metavar="[RUN]", help=told)
 
 
 def described(spec: Path, run: Run, found: Mapping[str, Mapping[str, Sequence[Any]]]) -> str:

@@ -145,11 +145,8 @@ def plain_line(figures: Figures) -> str:
 def state_line(event: Event) -> str:
     """The status, why, and the words that came with it."""
     why = event.sentence or event.reason
-    return (
-        f"{event.status}: {why} {event.message}".rstrip()
-        if why
-        else f"{event.status} {event.message}".rstrip()
-    )
+    head = f"{event.status}: {why}" if why else event.status
+    return f"{head} {event.message}".rstrip()
 
 
 def _parts(figures: Figures, bars: int) -> list[str]:

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.connection import connected, read_spec
 from orchestrator.cli.follow import conclude, follow, leave
 from orchestrator.cli.output import fields, note, output_option, print_data
-from orchestrator.cli.plan_diff import NEWEST, described
+from orchestrator.cli.plan_diff import NEWEST, described, diff_option
 from orchestrator.cli.sending import planned, submitted
 from orchestrator.cli.units import size, time_line
 from orchestrator.errors import BackendError
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("-w", "--watch", is_flag=True, help="Follow it to its end; its exit code is the run's.")
 @click.option("--dry-run", is_flag=True, help="Show what it would be, and start nothing.")
-@click.option(
-    "--diff",
-    "against",
-    is_flag=False,
-    flag_value=NEWEST,
-    metavar="[RUN]",
-    help="With --dry-run: what changed since RUN, or the newest of this name.",
-)
+@diff_option("With --dry-run: what changed since RUN, or the newest of this name.")
 @click.option("--timeout", type=click.FloatRange(0), help="Watch for this many minutes at most (124).")
 @output_option("table", "json", "yaml", "name")
 def command(

@@ -15,9 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from orchestrator import wire
-from orchestrator.adapters import ADAPTER_FILES
+from orchestrator.adapters import ADAPTER_FILES, check_files
 from orchestrator.client import Client
-from orchestrator.client.upload import Told, digest_of, upload
+from orchestrator.client.download import Told
+from orchestrator.client.upload import upload
+from orchestrator.contract import hash_file
 from orchestrator.data.sources.find import find_files
 from orchestrator.errors import Fault, FaultsError, SpecError
 from orchestrator.spec.load import Loaded, with_places
@@ -143,17 +145,14 @@ def _files_of(field: str, place: str, base: Path) -> tuple[str, list[tuple[str, 
 
 def _adapter_files(folder: Path, place: str) -> tuple[str, ...]:
     """The files that make an adapter; whatever lies beside them stays here."""
-    if missing := [name for name in ADAPTER_FILES if not (folder / name).is_file()]:
-        fix = "give the folder of an adapter, as PEFT saves it with safetensors"
-        raise SpecError(
-            [Fault(f"the folder has no {' and no '.join(missing)}", fix, path=ADAPTER, value=place)]
-        )
+    check_files(place, [name for name in ADAPTER_FILES if (folder / name).is_file()])
     return ADAPTER_FILES
 
 
 def _packed(name: str, path: Path, hashed: Callable[[Path], None]) -> Packed:
     hashed(path)
-    return Packed(name, path, *digest_of(path))
+    file = hash_file(path, name)
+    return Packed(name, path, file.sha256, file.size)
 
 
 def _bundle(name: str, files: Iterable[Packed], scratch: Path) -> Packed:

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator import wire
 from orchestrator.client import Client
+from orchestrator.client.download import Told
 from orchestrator.client.patience import FOLLOW_SECONDS, Passing, Wait
 from orchestrator.errors import ConflictError, UnreachableError
 
-_BLOCK = 4 * 1024 * 1024
 
-Told = Callable[[int], None]
-
-
-def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 in hex and size in bytes of a file."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
-
-
-def upload(
-    client: Client,
-    path: Path,
-    sha256: str,
-    size: int,
-    told: Told = lambda _: None,
-) -> int:
+def upload(client: Client, path: Path, sha256: str, size: int, told: Told = lambda _: None) -> int:
     """See to it that the service has a file; the bytes that were sent.
 
     `told` hears of bytes that are there. Where the network is cut, it goes on with the missing parts;

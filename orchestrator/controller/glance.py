@@ -23,17 +23,17 @@ def standing_of(run: Run, views: Sequence[LaunchView], attempts: Sequence[Attemp
         return None
     attempt = attempts[-1] if attempts else Attempt(0, 0)
     return Standing(
-        run.id,
-        run.storage,
-        run.status,
-        run.reason,
-        run.message,
-        newest.number,
-        newest.step,
-        attempt.number,
-        attempt.launch == newest.number,
-        newest.started,
-        attempt.offset,
+        run=run.id,
+        storage=run.storage,
+        status=run.status,
+        reason=run.reason,
+        message=run.message,
+        launch=newest.number,
+        step=newest.step,
+        attempt=attempt.number,
+        claimed=attempt.launch == newest.number,
+        started=newest.started,
+        offset=attempt.offset,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator import contract
@@ -58,7 +58,7 @@ def _history(
 ) -> AttemptHistory:
     step = outcome.kind if outcome else launch.step if launch else "train"
     resumed_from = record.resumed_from if record else None
-    before = _highest(number_reached for number, number_reached in reached.items() if number < claim.attempt)
+    before = max((step for number, step in reached.items() if number < claim.attempt), default=0)
     trained = step == "train" and record is not None and record.started is not None
     return AttemptHistory(
         number=claim.attempt,
@@ -75,5 +75,6 @@ def _history(
     )
 
 
-def _highest(steps: Iterable[int]) -> int:
-    return max(steps, default=0)
+def training_seconds(attempts: Sequence[Attempt]) -> float:
+    """Seconds in which some attempt was training, from its first record to its newest."""
+    return sum(a.last - a.started for a in attempts if a.started is not None and a.last is not None)

@@ -14,6 +14,7 @@ from orchestrator.controller.decision import LaunchView, RunView
 from orchestrator.controller.facts import take_in_facts
 from orchestrator.controller.glance import standing_of
 from orchestrator.controller.heard import Heard
+from orchestrator.controller.history import training_seconds
 from orchestrator.controller.keep import keep_of
 from orchestrator.controller.launching import Launching
 from orchestrator.controller.of_run import run_store, spec_of
@@ -197,11 +198,6 @@ def _base_of(run: Run) -> str | None:
     """What its adapter calls its base model; None before that was found."""
     digest = run.facts.get("model")
     return digest and base_named(spec_of(run).model, run.facts.get("model_revision"), digest)
-
-
-def training_seconds(attempts: Sequence[Attempt]) -> float:
-    """Seconds in which some attempt was training, from its first record to its newest."""
-    return sum(a.last - a.started for a in attempts if a.started is not None and a.last is not None)
 
 
 def _time_left(view: RunView) -> float:

@@ -22,14 +22,12 @@ BATCH = 50
 
 def full_disk(settings: Settings, storage: str) -> str | None:
     """Which disk of the service has too little left to take on anything new, said to a person."""
-    places = [
-        settings.home,
-        *([Path(unquote(url.path))] if (url := urlparse(storage)).scheme == "file" else []),
-    ]
-    for place in places:
+    places = {"home": settings.home}
+    if (url := urlparse(storage)).scheme == "file":
+        places["storage"] = Path(unquote(url.path))
+    for what, place in places.items():
         there = next(folder for folder in (place, *place.parents) if folder.exists())
         if shutil.disk_usage(there).free < settings.free_bytes:
-            what = "home" if place is settings.home else "storage"
             return f"less than {settings.free_bytes / GIB:g} GiB is free on the disk of the service's {what}"
     return None
 

@@ -14,9 +14,8 @@ from orchestrator.db import LeaseLost
 from orchestrator.tracking import TrackingAway
 
 REST_SECONDS = 1.0
-LIVE_SECONDS = (
-    5.0  # between two batches of a run's points: many small ones cost a server more than a large one
-)
+# Between two batches of a run's points: many small ones cost a server more than a large one.
+LIVE_SECONDS = 5.0
 HANDS = 4
 AWAY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 REFUSED_SECONDS = 60.0

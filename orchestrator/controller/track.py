@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from orchestrator import contract
 from orchestrator.controller.estimates import estimate_against_actual
+from orchestrator.controller.history import training_seconds
 from orchestrator.controller.of_run import run_store, spec_of
 from orchestrator.controller.pace import Spacing
 from orchestrator.controller.package import newest_config
@@ -180,11 +181,11 @@ def _summary(run: Run, database: Database) -> dict[str, float]:
     """Figures of the whole run: waiting, attempts, lost steps, scores."""
     attempts = database.attempts(run.id)
     started = min((a.started for a in attempts if a.started is not None), default=None)
-    trained = [a for a in attempts if a.started is not None]
-    seconds = sum((a.last or 0.0) - (a.started or 0.0) for a in trained)
-    summary = {"run/attempts": float(len(trained)), "run/lost_steps": float(run.lost_steps)}
+    trained = sum(1.0 for a in attempts if a.started is not None)
+    summary = {"run/attempts": trained, "run/lost_steps": float(run.lost_steps)}
     if started is not None:
-        summary |= {"run/queue_wait_seconds": started - run.created, "run/training_seconds": seconds}
+        summary["run/queue_wait_seconds"] = started - run.created
+        summary["run/training_seconds"] = training_seconds(attempts)
     summary |= _compared(run, database)
     evaluation = run.facts.get("evaluate") or {}
     for side in ("base", "adapter"):

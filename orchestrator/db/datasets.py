@@ -16,13 +16,11 @@ from orchestrator import contract
 from orchestrator.db import tables as t
 from orchestrator.db.deletions import note_removal
 from orchestrator.db.engine import serialise
-from orchestrator.db.rows import update_run
+from orchestrator.db.rows import FINAL, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Dataset, Run
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.runs import Status
 
-_FINAL = [status.value for status in Status if status.final]
 _MOST_RUNS = 1000  # that are told of datasets
 _TOLD = [t.datasets.c[field.name] for field in dataclasses.fields(Dataset)]
 _of_run = t.runs.c.facts["dataset"].as_string()
@@ -152,10 +150,8 @@ def _held_at(storage: str, digest: str) -> sa.Select[Any]:
 def _gone_since(storage: str, digest: str, run: str, launch: int) -> sa.Select[Any]:
     """A removal of a dataset's files that is not over since before a launch began."""
     began = sa.select(t.launches.c.created).where(t.launches.c.run == run, t.launches.c.number == launch)
-    query = sa.select(t.datasets.c.removed).where(t.datasets.c.storage == storage)
-    return query.where(t.datasets.c.digest == digest, t.datasets.c.removed >= began.scalar_subquery()).limit(
-        1
-    )
+    gone = (t.datasets.c.digest == digest, t.datasets.c.removed >= began.scalar_subquery())
+    return sa.select(t.datasets.c.removed).where(t.datasets.c.storage == storage, *gone).limit(1)
 
 
 def _being_removed(storage: str, digest: str) -> sa.Select[Any]:
@@ -165,7 +161,7 @@ def _being_removed(storage: str, digest: str) -> sa.Select[Any]:
 
 def _users(digest: str) -> sa.Select[Any]:
     """The runs of any project that have not ended and use a dataset."""
-    query = sa.select(t.runs.c.id, t.runs.c.project).where(t.runs.c.status.not_in(_FINAL), _of_run == digest)
+    query = sa.select(t.runs.c.id, t.runs.c.project).where(t.runs.c.status.not_in(FINAL), _of_run == digest)
     return query.order_by(t.runs.c.created).limit(100)
 
 

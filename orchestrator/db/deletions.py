@@ -6,13 +6,12 @@ import sqlalchemy as sa
 
 from orchestrator import contract
 from orchestrator.db import tables as t
+from orchestrator.db.rows import FINAL
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import DeletedRun, Removal, Run
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.runs import Status
 from orchestrator.spec.stored import model_of
 
-_FINAL = [status.value for status in Status if status.final]
 _OF_A_RUN = [
     (table, key.parent)
     for table in t.metadata.sorted_tables
@@ -86,7 +85,7 @@ def _check(connection: sa.Connection, run: Run) -> None:
     status = connection.scalar(standing)
     if status is None:
         raise NotFoundError(f"{run.id} was deleted")
-    if status not in _FINAL:
+    if status not in FINAL:
         raise ConflictError(f"{run.id} has not ended", hint=f"`axo cancel {run.id}`, then delete it")
     if connection.scalar(sa.select(t.runs.c.pinned).where(t.runs.c.id == run.id)):
         raise ConflictError(f"{run.id} is pinned", hint=f"`axo models unpin {run.id}`, then delete it")
@@ -95,7 +94,7 @@ def _check(connection: sa.Connection, run: Run) -> None:
 
 def check_unused(connection: sa.Connection, run: Run) -> None:
     """Raises ConflictError where a run that has not ended trains on from the adapter of this one."""
-    going_on = (t.runs.c.project == run.project, t.runs.c.status.not_in(_FINAL))
+    going_on = (t.runs.c.project == run.project, t.runs.c.status.not_in(FINAL))
     earlier = t.runs.c.spec["adapter"]["continue_from"].as_string()
     user = connection.scalar(sa.select(t.runs.c.id).where(*going_on, earlier == run.id).limit(1))
     if user is not None:

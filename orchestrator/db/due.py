@@ -68,17 +68,17 @@ class Due(Transactions):
         with self.reading() as connection:
             return [
                 Standing(
-                    row.id,
-                    row.storage,
-                    Status(row.status),
-                    Reason(row.reason) if row.reason else None,
-                    row.message,
-                    row.number,
-                    row.step,
-                    row.attempt or 0,
-                    row.of_launch == row.number,
-                    row.of_launch == row.number and row.started is not None,
-                    row.offset or 0,
+                    run=row.id,
+                    storage=row.storage,
+                    status=Status(row.status),
+                    reason=Reason(row.reason) if row.reason else None,
+                    message=row.message,
+                    launch=row.number,
+                    step=row.step,
+                    attempt=row.attempt or 0,
+                    claimed=row.of_launch == row.number,
+                    started=row.of_launch == row.number and row.started is not None,
+                    offset=row.offset or 0,
                 )
                 for row in connection.execute(_STANDING)
             ]

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.engine import serialise
+from orchestrator.db.rows import FINAL
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.usage import Check, stored_by
 from orchestrator.db.values import File
 from orchestrator.errors import NotFoundError, QuotaError
 from orchestrator.machines import GIB
-from orchestrator.runs import Status
 
 
 class Files(Transactions):
@@ -62,7 +62,7 @@ class Files(Transactions):
         """The unfinished runs of a project whose data is not prepared, with the addresses they read."""
         query = sa.select(t.runs.c.id, t.runs.c.uploads).where(
             t.runs.c.project == project,
-            t.runs.c.status.not_in([status.value for status in Status if status.final]),
+            t.runs.c.status.not_in(FINAL),
             t.runs.c.facts["dataset"].as_string().is_(None),
         )
         with self.reading() as connection:

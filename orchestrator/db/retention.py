@@ -11,13 +11,12 @@ from orchestrator import contract
 from orchestrator.db import tables as t
 from orchestrator.db.deletions import check_unused, note_removal
 from orchestrator.db.events import add_event
-from orchestrator.db.rows import to_run, update_run
+from orchestrator.db.rows import FINAL, to_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
 from orchestrator.errors import ConflictError
-from orchestrator.runs import Reason, Status
+from orchestrator.runs import Reason
 
-_FINAL = [status.value for status in Status if status.final]
 _HELD = (t.runs.c.temporary, t.runs.c.expired.is_(None), sa.not_(t.runs.c.pinned))
 
 
@@ -65,7 +64,7 @@ class Retention(Transactions):
         return dataclasses.replace(run, pinned=pinned, expires=None, updated=now)
 
     def _held(self, *which: sa.ColumnElement[bool], limit: int) -> list[Run]:
-        query = sa.select(t.runs).where(*_HELD, t.runs.c.status.in_(_FINAL), *which)
+        query = sa.select(t.runs).where(*_HELD, t.runs.c.status.in_(FINAL), *which)
         with self.reading() as connection:
             return [to_run(row) for row in connection.execute(query.order_by(t.runs.c.ended).limit(limit))]
 

@@ -11,6 +11,8 @@ from orchestrator.db import tables as t
 from orchestrator.db.values import Run
 from orchestrator.runs import Intent, Keep, Reason, Status
 
+FINAL = [status.value for status in Status if status.final]
+
 
 def to_run(row: sa.Row[Any]) -> Run:
     return run_of(row._mapping)

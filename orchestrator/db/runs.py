@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.events import add_event
-from orchestrator.db.rows import to_run, update_run
+from orchestrator.db.rows import FINAL, to_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Listed, Run
 from orchestrator.errors import ConflictError, NotFoundError
@@ -22,7 +22,6 @@ _log = logging.getLogger(__name__)
 
 _STATUSES = {each.value: each for each in Status}
 _INTENTS = {each.value: each for each in Intent}
-_FINAL = [status.value for status in Status if status.final]
 _NEWEST = (t.runs.c.created.desc(), t.runs.c.id.desc())
 
 # Reading all of a spec and its facts takes ten times as long as what pages show of them.
@@ -108,13 +107,8 @@ class Runs(Transactions):
         with self.reading() as connection:
             return [to_run(row) for row in connection.execute(query.order_by(*_NEWEST).limit(limit))]
 
-    def count_runs(self) -> int:
-        """How many runs there are, of all projects."""
-        with self.reading() as connection:
-            return connection.scalar(sa.select(sa.func.count()).select_from(t.runs)) or 0
-
     def count(self) -> dict[Status, int]:
-        """How many runs there are of each status."""
+        """How many runs there are of each status, in all projects."""
         query = sa.select(t.runs.c.status, sa.func.count()).group_by(t.runs.c.status)
         with self.reading() as connection:
             return {Status(status): number for status, number in connection.execute(query)}
@@ -138,7 +132,7 @@ class Runs(Transactions):
             RunMoved: the run has ended, or somebody has had it cancelled.
         """
         wanted = update_run(run, intent=intent, keep=keep, updated=now, look=now).where(
-            t.runs.c.status.not_in(_FINAL)
+            t.runs.c.status.not_in(FINAL)
         )
         if intent is not Intent.CANCEL:
             wanted = wanted.where(t.runs.c.intent != Intent.CANCEL.value)

@@ -9,14 +9,11 @@ import sqlalchemy as sa
 from orchestrator.db import tables as t
 from orchestrator.db.engine import INSERTS, serialise
 from orchestrator.db.events import add_event
-from orchestrator.db.rows import run_of, to_run
+from orchestrator.db.rows import FINAL, run_of, to_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.usage import Check, stored_by
 from orchestrator.db.values import Run
 from orchestrator.errors import ConflictError, TakenError
-from orchestrator.runs import Status
-
-_FINAL = [status.value for status in Status if status.final]
 
 # Made once: making a statement takes longer than PostgreSQL does to follow it.
 _ADD = {kind: make(t.runs).on_conflict_do_nothing().returning(t.runs.c.id) for kind, make in INSERTS.items()}
@@ -109,7 +106,7 @@ def _go_on(connection: sa.Connection, run: Run) -> Run | None:
     serialise(connection, "spec", run.project, run.spec_digest, run.base)
     query = (
         sa.select(t.runs)
-        .where(t.runs.c.project == run.project, t.runs.c.status.not_in(_FINAL))
+        .where(t.runs.c.project == run.project, t.runs.c.status.not_in(FINAL))
         .where(t.runs.c.spec_digest == run.spec_digest, t.runs.c.base == run.base)
         .order_by(t.runs.c.created.desc())
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator import wire
-from orchestrator.backends import Backend, run_of_launch
+from orchestrator.backends import Backend, number_of_launch, run_of_launch
 from orchestrator.controller.gauges import REPORTS
 from orchestrator.controller.heard import Heard, Said
 from orchestrator.controller.record import take_in_report
@@ -74,8 +74,7 @@ class Reports:
         name = self.backend.holder(credential)
         if name is None:
             return None
-        run = run_of_launch(name)
-        number = int(name.removeprefix(f"{run}-"))
+        run, number = run_of_launch(name), number_of_launch(name)
         return (run, number) if self.database.reports(run, number) else None
 
     def _before(self, run: str, launch: int, attempt: int) -> Attempt:

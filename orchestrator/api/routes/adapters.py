@@ -10,6 +10,7 @@ from fastapi import Path as PathOf
 from fastapi.responses import FileResponse
 
 from orchestrator import wire
+from orchestrator.api.octets import OCTETS
 from orchestrator.api.problems import RESPONSES_BESIDE_TEXT
 from orchestrator.api.ranges import ranged
 from orchestrator.api.routes.runs import RunName
@@ -17,10 +18,9 @@ from orchestrator.api.who import CallerOf, ServiceOf
 
 router = APIRouter(prefix="/runs", tags=["adapters"])
 
-_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file; `ETag` is its SHA-256.", "content": _BYTES},
-    206: {"description": "The range of it that was asked for.", "content": _BYTES},
+    200: {"description": "The file; `ETag` is its SHA-256.", "content": OCTETS},
+    206: {"description": "The range of it that was asked for.", "content": OCTETS},
     416: {"description": "It has no such range."},
     **RESPONSES_BESIDE_TEXT,
 }

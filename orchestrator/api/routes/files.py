@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from orchestrator import wire
+from orchestrator.api.octets import TAKES_OCTETS, OctetsOf
 from orchestrator.api.who import CallerOf, ServiceOf
 
 router = APIRouter(prefix="/files", tags=["files"])
 
 _Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the whole file, in hex.")]
-
-
-async def _part(request: Request) -> bytes:
-    """The body; `orchestrator.api.bounds` sees that it is no larger than a part may be."""
-    return await request.body()
 
 
 @router.post("", status_code=202)
@@ -43,19 +39,14 @@ def get(sha256: _Sha256, service: ServiceOf, caller: CallerOf) -> wire.File:
     "/{sha256}/parts/{part}",
     status_code=204,
     response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra=TAKES_OCTETS,
 )
 def put(
     sha256: _Sha256,
     part: Annotated[int, Path(ge=0, le=10_000_000, description="The number of the part, counted from 0.")],
     service: ServiceOf,
     caller: CallerOf,
-    data: Annotated[bytes, Depends(_part)],
+    data: OctetsOf,
 ) -> None:
     """Send a part: its bytes are the body. The same part may be sent again."""
     service.files.put(caller, sha256, part, data)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 
 from orchestrator import wire
+from orchestrator.api.octets import TAKES_OCTETS, OctetsOf
 from orchestrator.api.who import ReporterOf, ServiceOf
 
 router = APIRouter(prefix="/reports", tags=["reports"])
@@ -14,19 +15,7 @@ router = APIRouter(prefix="/reports", tags=["reports"])
 _Number = Annotated[int, Path(ge=1, le=wire.MAX_NUMBER)]
 
 
-async def _lines(request: Request) -> bytes:
-    return await request.body()
-
-
-@router.put(
-    "/{run}/{launch}/{attempt}",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
-)
+@router.put("/{run}/{launch}/{attempt}", openapi_extra=TAKES_OCTETS)
 def take_in(
     run: Annotated[str, Path(max_length=100, description="The id of the run.")],
     launch: _Number,
@@ -34,7 +23,7 @@ def take_in(
     offset: Annotated[int, Query(ge=0, le=wire.MAX_ID, description="Where in the record the body begins.")],
     service: ServiceOf,
     reporter: ReporterOf,
-    data: Annotated[bytes, Depends(_lines)],
+    data: OctetsOf,
 ) -> wire.Reported:
     """Report an attempt's metric record: its next whole lines are the body. What is known already, or does
     not follow on that, changes nothing: the answer says how far the record is known."""

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from orchestrator.backends import BackendAway, LaunchRequest
-from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
+from orchestrator.backends.kubernetes.api import MAKE_NAMESPACE, AlreadyThere, Api, NotThere
 from orchestrator.backends.kubernetes.checkpoints import checkpoint_note
 from orchestrator.backends.kubernetes.kueue import told_of
 from orchestrator.backends.kubernetes.manifest import (
@@ -147,8 +147,8 @@ class KubernetesBackend:
         try:
             self._api.create(self._jobs, self.request(launch), **query)
         except NotThere as error:
-            hint = "make it from k8s/namespace.yaml and k8s/access.yaml, or name another in the settings file"
-            raise BackendAway(f"there is no namespace {self._section.namespace}", hint=hint) from error
+            what = f"there is no namespace {self._section.namespace}"
+            raise BackendAway(what, hint=MAKE_NAMESPACE) from error
 
     @cached_property
     def _template(self) -> Object:

@@ -21,7 +21,7 @@ _SECONDS = (5.0, 30.0)  # to connect, to answer
 
 _MERGE = "application/merge-patch+json"
 _LACKS_RIGHT = ' is forbidden: User "'  # said also where the namespace is not there
-_RIGHTS = (
+MAKE_NAMESPACE = (
     "make the namespace and its rights from k8s/namespace.yaml and k8s/access.yaml, "
     "or name another in the settings file"
 )
@@ -166,7 +166,7 @@ def _translated(status: int, message: str) -> BackendError:
         case 403 if message.endswith("because it is being terminated"):  # a namespace, on its way out
             return NotThere(message)
         case 403 if _LACKS_RIGHT in message:
-            return NotAllowed(f"the cluster does not let us ask: {message}", hint=_RIGHTS)
+            return NotAllowed(f"the cluster does not let us ask: {message}", hint=MAKE_NAMESPACE)
         case 409:
             return AlreadyThere(message)
         case 401 | 429:

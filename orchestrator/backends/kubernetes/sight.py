@@ -64,10 +64,6 @@ class Sight:
         found = self._api.get(f"{self._core}/pods", labelSelector=f"batch.kubernetes.io/job-name={name}")
         return list(found["items"])
 
-    def _ask_warnings(self, kind: str) -> Sequence[Object]:
-        query = {"fieldSelector": f"type={kind}", "limit": "500"}
-        return list(self._api.get(f"{self._core}/events", **query)["items"])
-
     def forget(self, name: str) -> None:
         """A Job that was just removed."""
         self._watched_jobs.drop(name)
@@ -76,6 +72,10 @@ class Sight:
         for kind in ("_watched_jobs", "_watched_pods"):
             if kind in self.__dict__:
                 self.__dict__[kind].close()
+
+    def _ask_warnings(self, kind: str) -> Sequence[Object]:
+        query = {"fieldSelector": f"type={kind}", "limit": "500"}
+        return list(self._api.get(f"{self._core}/events", **query)["items"])
 
     @cached_property
     def _watched_jobs(self) -> Watched:

@@ -13,7 +13,7 @@ from orchestrator import wire
 from orchestrator.backends import LaunchRequest
 from orchestrator.backends.local import LocalBackend
 from orchestrator.controller import stalls
-from orchestrator.controller.reconcile import training_seconds
+from orchestrator.controller.history import training_seconds
 from orchestrator.db import Run
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Intent, Reason, Status

@@ -17,7 +17,8 @@ from orchestrator.cli import axo
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.patience import FOLLOW_SECONDS
-from orchestrator.client.upload import digest_of, upload
+from orchestrator.client.upload import upload
+from orchestrator.contract import hash_file
 from orchestrator.errors import (
     ConflictError,
     ForbiddenError,
@@ -67,7 +68,8 @@ def client(host: Host) -> Iterator[Client]:
 def written(folder: Path, size: int, seed: int = 0) -> tuple[Path, str, int]:
     path = folder / f"{seed}.bin"
     path.write_bytes(bytes((seed + i * i) % 251 for i in range(size)))
-    return path, *digest_of(path)
+    file = hash_file(path, path.name)
+    return path, file.sha256, file.size
 
 
 @pytest.mark.parametrize("size", [0, 1, PART, PART + 1, 5 * PART])
