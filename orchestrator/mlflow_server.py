@@ -67,6 +67,7 @@ def start(folder: Path, port: int | None = None) -> Server:
 
 def running(folder: Path) -> Server | None:
     """The server of `folder` if one runs there."""
+    _reap()
     return _state(folder) if _is_held(folder) else None
 
 
@@ -126,7 +127,7 @@ def _answering(folder: Path, server: Server, process: subprocess.Popen[bytes], d
         if process.poll() is not None or time.monotonic() > deadline:
             _signal_group(process.pid, signal.SIGKILL)
             process.wait()
-            del _children[process.pid]
+            _reap()
             raise TrackingError(f"the MLflow server does not start: {_last_words(folder)}", hint=_why(folder))
         time.sleep(0.1)
     temporary = folder / f"{_STATE}.new"
@@ -160,12 +161,14 @@ def _is_held(folder: Path) -> bool:
 
 def _is_alive(folder: Path, server: Server) -> bool:
     """Whether any process of the server is left."""
-    child = _children.get(server.pid)
-    if child is not None:
-        if child.poll() is None:
-            return True
-        del _children[server.pid]
-    return _is_held(folder) or _is_listening(server.port)
+    _reap()
+    return server.pid in _children or _is_held(folder) or _is_listening(server.port)
+
+
+def _reap() -> None:
+    """Let go of our own servers that have ended, whoever ended them."""
+    for pid in [pid for pid, process in _children.items() if process.poll() is not None]:
+        del _children[pid]
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

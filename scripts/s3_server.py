@@ -164,6 +164,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, port:
             return
         time.sleep(0.05)
     process.kill()
+    process.wait()
     raise RuntimeError(f"versitygw does not answer: {log.read_text()[-2000:]}")
 
 
