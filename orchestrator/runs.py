@@ -1,9 +1,9 @@
 """A run's life: its statuses, what the user wants of it, and the reasons why it waits or has ended.
 
-         a           b              c            d             f               f               g
+           a          b             c           d            f              f              g
     submit ─> queued ──> preparing ──> waiting ──> training ──> evaluating ──> publishing ──> succeeded
-                                          ^            │        (skipped where nobody asked for it)
-                                          └──── e ─────┘
+                                          ^           │        (skipped where nobody asked for it)
+                                          └──── e ────┘
     from every state:  h ──> failed    i ──> cancelled    j ──> paused ── resumed ──> waiting
 
     a submitted · b prepare launched · c data proven, train launched · d trainer started
