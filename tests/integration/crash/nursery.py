@@ -80,10 +80,14 @@ def _live(trial: Mapping[str, Any], boundaries: Boundaries) -> None:
 
 
 def _learn(home: Path) -> None:
-    """Import here what a life imported, so that those after it need not."""
+    """Import here what a life imported, so that those after it need not.
+
+    Some cannot be had by their own name: `psycopg_binary` not before `psycopg`, what Cython makes never.
+    """
     with contextlib.suppress(FileNotFoundError):
-        for name in set((home / "imported").read_text().split()) - set(sys.modules):
-            importlib.import_module(name)
+        for name in (home / "imported").read_text().split():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
         gc.freeze()
 
 

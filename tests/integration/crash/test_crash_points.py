@@ -214,6 +214,14 @@ def all_of(work: list[Callable[[], object]]) -> None:
     assert not errors, "\n\n".join(map(str, errors))
 
 
+def test_a_nursery_outlives_names_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "imported").write_text("psycopg_binary\nmade_by_cython\npsycopg\nhalf_writ")
+    learning = "import pathlib, sys, nursery; nursery._learn(pathlib.Path(sys.argv[1])); print(*sys.modules)"
+    command = [sys.executable, "-c", learning, str(tmp_path)]
+    told = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    assert "psycopg" in told.stdout.split(), told.stderr
+
+
 def test_no_boundary_is_forgotten(whole: Whole) -> None:
     """Every way to change something, in each seam and by each function's text, is reached by some flow."""
     points = {point for names in whole.points.values() for point in names}
