@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.connection import proving_settings, read_spec
-from orchestrator.cli.output import fields, output_option, print_data
+from orchestrator.cli.examples import Writing
+from orchestrator.cli.output import fields, note, output_option, print_data
 
 if TYPE_CHECKING:
     from orchestrator.data.report import Finding
@@ -28,32 +29,52 @@ _COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Take every warning for a fault.")
 @click.option("--samples", type=click.IntRange(0, 3), default=1, show_default=True, help="Examples to show.")
+@click.option(
+    "--write",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.jsonl",
+    help="Write the examples; where rows are held out, FILE-train.jsonl and FILE-validation.jsonl.",
+)
+@click.option("--left-out", is_flag=True, help="With --write, also FILE-left-out.jsonl: other rows, and why.")
+@click.option("--force", is_flag=True, help="Let --write replace files that are there.")
 @output_option("table", "json", "yaml")
-def command(spec: Path, strict: bool, samples: int, form: str) -> None:
+def command(
+    spec: Path, strict: bool, samples: int, file: Path | None, left_out: bool, force: bool, form: str
+) -> None:
     """Prove SPEC and its data: verdicts for all rows, tokens, every fault at once.
+
+    With --write the examples are left as files too, in OpenAI's chat form: those that preparing would train
+    on, in its order.
 
     \b
     Examples:
       axo check spec.yaml
       axo check spec.yaml --strict -o json
+      axo check spec.yaml --write examples.jsonl
     """
     from orchestrator.service.checks import check_config, check_machine, inspect, with_earlier_adapter
     from orchestrator.spec.load import with_places
 
+    if file is None and (left_out or force):
+        raise click.UsageError("--left-out and --force go with --write FILE.jsonl")
     loaded, settings = _loaded(spec), proving_settings()
+    writing = Writing.of(loaded.spec, file, left_out=left_out, force=force) if file else None
     check_machine(loaded, settings)
     check_config(loaded, settings)
     loaded = with_earlier_adapter(loaded, settings, loaded.path.parent)
-    found = inspect(loaded, settings, strict=strict)
+    found = inspect(loaded, settings, strict=strict, write=writing.write if writing else None)
     faults = with_places(loaded, found.faults)
     if form == "table":
         click.echo(described(found, samples))
         for fault in faults:
             click.echo(click.style("error: ", fg="red", bold=True) + str(fault), err=True)
         if not faults:
-            click.echo(f"{spec} is fit to run", err=True)
+            note(f"{spec} is fit to run")
     else:
         print_data(plain(found) | {"faults": [asdict(fault) for fault in faults]}, form)
+    if writing:
+        writing.tell()
     sys.exit(3 if faults else 0)
 
 

@@ -24,8 +24,8 @@ BATCH = 1024
 SAY_ROWS = 50_000
 
 TOO_LONG, TOO_SHORT, UNTRAINED, REFUSED = "too_long", "too_short", "no_trained_token", "template_refused"
-_REFUSAL = "refusal"
-_COUNTS = pl.Schema({TOKENS: pl.UInt32, TRAINED: pl.UInt32, CUT: pl.UInt32, _REFUSAL: pl.String})
+REFUSAL = "refusal"
+_COUNTS = pl.Schema({TOKENS: pl.UInt32, TRAINED: pl.UInt32, CUT: pl.UInt32, REFUSAL: pl.String})
 
 
 class RowTokenizer(Protocol):
@@ -61,7 +61,7 @@ def with_counts(
     rows = pl.concat([judged.rows, counts], how="horizontal").with_columns(
         _reason(rules, whole=whole).alias(REASON)
     )
-    rows = rows.with_columns(pl.col(RED) | pl.col(_REFUSAL).is_not_null())
+    rows = rows.with_columns(pl.col(RED) | pl.col(REFUSAL).is_not_null())
     found = findings(judged.source, rows, _checks(rules) if whole else _text_checks(rules))
     return replace(judged, rows=rows, report=verdicts(rows, [*judged.report.findings, *found]))
 
@@ -146,8 +146,8 @@ def _checks(rules: TrainingRules) -> Sequence[RowCheck]:
             "red",
             "the chat template refuses the conversation",
             "bring its messages into the order that the base model's template wants",
-            pl.col(_REFUSAL).is_not_null(),
-            value=pl.col(_REFUSAL),
+            pl.col(REFUSAL).is_not_null(),
+            value=pl.col(REFUSAL),
         ),
         _left_out(
             TOO_LONG,

@@ -19,6 +19,7 @@ from orchestrator.spec.secrets import LIKE_A_SECRET
 # Larger row groups are held in memory whole while they are written.
 ROW_GROUP_ROWS = 16_384
 RED, YELLOW, SUSPECT = "red", "yellow", "suspect"
+FAULT = "fault"
 PROMPT, ANSWER, WHOLE = "prompt", "answer", "whole"
 
 
@@ -27,10 +28,10 @@ class Judged:
     """The rows of one file, mapped and judged.
 
     `rows` has every row that `where` kept, in its order: `axo_row`, the columns of its shape, `red`,
-    `yellow`, `suspect` (a text may hold a secret), and hashes of its `prompt` (all messages but the last), of
-    its `answer` (the text of the last) and of the `whole` example, so that later steps compare rows without
-    reading them again. It is a plan over files in scratch, to which those steps add their columns: what is
-    held in memory does not grow with the rows.
+    `yellow`, `suspect` (a text may hold a secret), `fault` (the first check that found it red), and hashes of
+    its `prompt` (all messages but the last), of its `answer` (the text of the last) and of the `whole`
+    example, so that later steps compare rows without reading them again. It is a plan over files in scratch,
+    to which those steps add their columns: what is held in memory does not grow with the rows.
     """
 
     source: Source | Together
@@ -47,6 +48,7 @@ def judge(source: Source, mapping: CompiledMapping, mapped: Path) -> Judged:
         _any(mapping.checks, "red").alias(RED),
         _any(mapping.checks, "yellow").alias(YELLOW),
         _suspect(schema).alias(SUSPECT),
+        _fault(mapping.checks).alias(FAULT),
         prompt_hash(schema).alias(PROMPT),
         answer_hash(schema).alias(ANSWER),
     ).with_columns(whole_hash(schema, PROMPT).alias(WHOLE))
@@ -103,6 +105,16 @@ def examples(
 def _any(checks: Sequence[RowCheck], verdict: str) -> pl.Expr:
     columns = [pl.col(check_column(n)) for n, check in enumerate(checks) if check.verdict == verdict]
     return pl.any_horizontal(columns) if columns else pl.lit(False)
+
+
+def _fault(checks: Sequence[RowCheck]) -> pl.Expr:
+    """The code of the first check that is broken and makes a row red."""
+    codes = [
+        pl.when(check_column(number)).then(pl.lit(check.code))
+        for number, check in enumerate(checks)
+        if check.verdict == "red"
+    ]
+    return pl.coalesce(*codes, pl.lit(None, pl.String))
 
 
 def _suspect(schema: pl.Schema) -> pl.Expr:

@@ -14,6 +14,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, prove_mapping, with_places
 
 if TYPE_CHECKING:
+    from orchestrator.data.analysis import Analysis
     from orchestrator.steps.prepare import Inspection
 
 
@@ -40,8 +41,15 @@ def check_submission(
     return loaded
 
 
-def inspect(loaded: Loaded, settings: Settings, *, strict: bool = False) -> Inspection:
-    """What the data of a spec comes to; data that storage or this home has seen before is not read again."""
+def inspect(
+    loaded: Loaded,
+    settings: Settings,
+    *,
+    strict: bool = False,
+    write: Callable[[Analysis], None] | None = None,
+) -> Inspection:
+    """What the data of a spec comes to; data that storage or this home has seen before is not read again,
+    but where `write` is to be given its rows."""
     from orchestrator.steps import prepare
 
     storage = contract.open_store(settings.storage)
@@ -53,6 +61,7 @@ def inspect(loaded: Loaded, settings: Settings, *, strict: bool = False) -> Insp
         strict=strict,
         storage=storage,
         cache=cache,
+        write=write,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from orchestrator.adapters import find_adapter, stage_adapter
 from orchestrator.contract import ContractError, Store, model_key
-from orchestrator.data.analysis import MAX_RED_SHARE, UnfitError, analyse, refuse
+from orchestrator.data.analysis import MAX_RED_SHARE, Analysis, UnfitError, analyse, refuse
 from orchestrator.data.forecast import Forecast, forecast
 from orchestrator.data.inputs import Inputs
 from orchestrator.data.lengths import RowTokenizer
@@ -112,11 +112,13 @@ def inspect(
     strict: bool = False,
     storage: Store | None = None,
     cache: Store | None = None,
+    write: Callable[[Analysis], None] | None = None,
 ) -> Inspection:
     """What `axo check` shows; `base` is where relative paths start.
 
     What was prepared into `storage`, or inspected with the same `cache`, is recalled instead of read again.
-    Nothing is written but scratch files, and records in `cache`.
+    Nothing is written but scratch files, and records in `cache`. `write` is given all rows, read again, where
+    there is no fault.
     """
     faults: tuple[Fault, ...] = ()
     known = tokenizer = files = positions = None
@@ -125,14 +127,19 @@ def inspect(
         model = _model(spec, base)
         positions = model.positions
         files = files_key(spec, base, model.folder)
-        known = recall_files(stores, files)
+        known = None if write else recall_files(stores, files)
         tokenizer = None if known else load_tokenizer(model, spec.mapping)
     except FaultsError as error:
         faults = tuple(error.faults)
     try:
-        summary = known or _summary(
-            Inputs.open(spec, base, tokenizer, slow_templates, positions), stores, cache, files
-        )
+        if known:
+            summary = known
+        else:
+            inputs = Inputs.open(spec, base, tokenizer, slow_templates, positions)
+            if write and not faults:
+                summary = _analysed(inputs, write, strict=strict)
+            else:
+                summary = _summary(inputs, stores, cache, files)
         refuse(summary.report, slow_templates, strict=strict, max_red_share=MAX_RED_SHARE)
     except UnfitError as error:
         return Inspection((*faults, *error.faults), error.report)
@@ -157,9 +164,13 @@ def _summary(inputs: Inputs, stores: Sequence[Store], cache: Store | None, files
     return summary
 
 
-def _analysed(inputs: Inputs) -> Summary:
+def _analysed(
+    inputs: Inputs, write: Callable[[Analysis], None] = lambda _: None, *, strict: bool = False
+) -> Summary:
     with tempfile.TemporaryDirectory(prefix="axo-check-") as scratch:
-        return analyse(inputs, Path(scratch)).summary()
+        analysis = analyse(inputs, Path(scratch), strict=strict)
+        write(analysis)
+        return analysis.summary()
 
 
 def _task(work: Work) -> tuple[Spec, Path]:

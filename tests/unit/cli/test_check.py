@@ -69,7 +69,9 @@ def test_plain_text_is_trained_whole(tmp_path: Path) -> None:
 def test_a_missing_mapping_is_told_with_one_that_fits(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     with pytest.raises(SpecError) as caught:
-        command.callback(spec(tmp_path), strict=False, samples=1, form="table")  # type: ignore[misc]
+        command.callback(
+            spec(tmp_path), strict=False, samples=1, file=None, left_out=False, force=False, form="table"
+        )  # type: ignore[misc]
     (fault,) = caught.value.faults
     assert "prompt completion" in (fault.why or "")
     told = yaml.safe_load((fault.fix or "").partition("\n")[2])
@@ -78,5 +80,7 @@ def test_a_missing_mapping_is_told_with_one_that_fits(tmp_path: Path) -> None:
 
 def test_a_missing_mapping_of_data_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        command.callback(spec(tmp_path), strict=False, samples=1, form="table")  # type: ignore[misc]
+        command.callback(
+            spec(tmp_path), strict=False, samples=1, file=None, left_out=False, force=False, form="table"
+        )  # type: ignore[misc]
     assert [fault.fix for fault in caught.value.faults] == ["add `mapping:`"]
