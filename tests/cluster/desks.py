@@ -52,6 +52,13 @@ def axo(desk: Path, *arguments: str, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
+def run_here(desk: Path, home: Path, mlflow: str, trainer: str) -> Any:
+    """What the same spec comes to on this machine: what a run on the cluster is compared with."""
+    return axo(
+        desk, "run", "spec.yaml", AXO_HOME=str(home), AXO_MLFLOW_URI=mlflow, AXO_TRAINER_PYTHON=trainer
+    )
+
+
 def ended(desk: Path, run: str, url: str, key: str = "") -> Any:
     """What `axo get` says of a run, once that has ended."""
     with Client(url, key=key or None) as client:

@@ -15,7 +15,7 @@ import docker
 import pytest
 import yaml
 from cluster_parts import Cluster, Object, shipped, volume
-from desks import axo, ended, make_desk
+from desks import axo, ended, make_desk, run_here
 from node import images
 from node.places import KUBECONFIG, PROGRAMS
 from road import host_of_pods, road
@@ -64,14 +64,7 @@ def test_the_service_in_a_pod_trains_and_publishes_with_the_images_that_ship(
         assert told["status"] == "succeeded", told
         proof = axo(desk, "verify", run, AXO_URL=url, AXO_KEY=key)
         assert proof["adapter in storage"]["true"]
-    here = axo(
-        desk,
-        "run",
-        "spec.yaml",
-        AXO_HOME=str(tmp_path / "here"),
-        AXO_MLFLOW_URI=mlflow_url,
-        AXO_TRAINER_PYTHON=trainer_python,
-    )
+    here = run_here(desk, tmp_path / "here", mlflow_url, trainer_python)
     assert told["published"][0]["digest"] == here["published"][0]["digest"]
 
 

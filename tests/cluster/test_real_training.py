@@ -18,7 +18,7 @@ import pytest
 import yaml
 from cluster_parts import Cluster, Object, shipped, volume, volume_name
 from cluster_world import pod_of
-from desks import SECONDS, THREADS, axo, ended, make_desk, weights
+from desks import SECONDS, THREADS, axo, ended, make_desk, run_here, weights
 from mlflow import MlflowClient
 from node import python_image
 from road import host_of_pods, road
@@ -176,14 +176,7 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
         f"{run}-1"
     ]
     monkeypatch.delenv("AXO_STORAGE")
-    here = axo(
-        desk,
-        "run",
-        "spec.yaml",
-        AXO_HOME=str(tmp_path / "here"),
-        AXO_MLFLOW_URI=mlflow_url,
-        AXO_TRAINER_PYTHON=trainer_python,
-    )
+    here = run_here(desk, tmp_path / "here", mlflow_url, trainer_python)
     assert weights(storage, run) == weights(tmp_path / "here/storage", here["id"])
 
 
@@ -234,8 +227,8 @@ def test_an_evicted_run_reports_and_goes_on_from_a_bucket_with_the_keys_of_its_p
         assert sorted(curve) == list(range(1, STEPS + 1))
         assert not contract.verify_folder(store, contract.ADAPTER)
         assert "going on from step" in contract.read_stream(store, 3, "log").decode()
-        weights = contract.hash_file(desk / "pulled/adapter_model.safetensors", "adapter_model.safetensors")
-        assert weights in contract.read_manifest(store, contract.ADAPTER).files
+        pulled = contract.hash_file(desk / "pulled/adapter_model.safetensors", "adapter_model.safetensors")
+        assert pulled in contract.read_manifest(store, contract.ADAPTER).files
 
 
 @pytest.mark.skipif(not PROVE, reason="three runs of real training: scripts/prove cluster")
