@@ -13,16 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from orchestrator.access_section import AccessSection
 from orchestrator.backend_sections import DockerSection, KubernetesSection
-from orchestrator.errors import SettingsFileError
 from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
 from orchestrator.reports_section import ReportsSection
 from orchestrator.spec.base import Closed, Label, Name, broken_rule
-from orchestrator.spec.faults import spec_faults, without_secrets
-from orchestrator.spec.yaml import MAX_BYTES, read_yaml
+from orchestrator.spec.file import read_file
 
 _Selected = Annotated[str, StringConstraints(max_length=253)]
 
@@ -205,31 +203,11 @@ class SettingsFile(Closed):
         }
 
 
-def _beside(file: Path, read: SettingsFile) -> SettingsFile:
-    """Paths in the file start at its folder."""
+def read_settings_file(file: Path) -> SettingsFile:
+    """Read the settings file. Raises as `read_file` does."""
+    read = read_file(file, SettingsFile)
     section = read.kubernetes
     if section is None or section.job is None:
         return read
     placed = section.model_copy(update={"job": file.parent.absolute() / section.job})
     return read.model_copy(update={"kubernetes": placed})
-
-
-def read_settings_file(file: Path) -> SettingsFile:
-    """Read the settings file.
-
-    Raises:
-        SettingsFileError: it has faults.
-        OSError: it cannot be read.
-    """
-    with file.open("rb") as opened:
-        document = read_yaml(opened.read(MAX_BYTES + 1), str(file))
-    faults = list(document.faults)
-    if document.complete:
-        try:
-            read = SettingsFile.model_validate({} if document.value is None else document.value)
-        except ValidationError as error:
-            faults += spec_faults(error, document, SettingsFile)
-        else:
-            if not faults:
-                return _beside(file, read)
-    raise SettingsFileError([without_secrets(fault) for fault in faults])

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError
+from orchestrator.errors import NotFoundError, SettingsError
 from orchestrator.home import home_of
 from orchestrator.nearest import did_you_mean
 from orchestrator.spec.base import Closed, Name
-from orchestrator.spec.faults import spec_faults, without_secrets
-from orchestrator.spec.yaml import MAX_BYTES, read_yaml
+from orchestrator.spec.file import read_file
 
 if TYPE_CHECKING:
     from orchestrator.client.credential import TokenCommand
@@ -135,7 +134,7 @@ def read_contexts(environment: Mapping[str, str] | None = None) -> Contexts:
         return Contexts(file)
     if file.stat().st_mode & 0o077:
         raise SettingsError(f"{file} holds keys, and others than you can read it", hint=f"`chmod 600 {file}`")
-    read = _read(file)
+    read = read_file(file, ContextsFile)
     known = {
         name: Context(name, entry.url, entry.key, entry.project, entry.token_command)
         for name, entry in read.contexts.items()
@@ -170,15 +169,3 @@ def checked_url(url: str) -> str:
     if parts.username or parts.password:
         raise SettingsError("a key does not go into the URL", hint="`axo login URL` asks for it")
     return url.rstrip("/")
-
-
-def _read(file: Path) -> ContextsFile:
-    with file.open("rb") as opened:
-        document = read_yaml(opened.read(MAX_BYTES + 1), str(file))
-    faults = list(document.faults)
-    if document.complete and not faults:
-        try:
-            return ContextsFile.model_validate(document.value or {})
-        except ValidationError as error:
-            faults += spec_faults(error, document, ContextsFile)
-    raise SettingsFileError([without_secrets(fault) for fault in faults])

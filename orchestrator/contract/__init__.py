@@ -50,6 +50,7 @@ from orchestrator.contract.layout import (
     model_key,
     open_run,
     run_key,
+    storage_of,
 )
 from orchestrator.contract.manifest import (
     MANIFEST,
@@ -156,5 +157,6 @@ __all__ = [
     "report_path",
     "run_key",
     "share_folder",
+    "storage_of",
     "verify_folder",
 ]

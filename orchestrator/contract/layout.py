@@ -30,6 +30,11 @@ def run_key(run: str) -> str:
     return f"runs/{run}"
 
 
+def storage_of(run_url: str) -> str:
+    """The URL of the storage that the run at a URL lies in."""
+    return run_url.rstrip("/").rsplit("/", 2)[0]
+
+
 def open_run(storage: str, run: str) -> Store:
     """The folder of a run, in the storage at a URL."""
     return open_store(storage).below(run_key(run))

@@ -89,9 +89,7 @@ def files_key(spec: Spec, base: Path, model: Path) -> str | None:
     A file counts as the same while its path, size, time of change (ns) and inode are: what `make` and git
     go by.
     """
-    dataset = spec.dataset
-    names = [(field, entry.source) for field, entry in dataset.training]
-    names += [(dataset.held_out[0], dataset.held_out[1].source)] if dataset.held_out else []
+    names = [(field, entry.source) for field, entry in spec.dataset.entries]
     if any("://" in name for _, name in names):
         return None
     try:

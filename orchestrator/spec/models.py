@@ -137,6 +137,11 @@ class Dataset(Closed):
             return "dataset.validation", SourceEntry(source=self.validation)
         return None
 
+    @property
+    def entries(self) -> tuple[tuple[str, SourceEntry], ...]:
+        """All its sources, each with the field that it stands in; that of held-out rows is the last."""
+        return (*self.training, *([self.held_out] if self.held_out else ()))
+
 
 class Evaluate(Closed):
     """Base against adapter on held-out rows."""
@@ -229,15 +234,14 @@ class Spec(Closed):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The named secrets that preparing needs: the base model's and those of sources."""
-        sources = (*self.dataset.training, *([self.dataset.held_out] if self.dataset.held_out else []))
-        named = [self.model_secret, *(entry.secret for _, entry in sources)]
+        named = [self.model_secret, *(entry.secret for _, entry in self.dataset.entries)]
         return tuple(sorted({name for name in named if name}))
 
     @property
     def mappings(self) -> tuple[tuple[str, Mapping], ...]:
         """Every mapping of the spec and the field that it stands in: its own, and those of sources."""
-        sources = (*self.dataset.training, *([self.dataset.held_out] if self.dataset.held_out else []))
-        own = [(f"{field}.mapping", entry.mapping) for field, entry in sources if entry.mapping]
+        entries = self.dataset.entries
+        own = [(f"{field}.mapping", entry.mapping) for field, entry in entries if entry.mapping]
         return (("mapping", self.mapping), *own)
 
     @property

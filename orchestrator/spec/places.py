@@ -13,10 +13,7 @@ _Entry = TypeVar("_Entry", SourceEntry, ModelEntry)
 
 def places(spec: Spec) -> dict[str, str]:
     """What stands in each such field: a path, a URL, an id of a hub or of a run."""
-    found = {field: entry.source for field, entry in spec.dataset.training}
-    if spec.dataset.held_out:
-        field, entry = spec.dataset.held_out
-        found[field] = entry.source
+    found = {field: entry.source for field, entry in spec.dataset.entries}
     found[BASE_MODEL] = spec.model
     if spec.adapter.continue_from is not None:
         found[ADAPTER] = spec.adapter.continue_from

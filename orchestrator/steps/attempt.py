@@ -35,6 +35,7 @@ from orchestrator.contract import (
     claim_attempt,
     launch_key,
     open_store,
+    storage_of,
 )
 from orchestrator.contract.program import STORAGE_PATIENCE, Log, scratch_folder
 from orchestrator.errors import DataError, FaultsError, OrchestratorError
@@ -98,7 +99,7 @@ def _run(run: Store, plan: LaunchPlan, claim: Claim, signals: Signals) -> int:
     log.say(f"attempt {claim.attempt} of run {plan.run}, launch {plan.launch}: {plan.step}")
     try:
         with signals.raising(), scratch_folder(plan.run, claim.attempt, os.environ) as scratch:
-            storage = open_store(run.url.rstrip("/").rsplit("/", 2)[0], STORAGE_PATIENCE)
+            storage = open_store(storage_of(run.url), STORAGE_PATIENCE)
             work = Work(plan, storage, scratch, Fence(run, claim.attempt), log.say)
             ending = Ending(ExitCode.SUCCESS, "The step is done.", facts=_step(plan)(work))
     except Stopped:

@@ -34,6 +34,7 @@ from orchestrator.contract import (
     parse_records,
     read_manifest,
     read_stream,
+    storage_of,
     verify_folder,
 )
 from orchestrator.contract.program import STORAGE_PATIENCE, Log, scratch_folder
@@ -107,7 +108,7 @@ class _Attempt:
             return self._run(order)
 
     def _prepare(self, scratch: Path) -> Order:
-        storage = open_store(_storage_url(self.run.url), STORAGE_PATIENCE)
+        storage = open_store(storage_of(self.run.url), STORAGE_PATIENCE)
         order = Order(self.run.url, self.plan.launch, self.claim.attempt, os.getpid(), str(scratch))
         lay_out(storage, self.run, self.plan, order.work)
         if self.plan.step == "train":
@@ -219,11 +220,6 @@ def _already_trained(manifest: Manifest) -> Ending:
     return replace(
         ending, step=manifest.step, total_steps=total, facts={**manifest.facts, "trained_before": True}
     )
-
-
-def _storage_url(run_url: str) -> str:
-    """The storage a run lies in: `<storage>/runs/<run>`."""
-    return run_url.rstrip("/").rsplit("/", 2)[0]
 
 
 def _peak_memory() -> int:
