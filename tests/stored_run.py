@@ -50,13 +50,17 @@ def store_run(
     message: str = "",
     created: float = 1_000.0,
     losses: Sequence[float] = (3.0, 2.0, 1.0),
+    held_out: Mapping[int, float] | None = None,
     facts: Mapping[str, Any] = FACTS,
     adapter_config: Mapping[str, Any] | None = ADAPTER_CONFIG,
     project: str = "default",
     database_url: str | None = None,
     storage: str | None = None,
 ) -> Run:
-    """Put one run into a home: interrupted once after its second step, then trained to its end."""
+    """Put one run into a home: interrupted once after its second step, then trained to its end.
+
+    `held_out` are losses on held-out rows, at steps behind the second.
+    """
     settings = Settings.from_environment({"AXO_HOME": str(home), "AXO_STORAGE": storage or ""})
     loaded = parse_spec(text.encode(), home / "spec.yaml")
     with opened(database_url or settings.database_url) as database:
@@ -64,7 +68,7 @@ def store_run(
         database.submit(run)
         database.add_launch(run.id, "train", 4, created + 1)
         _interrupted(run, losses, created)
-        _finished(run, losses, created, status)
+        _finished(run, losses, held_out or {}, created, status)
         take_in_records(database, run.id, run_store(run), 1.0)
         run = (database.take_dataset(run, facts, 1) or run) if facts else run
         if status is Status.SUCCEEDED and adapter_config is not None:
@@ -103,11 +107,16 @@ def _interrupted(run: Run, losses: Sequence[float], created: float) -> None:
     store.create(f"attempts/{claim.attempt}/outcome.json", outcome.to_json())
 
 
-def _finished(run: Run, losses: Sequence[float], created: float, status: Status) -> None:
+def _finished(
+    run: Run, losses: Sequence[float], held_out: Mapping[int, float], created: float, status: Status
+) -> None:
     """Goes on from step 1, so step 2 is trained again."""
     store = run_store(run)
     claim = contract.claim_attempt(store, 1, host="h", pid=1, now=created + 20)
     records = [_start(losses, 1, created + 21), *_steps(losses[1:], 2, created + 20)]
+    records += [
+        Record("metrics", step, created + 30 + step, {"eval_loss": loss}) for step, loss in held_out.items()
+    ]
     _say(store, claim.attempt, "second words\nlast words\n", records)
     if status is Status.SUCCEEDED:
         outcome = Outcome(claim.attempt, 1, "train", Result.SUCCESS, 0, ended=created + 40, step=len(losses))

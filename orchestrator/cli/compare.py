@@ -33,7 +33,7 @@ Rows = Mapping[str, Sequence[Any]]
 @click.option(
     "--curve",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw their losses into this file, an .svg or a .png.",
+    help="Draw their losses into this .svg or .png, or write all metrics, step by step, into this .csv.",
 )
 @click.option("--all", "whole", is_flag=True, help="Show what is the same in all of them too.")
 @output_option("table", "json", "yaml")
@@ -48,8 +48,7 @@ def command(names: Sequence[str], curve: Path | None, whole: bool, form: str) ->
     with connected() as client:
         runs = _runs(client, names)
         if curve is not None:
-            _picture(client, runs).write(curve)
-            note(f"drew {curve}")
+            _draw(client, runs, curve)
         if form == "table":
             click.echo(_described(client, runs, whole))
         else:
@@ -127,6 +126,17 @@ def mlflow_compare_url(runs: Sequence[RunDetail]) -> str | None:
         quote(json.dumps(list(dict.fromkeys(page[part] for page in found)))) for part in ("run", "experiment")
     )
     return f"{found[0]['server']}/#/compare-runs?runs={ids}&experiments={experiments}"
+
+
+def _draw(client: Client, runs: Sequence[RunDetail], file: Path) -> None:
+    from orchestrator.cli.steps_file import is_table, write_steps
+
+    if is_table(file):
+        write_steps(client, [run.id for run in runs], file)
+        note(f"wrote {file}")
+    else:
+        _picture(client, runs).write(file)
+        note(f"drew {file}")
 
 
 def _picture(client: Client, runs: Sequence[RunDetail]) -> Picture:

@@ -45,7 +45,7 @@ WATCH_SECONDS = 2.0
 @click.option(
     "--curve",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw NAME's losses into this .svg or .png.",
+    help="Draw NAME's losses into this .svg or .png, or write all its metrics, step by step, into this .csv.",
 )
 @output_option("table", "wide", "json", "yaml", "name")
 def command(
@@ -86,10 +86,14 @@ def command(
 
 def _draw(client: Client, name: str | None, file: Path) -> None:
     from orchestrator.cli.curve import draw_series
+    from orchestrator.cli.steps_file import is_table, write_steps
 
     if name is None:
-        raise click.UsageError("--curve draws the losses of one run: give its NAME")
+        raise click.UsageError("--curve is about one run: give its NAME")
     run = client.run(name)
+    if is_table(file):
+        note(f"wrote {file}: {write_steps(client, [run.id], file):,} steps")
+        return
     keys = {"training loss": "loss", "validation loss": "eval_loss"}
     found = client.metrics(run.id, *keys.values())
     series = {told: [(point.step, point.value) for point in found[key]] for told, key in keys.items()}

@@ -87,7 +87,9 @@ class Picture:
             case ".svg":
                 file.write_text(self.svg(), encoding="utf-8")
             case _:
-                raise click.UsageError(f"{file}: a picture is an .svg or a .png")
+                raise click.UsageError(
+                    f"{file}: give it a name in .svg or .png for a picture, in .csv for figures"
+                )
 
 
 def words_width(text: str, size: int = 12) -> float:
