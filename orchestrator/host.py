@@ -96,9 +96,9 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
     from orchestrator.api.server import serve_http, serving_reports
 
     reports = urlsplit(host.service.settings.report_url or "")
-    here = ipaddress.ip_address(socket.gethostbyname(address)).is_loopback
-    access = open_access(host.service.settings, host.service.database, host.service.clock, here=here)
     try:
+        here = ipaddress.ip_address(socket.gethostbyname(address)).is_loopback
+        access = open_access(host.service.settings, host.service.database, host.service.clock, here=here)
         listener = socket.create_server((address, port))
     except OSError as error:
         why = str(error.strerror).partition(" (")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TextIO, TypeVar
@@ -48,19 +49,25 @@ class Once(logging.Filter):
         super().__init__()
         self._clock = clock
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._lock = threading.Lock()  # a handler asks its filters before it takes its own
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
-        now, key = self._clock(), (record.name, record.getMessage())
+        with self._lock:
+            more = self._more(self._clock(), (record.name, record.getMessage()))
+        record.more = more
+        return more is not None
+
+    def _more(self, now: float, key: tuple[str, str]) -> int | None:
+        """How often it came since it was let through; None where that was only just now."""
         since, times = self._last.get(key, (-AGAIN_SECONDS, 0))
         if now - since < AGAIN_SECONDS:
             self._last[key] = (since, times + 1)
-            return False
+            return None
         self._forget(now)
         self._last[key] = (now, 0)
-        record.more = times
-        return True
+        return times
 
     def _forget(self, now: float) -> None:
         if len(self._last) >= _MOST_KEPT:

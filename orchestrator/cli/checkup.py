@@ -151,8 +151,12 @@ def _secrets(folder: Path) -> Finding:
     """Whether secrets are for their owner alone; their values are not read."""
     if not folder.is_dir():
         return Finding("secrets", "ok", f"none: there is no folder {folder}")
-    open_to_others = [path for path in (folder, *folder.rglob("*")) if _is_open(path)]
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    try:
+        open_to_others = [path for path in (folder, *folder.rglob("*")) if _is_open(path)]
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        fix = "mend it, or let AXO_SECRETS name another folder"
+        return Finding("secrets", "fail", f"{error.filename} cannot be read: {error.strerror}", fix)
     told = f"{', '.join(names) or 'none'} in {folder}"
     if open_to_others:
         return Finding("secrets", "warn", f"{told}; others may read them", f"chmod -R go-rwx {folder}")

@@ -108,6 +108,11 @@ def test_secrets_that_others_may_read_are_warned_of_and_never_shown(home: Path) 
     for path in (home / "secrets", home / "secrets" / "hub", home / "secrets" / "hub" / "token"):
         path.chmod(0o700)
     assert doctor()[0]["secrets"]["state"] == "ok"
+    (home / "secrets" / "hub" / "gone").symlink_to(home / "nowhere")
+    broken = doctor()[0]
+    assert broken["secrets"]["state"] == "fail"
+    assert "hub/gone cannot be read" in broken["secrets"]["told"]
+    assert "mlflow" in broken
 
 
 KUBERNETES = """\

@@ -240,6 +240,9 @@ CASES = [
     Case("no such run", nothing, ("nobody", "axo get"), ("get", "nobody"), 5),
     Case("logs of no run", nothing, ("nobody",), ("logs", "nobody"), 5),
     Case("publish no run", nothing, ("nobody",), ("publish", "nobody"), 5),
+    Case(
+        "serve nowhere", nothing, ("no.host.invalid:", "listened on"), ("serve", "--host", "no.host.invalid")
+    ),
 ]
 
 
