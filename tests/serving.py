@@ -25,6 +25,7 @@ class Server:
 
     pid: int
     url: str
+    log: Path
 
     @property
     def peak_mib(self) -> float:
@@ -75,7 +76,7 @@ def serving(home: Path, port: int = 0, **variables: str) -> Iterator[Server]:
             url = found[1]
             for _ in range(20):
                 httpx.post(f"{url}/api/v1/runs", json={"spec": "name: x"})
-            yield Server(process.pid, url)
+            yield Server(process.pid, url, words)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

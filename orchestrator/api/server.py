@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestrator.api.entrance import ReportsAlone
+from orchestrator.api.patience import BACKLOG, PatientProtocol, allow_files, keep_little
 
-HEAD_SECONDS = 10.0
 LEAVE_SECONDS = 1  # for requests that are still being answered
 
 
 def serve_http(app: FastAPI, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT."""
+    allow_files()
     send_at_once(listener)
+    keep_little(listener)
     LeavingServer(http_config(app)).run(sockets=[listener])
 
 
@@ -63,6 +62,7 @@ def http_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=PatientProtocol,
+        backlog=BACKLOG,
         ws="none",
         log_config=None,
         access_log=False,
@@ -85,32 +85,3 @@ class LeavingServer(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-class PatientProtocol(H11Protocol):
-    """Closes a connection whose next request head does not arrive within `HEAD_SECONDS` of its first byte."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._heard()
-        elif self._late is None:
-            self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._heard()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def _heard(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None

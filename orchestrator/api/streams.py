@@ -18,6 +18,7 @@ from orchestrator.service import Caller, Service
 
 STREAM_SECONDS = 300.0
 HEARTBEAT_SECONDS = 15
+PAGE = 100
 LOG_SECONDS = (0.5, 1.0, 2.0, 3.0)  # between two looks at a log that stays as it is
 
 
@@ -41,7 +42,7 @@ class Streams:
             while _now() < until:
                 changed.clear()
                 standing = await run_in_threadpool(self.service.runs.run, caller, run)
-                for event in await run_in_threadpool(self.service.runs.events, caller, run, after):
+                async for event in self._after(caller, run, after):
                     after = event.id
                     yield _sent("event", event.model_dump_json(), event.id)
                 if standing != told:
@@ -52,6 +53,13 @@ class Streams:
                     return
                 while _now() < until and not await _came(changed, heartbeat):
                     yield ": alive\n\n"
+
+    async def _after(self, caller: Caller, run: str, after: int) -> AsyncIterator[wire.Event]:
+        """All events after that id, a few at a time: a reader that takes none of them keeps no more."""
+        while page := await run_in_threadpool(self.service.runs.events, caller, run, after, PAGE):
+            for event in page:
+                after = event.id
+                yield event
 
     async def logs(self, caller: Caller, run: str, seen: dict[str, int]) -> AsyncIterator[str]:
         """The parts of a run's logs as lines of JSON, as they are written, until the run has ended; an

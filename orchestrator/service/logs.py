@@ -11,6 +11,7 @@ from orchestrator.db import Database, Run
 from orchestrator.runs import Phase
 
 PART_BYTES = 256 * 1024
+PIECE_BYTES = 4 * PART_BYTES  # that are held for a reader who does not take them
 
 
 def read_logs(
@@ -27,7 +28,7 @@ def read_logs(
     for launch in database.launches(run.id):
         for number in (claim.attempt for claim in claims if claim.launch == launch.number):
             offset = seen.get(f"attempt-{number}", 0)
-            for text in contract.pieces_of_stream(store, number, "log", offset):
+            for text in contract.pieces_of_stream(store, number, "log", offset, PIECE_BYTES):
                 yield from _parts(launch.number, number, offset, text)
                 offset += len(text)
         if launch.number not in claimed:
@@ -38,13 +39,20 @@ def read_logs(
 
 def _parts(launch: int, attempt: int | None, offset: int, data: bytes) -> Iterator[wire.LogPart]:
     """A text cut into parts, none within a character; what is no UTF-8 shows as a replacement."""
-    while data:
-        end = min(PART_BYTES, len(data))
-        while end < len(data) and data[end] & 0xC0 == 0x80:
-            end -= 1
-        text = data[:end].decode(errors="replace")
-        yield wire.LogPart(launch=launch, attempt=attempt, offset=offset, size=end, text=text)
-        data, offset = data[end:], offset + end
+    start = 0
+    while start < len(data):
+        end = _end_of_part(data, start)
+        text = data[start:end].decode(errors="replace")
+        yield wire.LogPart(launch=launch, attempt=attempt, offset=offset + start, size=end - start, text=text)
+        start = end
+
+
+def _end_of_part(data: bytes, start: int) -> int:
+    """Where a part ends: no more than three bytes sooner than it might, for the sake of a character."""
+    most = start + PART_BYTES
+    if most >= len(data):
+        return len(data)
+    return next((end for end in range(most, most - 4, -1) if data[end] & 0xC0 != 0x80), most)
 
 
 def _last_words(backend: Backend, launch: str) -> str:

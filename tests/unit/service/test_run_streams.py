@@ -13,12 +13,13 @@ import pytest
 from anyio.to_thread import current_default_thread_limiter
 from stored_run import store_run
 
-from orchestrator import wire
+from orchestrator import contract, wire
 from orchestrator.api import streams
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.patience import FOLLOW_SECONDS
+from orchestrator.controller.of_run import run_store
 from orchestrator.db import Run
 from orchestrator.errors import NotFoundError, UnreachableError
 from orchestrator.host import Host, open_host
@@ -121,6 +122,16 @@ def test_logs_are_followed_to_their_end(host: Host, run: Run, cuts: int) -> None
             if text.endswith("last words\n"):
                 host.service.database.move(run, Status.FAILED, Reason.CRASHED, "", 2_000.0)
     assert text == "first words\nsecond words\nlast words\n"
+
+
+def test_a_log_that_is_no_text_has_an_end(host: Host, run: Run) -> None:
+    writer = contract.StreamWriter(run_store(run), 2, "log")  # type: ignore[arg-type]
+    writer.append(b"second words\nlast words\n" + b"\x80" * 600_000 + "é".encode() * 300_000)
+    writer.flush()
+    with asking(host) as client:
+        told = [part for part in client.logs(run.id) if part.attempt == 2]
+    assert sum(part.size for part in told) == writer.length
+    assert "".join(part.text for part in told).endswith("é" * 300_000)
 
 
 def test_a_stream_shows_that_it_lives(host: Host, run: Run) -> None:
