@@ -140,14 +140,25 @@ class Runs(Transactions):
             if connection.execute(wanted).rowcount == 0:
                 raise RunMoved(f"{run} has ended, or is being cancelled")
 
-    def move(self, run: Run, status: Status, reason: Reason | None, message: str, now: float) -> Run:
+    def move(
+        self,
+        run: Run,
+        status: Status,
+        reason: Reason | None,
+        message: str,
+        now: float,
+        *,
+        look: bool = False,
+    ) -> Run:
         """Write a new status; an event too where it, or its reason, differs. A run that had ended is looked
-        at again, which nobody else would see to if whoever moves it died now.
+        at again, which nobody else would see to if whoever moves it died now; another one where `look` says
+        so.
 
         Raises:
             RunMoved: the run no longer has the status that it is moved from.
         """
-        if (run.status, run.reason, run.message) == (status, reason, message):
+        same = (run.status, run.reason, run.message) == (status, reason, message)
+        if same and not look:
             return run
         changes: dict[str, Any] = {
             "status": status,
@@ -157,13 +168,14 @@ class Runs(Transactions):
             "ended": now if status.final else None,
             "tell": now,
         }
-        if run.status.final:
+        if run.status.final or look:
             changes["look"] = now
         with self.writing() as connection:
             moved = connection.execute(update_run(run.id, **changes).where(t.runs.c.status == run.status))
             if moved.rowcount == 0:
                 raise RunMoved(f"{run.id} is no longer {run.status}")
-            add_event(connection, run.id, now, status, reason, message)
+            if not same:
+                add_event(connection, run.id, now, status, reason, message)
         _log.info("%s is %s%s", run.id, status, f" ({reason})" if reason else "")
         return dataclasses.replace(run, **changes)
 

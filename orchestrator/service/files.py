@@ -123,10 +123,11 @@ class Files:
         return None
 
     def _remove(self, file: db.File, database: Database) -> None:
-        """Let it count as unfinished before its parts go: a death between leaves one to be sent again."""
-        self.database.reopen_file(file.project, file.sha256)
+        """Let it count as unfinished before its parts go: a death between leaves one to be sent again. That
+        is the change which `database` records."""
+        database.reopen_file(file.project, file.sha256)
         contract.remove_folder(uploads_of(self.settings, file.project), file.sha256)
-        database.forget_file(file.project, file.sha256)
+        self.database.forget_file(file.project, file.sha256)
 
     def _told(self, file: db.File) -> wire.File:
         store = uploads_of(self.settings, file.project)

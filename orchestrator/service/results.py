@@ -47,13 +47,14 @@ class Results:
             ConflictError: the run has no finished adapter.
         """
         caller.need(Role.SUBMITTER)
-        run = self.database.find_run(name, caller.project)
-        if run.status is not Status.SUCCEEDED:
-            if contract.read_manifest(run_store(run), contract.ADAPTER) is None or not _held_back(run):
-                raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
-            run = self.database.move(run, Status.PUBLISHING, None, "", self.clock())
-        now = self.clock()
-        self.database.by(caller.change("run.publish", run.id, now)).look_now(run.id, now)
+        run, now = self.database.find_run(name, caller.project), self.clock()
+        database = self.database.by(caller.change("run.publish", run.id, now))
+        if run.status is Status.SUCCEEDED:
+            database.look_now(run.id, now)
+        elif contract.read_manifest(run_store(run), contract.ADAPTER) is None or not _held_back(run):
+            raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
+        else:
+            run = database.move(run, Status.PUBLISHING, None, "", now, look=True)
         self.news.set()
         return told.run(run, self.settings)
 

@@ -22,6 +22,8 @@ from orchestrator.access.keys import make_key
 from orchestrator.api.app import make_app
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.controller.report import token_digest
+from orchestrator.db import tables, transactions
+from orchestrator.errors import DatabaseError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
 from orchestrator.service import Access, Caller, Role
@@ -69,6 +71,16 @@ def pinned(host: Host) -> None:
 def sent(host: Host) -> None:
     announced(host)
     host.service.files.put(Caller("ours"), SHA256, 0, DATA)
+
+
+def finished(host: Host) -> None:
+    sent(host)
+    host.service.files.finish(Caller("ours"), SHA256)
+
+
+def held_back(host: Host) -> None:
+    with host.service.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE runs SET status = 'failed', reason = 'registry_refused'")
 
 
 def shared(host: Host) -> None:
@@ -138,6 +150,9 @@ DOORS = {
         Role.ADMIN, launch=True, theirs=401, content=b"", status=Status.TRAINING
     ),
 }
+
+# Where more than one step of a change could be seen, were it not one transaction.
+_STEPS = {"POST /api/v1/runs/{run}/publish": held_back, "DELETE /api/v1/files/{sha256}": finished}
 
 
 class World:
@@ -263,6 +278,38 @@ def test_a_route_lets_in_whom_it_should(make_world: Callable[[Status], World], r
     assert world.victim.id not in answer.text.replace(f"'{world.victim.id}'", "")
     assert asked == 15
     assert world.host.service.database.verify_changes().broken is None
+
+
+@pytest.mark.parametrize("route", [route for route, door in DOORS.items() if door.records])
+def test_nothing_is_changed_without_its_line_in_the_audit_log(
+    make_world: Callable[[Status], World], route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, path = route.split()
+    door = DOORS[route]
+    world = make_world(door.status)
+    admin = f"Bearer {world.ours[Role.ADMIN].key}"
+    world.ask(Door(None), "GET", "/api/v1/runs", admin)  # when a key was used is noted with its first use
+    _STEPS.get(route, door.before)(world.host)
+    before = contents(world.host)
+    door = replace(door, before=lambda _: None)
+
+    def lost(*_: object) -> None:
+        raise DatabaseError("lost before the line was written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transactions, "append", lost)
+        assert world.ask(door, method, path, admin).status_code == 503
+    assert contents(world.host) == before
+    assert world.ask(door, method, path, admin).status_code == door.good
+    assert contents(world.host) != before
+
+
+def contents(host: Host) -> dict[str, list[Any]]:
+    """All rows of all tables."""
+    with host.service.database.reading() as connection:
+        return {
+            table.name: connection.execute(table.select()).all() for table in tables.metadata.sorted_tables
+        }
 
 
 def test_a_method_that_is_not_there_tells_nothing_to_strangers(make_world: Callable[[Status], World]) -> None:
