@@ -7,6 +7,7 @@ from uuid import uuid4
 import psycopg
 from postgres_container import PostgresContainer
 from postgres_server import PostgresServer
+from psycopg import sql
 
 Postgres = PostgresServer | PostgresContainer
 
@@ -17,3 +18,10 @@ def make_database(server: Postgres, name: str | None = None, template: str = "te
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     return server.url(name)
+
+
+def drop_database(server: Postgres, url: str) -> None:
+    """Remove a database that nobody needs any more: each is 8 MB on disk."""
+    name = sql.Identifier(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

@@ -151,8 +151,10 @@ def _on_the_node(engine: str, name: str) -> str:
             images.forget(f"docker.io/library/{known.partition(':')[0]}:")
             client.tag(name, *known.split(":"))
             load = [ROOT / "scripts/images", "load", known]
-            subprocess.run(load, env={**os.environ, "DOCKER_HOST": engine}, check=True)
-            client.remove_image(known)  # the name alone
+            try:
+                subprocess.run(load, env={**os.environ, "DOCKER_HOST": engine}, check=True)
+            finally:
+                client.remove_image(known)  # the name alone
     return known
 
 

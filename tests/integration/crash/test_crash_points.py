@@ -1,7 +1,7 @@
 """The service dies at every boundary, and whoever comes after it brings each run to its one right end.
 
 A share of the points in `scripts/test`, those around a launch among them, and fewer over PostgreSQL; with
-AXO_PROVE every point of every flow and 2,000 deaths at random, over PostgreSQL each point once and 200.
+AXO_PROVE every point of every flow, and 2,000 deaths at random, 200 over PostgreSQL.
 AXO_DEATHS sets the number of these, AXO_SEED which they are, AXO_NURSERIES how many live side by side.
 """
 
@@ -25,7 +25,7 @@ from typing import IO
 
 import pytest
 from boundaries import changing
-from databases import Postgres, make_database
+from databases import Postgres, drop_database, make_database
 from endings import check
 from flows import FLOWS
 from steps_in_text import taking_steps
@@ -42,7 +42,7 @@ DEATHS = {
     "sqlite": int(os.environ.get("AXO_DEATHS", "2000" if PROVE else "10")),
     "postgresql": int(os.environ.get("AXO_DEATHS", "200" if PROVE else "3")),
 }
-EVERY = {"sqlite": 8, "postgresql": 1 if PROVE else 40}  # of how many points one is taken
+EVERY = {"sqlite": 8, "postgresql": 40}  # of how many points one is taken, where not all are
 NURSERIES = int(os.environ.get("AXO_NURSERIES", "3"))
 NEEDED = {"before backend.spawn", "after backend.spawn", "after the commit of database.add_launch"}
 
@@ -146,6 +146,8 @@ class Trials:
                     _let_the_lease_run_out(home)
             assert nursery.live(home, flow)
             check(home, flow)
+            if self.postgres:
+                drop_database(self.postgres, url)
         except AssertionError as error:
             raise AssertionError(f"{flow}, {deaths}, {home}: {error}") from error
         finally:
@@ -242,7 +244,7 @@ def test_each_point_is_survived(trials: Trials, whole: Whole, kind: str) -> None
         every = [name for name in names if name in fresh or not _reads(name)]
         some = [name for name in fresh if not _reads(name)]
         needed = [name for name in some if name.partition(" for ")[0] in NEEDED]
-        chosen = every if PROVE and kind == "sqlite" else sorted({*some[:: EVERY[kind]], *needed})
+        chosen = every if PROVE else sorted({*some[:: EVERY[kind]], *needed})
         seen.update(names)
         work += [partial(trials.one, flow, Death(name)) for name in chosen]
     all_of(work)
