@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,6 +35,7 @@ from orchestrator.contract import Cause, FileStore, Record, Result
 from orchestrator.controller.of_run import run_store
 from orchestrator.controller.reconcile import Controller
 from orchestrator.db import LeaseLost, Run, open_database
+from orchestrator.db import tables as t
 from orchestrator.db.transactions import Transactions
 from orchestrator.errors import ConflictError
 from orchestrator.runs import Intent, Observation, Phase, Status
@@ -61,6 +64,9 @@ LEGAL = {
     Status.FAILED: set(),
     Status.CANCELLED: set(),
 }
+_RUNS = sa.select(t.runs.c.id, t.runs.c.status, t.runs.c.ended)
+_EVENTS = sa.select(t.events.c.run, t.events.c.status).order_by(t.events.c.id)
+_LAUNCHES = sa.select(t.launches.c.run, t.launches.c.number).order_by(t.launches.c.number)
 _TAKEN: Counter[str] = Counter()
 
 
@@ -92,7 +98,6 @@ class Life(RuleBasedStateMachine):
         self.base = Controller(self.settings, self.database, self.backend, self._clock)
         self.leader = self._elected()
         self.worlds: list[World] = []
-        self.seen: dict[str, int] = {}
 
     def teardown(self) -> None:
         self.database.close()
@@ -203,28 +208,30 @@ class Life(RuleBasedStateMachine):
             assert world.run.status in (before.status, Status.PREPARING)
 
     @invariant()
-    def transitions_are_legal(self) -> None:
+    def lives_are_legal(self) -> None:
+        """Every transition is one of the drawing; each launch was decided first and started once, and no two
+        of a run are alive."""
+        with self.database.snapshot() as connection:
+            runs = {row.id: row for row in connection.execute(_RUNS)}
+            events, launches = (_by_run(connection.execute(each)) for each in (_EVENTS, _LAUNCHES))
         for world in self.worlds:
-            events = [Status(event.status) for event in self.database.events(world.run_id)]
-            assert events[0] is Status.QUEUED
-            for before, after in pairwise(events):
-                assert after is before or after in LEGAL[before], f"{before} -> {after}"
-            run = world.run
-            assert run.status is events[-1]
-            assert (run.ended is not None) == run.status.final
+            self._transitions(runs[world.run_id], [Status(told) for told in events[world.run_id]])
+            self._launches(world.run_id, Status(runs[world.run_id].status), launches[world.run_id])
 
-    @invariant()
-    def launches_are_what_was_decided(self) -> None:
-        """Each launch was decided first and started once, and no two of a run are alive."""
-        for world in self.worlds:
-            decided = [launch.number for launch in self.database.launches(world.run_id)]
-            assert decided == list(range(1, len(decided) + 1))
-            names = {name for name in self.backend.starts if self._of(name)[0] is world}
-            assert names <= {f"{world.run_id}-{number}" for number in decided}
-            assert all(self.backend.starts[name] == 1 for name in names)
-            assert sum(self.backend.phases[name].alive for name in names) <= 1
-            if world.run.status in (Status.SUCCEEDED, Status.CANCELLED, Status.PAUSED):
-                assert not any(self.backend.phases[name].alive for name in names)
+    def _transitions(self, run: sa.Row[Any], events: list[Status]) -> None:
+        assert events[0] is Status.QUEUED
+        for before, after in pairwise(events):
+            assert after is before or after in LEGAL[before], f"{before} -> {after}"
+        assert Status(run.status) is events[-1]
+        assert (run.ended is not None) == events[-1].final
+
+    def _launches(self, run: str, status: Status, decided: list[int]) -> None:
+        assert decided == list(range(1, len(decided) + 1))
+        names = {name for name in self.backend.starts if self._of(name)[0].run_id == run}
+        assert names <= {f"{run}-{number}" for number in decided}
+        assert all(self.backend.starts[name] == 1 for name in names)
+        alive = sum(self.backend.phases[name].alive for name in names)
+        assert alive <= (status not in (Status.SUCCEEDED, Status.CANCELLED, Status.PAUSED))
 
     def _elected(self) -> Controller:
         held = self.database.hold_lease("controller", f"leader {self.now} {_TAKEN.total()}", -1.0)
@@ -246,6 +253,14 @@ class Life(RuleBasedStateMachine):
     def _of(self, name: str) -> tuple[World, int]:
         run, _, number = name.rpartition("-")
         return next(world for world in self.worlds if world.run_id == run), int(number)
+
+
+def _by_run(rows: Iterable[sa.Row[Any]]) -> dict[str, list[Any]]:
+    """What was selected of each run, in order."""
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    for run, told in rows:
+        found[run].append(told)
+    return found
 
 
 class _Nobody:
