@@ -14,7 +14,7 @@ import click
 from orchestrator.changes import differing, flat
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import note, output_option, print_data, table
+from orchestrator.cli.output import fields, note, output_option, print_data, readable, table
 from orchestrator.cli.units import duration
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 8
 _MLFLOW_PAGE = re.compile(r"(?P<server>.+)/#/experiments/(?P<experiment>[^/]+)/runs/(?P<run>[^/?]+)$")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 Rows = Mapping[str, Sequence[Any]]
 
@@ -81,7 +82,14 @@ def _described(client: Client, runs: Sequence[RunDetail], whole: bool) -> str:
 def _side_by_side(rows: Rows, ids: Sequence[str]) -> str:
     heads = short_names(ids)
     lines = [{"": key} | dict(zip(heads, map(_cell, values), strict=True)) for key, values in rows.items()]
-    return table(lines, indent=2, keep_first=True)
+    if readable(lines, indent=2):
+        return table(lines, indent=2, keep_first=True)
+    return "\n".join(f"  {line.pop('')}\n{_below(line)}" for line in lines)
+
+
+def _below(line: Mapping[str, str]) -> str:
+    """The runs one below the other, where they have no room beside one another."""
+    return fields({head: cell or "-" for head, cell in line.items()}, indent=4)
 
 
 def short_names(ids: Sequence[str]) -> list[str]:
@@ -210,4 +218,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return " ".join(text.split())
+    return text[:12] if _DIGEST.fullmatch(text) else " ".join(text.split())

@@ -12,6 +12,7 @@ import click
 from orchestrator.cli.completion import DATASET, DATASET_OR_UPLOAD
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
+from orchestrator.cli.listing import Listing
 from orchestrator.cli.output import fields, note, output_option, print_data, print_list
 from orchestrator.cli.units import age, size
 from orchestrator.errors import NotFoundError
@@ -42,11 +43,8 @@ class Named:
         return f"{self.what} {self.digest[:12]}: {taken}{age(time.time() - self.created)} old"
 
 
-@click.group("datasets", invoke_without_command=True)
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Datasets.")
-@output_option("table", "wide", "json", "yaml", "name")
-@click.pass_context
-def command(context: click.Context, limit: int, form: str) -> None:
+@click.group("datasets", cls=Listing)
+def command() -> None:
     """List the prepared datasets, the last used first; look at one, delete it; uploaded files too.
 
     \b
@@ -55,8 +53,19 @@ def command(context: click.Context, limit: int, form: str) -> None:
       axo datasets show 5f2a91c0
       axo datasets uploads
     """
-    if context.invoked_subcommand is not None:
-        return
+
+
+@command.command("list", short_help="List them; so does `axo datasets` alone.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Datasets.")
+@output_option("table", "wide", "json", "yaml", "name")
+def list_datasets(limit: int, form: str) -> None:
+    """List the prepared datasets, as `axo datasets` alone does, with the same options.
+
+    \b
+    Examples:
+      axo datasets list
+      axo datasets -o name | head -1
+    """
     with connected() as client:
         datasets = client.datasets(limit)
     wide = form == "wide"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import note
+from orchestrator.cli.drawn import draw, erase
+from orchestrator.cli.log_lines import LogReader, newest_lines, shown
+from orchestrator.cli.output import columns, cut, note
 
 if TYPE_CHECKING:
     from orchestrator.wire import LogPart
@@ -20,10 +23,12 @@ if TYPE_CHECKING:
 @click.option("-f", "--follow", is_flag=True, help="Go on, across attempts, until the run ends.")
 @click.option("--attempt", type=click.IntRange(1), help="Only this attempt.")
 @click.option("--tail", type=click.IntRange(0), help="Begin with this many of the newest lines.")
-def command(name: str, follow: bool, attempt: int | None, tail: int | None) -> None:
+@click.option("--raw", is_flag=True, help="Every state of a progress bar, not its last one alone.")
+def command(name: str, follow: bool, attempt: int | None, tail: int | None, raw: bool) -> None:
     """Print the logs of the run NAME.
 
-    What a launch said that died before its first attempt is among them.
+    What a launch said that died before its first attempt is among them. A line that was written over, as
+    progress bars are, shows in its last state, as on a terminal.
 
     \b
     Examples:
@@ -32,39 +37,36 @@ def command(name: str, follow: bool, attempt: int | None, tail: int | None) -> N
     """
     with connected() as client:
         run = client.run(name).id
-        shown = _print(client.logs(run), attempt, {}, tail)
+        reader = LogReader(attempt, raw)
+        there = reader.read(client.logs(run), all_there=not follow)
+        titled = _print(there if tail is None else newest_lines(list(there), tail))
         if follow:
-            shown = _print(client.follow_logs(run, shown), attempt, shown, None)
-    if not shown:
+            _print(_with_begun(reader, client.follow_logs(run, reader.seen)), titled)
+    if not reader.seen:
         note("nothing was printed yet" if attempt is None else f"attempt {attempt} has printed nothing")
 
 
-def _print(
-    parts: Iterable[LogPart], attempt: int | None, shown: Mapping[str, int], tail: int | None
-) -> dict[str, int]:
-    """Print parts, each text under its title; how many bytes of each were printed so far."""
-    wanted = (part for part in parts if attempt in (None, part.attempt))
-    seen = dict(shown)
-    for part in wanted if tail is None else _newest(list(wanted), tail):
-        if part.name not in seen:
+def _print(read: Iterable[tuple[LogPart, str]], titled: str | None = None) -> str | None:
+    """Print texts, each under its title; the name of the last one."""
+    for part, text in read:
+        erase()
+        if text and part.name != titled:
             note(f"--- {_title(part)}")
-        click.echo(part.text, nl=False)
-        seen[part.name] = part.offset + part.size
-    return seen
+            titled = part.name
+        click.echo(text, nl=False)
+    return titled
+
+
+def _with_begun(reader: LogReader, parts: Iterable[LogPart]) -> Iterator[tuple[LogPart, str]]:
+    """What is read, and below it, on a terminal, the line that goes on."""
+    for read in reader.read(parts, all_there=True):
+        yield read
+        if reader.begun and sys.stderr.isatty():
+            draw([cut(shown(reader.begun), columns() - 1)])
+    erase()
 
 
 def _title(part: LogPart) -> str:
     if part.attempt is None:
         return f"launch {part.launch}, which ended before its first attempt"
     return f"attempt {part.attempt}"
-
-
-def _newest(parts: Sequence[LogPart], lines: int) -> list[LogPart]:
-    """The parts with only the last lines of their texts taken together."""
-    kept: list[LogPart] = []
-    for part in reversed(parts):
-        split = part.text.splitlines(keepends=True)
-        chosen = split[max(0, len(split) - lines) :]
-        lines -= len(chosen)
-        kept.append(part.model_copy(update={"text": "".join(chosen)}))
-    return kept[::-1]

@@ -12,6 +12,7 @@ import click
 from orchestrator.cli.completion import MAPPING
 from orchestrator.cli.connection import connected
 from orchestrator.cli.frame import can_ask
+from orchestrator.cli.listing import Listing
 from orchestrator.cli.output import note, output_option, print_list
 from orchestrator.cli.units import age
 
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from orchestrator.wire import MappingListed
 
 
-@click.group("mappings", invoke_without_command=True)
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Mappings.")
-@output_option("table", "wide", "json", "yaml", "name")
-@click.pass_context
-def command(context: click.Context, limit: int, form: str) -> None:
+@click.group("mappings", cls=Listing)
+def command() -> None:
     """List the mappings that specs of the project may name, as in `mapping: tickets`.
 
     \b
@@ -32,8 +30,19 @@ def command(context: click.Context, limit: int, form: str) -> None:
       axo mappings push tickets.yaml
       axo mappings show tickets
     """
-    if context.invoked_subcommand is not None:
-        return
+
+
+@command.command("list", short_help="List them; so does `axo mappings` alone.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Mappings.")
+@output_option("table", "wide", "json", "yaml", "name")
+def list_mappings(limit: int, form: str) -> None:
+    """List the mappings of the project, as `axo mappings` alone does, with the same options.
+
+    \b
+    Examples:
+      axo mappings list
+      axo mappings -o wide
+    """
     with connected() as client:
         found = list(client.mappings(limit))
     wide = form == "wide"

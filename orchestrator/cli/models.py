@@ -10,6 +10,7 @@ import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
+from orchestrator.cli.listing import Listing
 from orchestrator.cli.output import note, output_option, print_list
 from orchestrator.cli.units import age
 
@@ -17,21 +18,28 @@ if TYPE_CHECKING:
     from orchestrator.wire import Model
 
 
-@click.group("models", invoke_without_command=True)
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Versions.")
-@output_option("table", "wide", "json", "yaml", "name")
-@click.pass_context
-def command(context: click.Context, limit: int, form: str) -> None:
+@click.group("models", cls=Listing)
+def command() -> None:
     """List the published versions, newest first; pin a run's model, or prove it.
 
     \b
     Examples:
       axo models
-      axo models -o name | head -1
       axo models pin support-triage-x7k2p
     """
-    if context.invoked_subcommand is not None:
-        return
+
+
+@command.command("list", short_help="List them; so does `axo models` alone.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Versions.")
+@output_option("table", "wide", "json", "yaml", "name")
+def list_models(limit: int, form: str) -> None:
+    """List the published versions, newest first, as `axo models` alone does, with the same options.
+
+    \b
+    Examples:
+      axo models list
+      axo models -o name | head -1
+    """
     with connected() as client:
         models = client.models(limit)
     wide = form == "wide"

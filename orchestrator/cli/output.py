@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 VARIABLE = "AXO_OUTPUT"
 _FORMATS = get_args(Format)
 _BARS = "▁▂▃▄▅▆▇█"
-_NARROWEST_CELL, _READABLE_CELL = 4, 12
+_NARROWEST_CELL, _READABLE_HEAD, _READABLE_CELL = 4, 8, 12
 _NARROWEST_LINE = 40
 
 
@@ -136,6 +136,15 @@ def table(
     widths = _narrowed(natural, room)
     shown = [_cells(line, widths, names=line is heads) for line in lines]
     return "\n".join(" " * indent + gap.join(cells).rstrip() for cells in shown)
+
+
+def readable(rows: Sequence[Mapping[str, str]], indent: int = 0) -> bool:
+    """Whether a table of these rows with its first column whole has room for what the others say."""
+    heads = list(rows[0])
+    room = columns() - 1 - indent - 2 * (len(heads) - 1)
+    cells = [max(min(_READABLE_CELL, len(row[head])) for row in rows) for head in heads[1:]]
+    names = [min(_READABLE_HEAD, len(head)) for head in heads[1:]]
+    return max(len(row[heads[0]]) for row in rows) + sum(map(max, cells, names)) <= room
 
 
 def _heads(rows: Sequence[Mapping[str, str]], limit: int, spare: Sequence[str]) -> list[str]:

@@ -55,6 +55,16 @@ def test_what_differs_is_shown_and_what_does_not_is_not(home: Path) -> None:
     ]
 
 
+def test_runs_stand_one_below_the_other_where_they_have_no_room_beside_one_another(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    told = compare("triage-aaaaa", "triage-bbbbb").stdout
+    assert "  training.learning_rate\n    ..-aaaaa: 0.0002\n    ..-bbbbb: 0.001\n" in told
+    assert ["status", "succeeded", "failed"] in [line.split() for line in told.splitlines()]
+    assert "…" not in told
+
+
 def test_the_comparison_as_data_is_json_that_every_reader_takes(home: Path) -> None:
     done = compare("triage-aaaaa", "triage-bbbbb", "-o", "json")
     told = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
