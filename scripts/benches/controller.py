@@ -22,21 +22,12 @@ from postgres_server import postgres_server
 from benches._measure import machine
 from benches._program import Program, program, service_variables
 from benches._simulated import tell
+from benches._spec import SPEC
 from orchestrator.contract import Record
 from orchestrator.db import Database, Run, opened
 from orchestrator.runs import Status
 from orchestrator.spec.load import parse_spec
 
-SPEC = """\
-name: triage
-base_model: acme/base@0123abc
-dataset: {source: "hf://acme/tickets/default/train", validation: 0.1}
-mapping:
-  messages:
-    - {role: system, content: "You route support tickets."}
-    - {role: user, content: "{{ subject | trim }}\\n\\n{{ body | trim }}"}
-    - {role: assistant, content: "{{ queue }}"}
-"""
 SETTINGS = "launches_per_second: {}\n"
 MADE = """
     INSERT INTO {table} SELECT made.* FROM {table} r, generate_series(1, :count) n,

@@ -21,18 +21,9 @@ from postgres_server import postgres_server
 from benches._load import Load, percentile
 from benches._measure import machine
 from benches._program import Program, program, service_variables
+from benches._spec import SPEC
 from orchestrator.db import Attempt, Database, Point, opened
 
-SPEC = """\
-name: triage
-base_model: acme/base
-dataset: {source: "hf://acme/tickets/default/train", validation: 0.1}
-mapping:
-  messages:
-    - {role: system, content: "You route support tickets."}
-    - {role: user, content: "{{ subject | trim }}\\n\\n{{ body | trim }}"}
-    - {role: assistant, content: "{{ queue }}"}
-"""
 EVENTS = """
     INSERT INTO events (run, time, status, message)
     SELECT :run, n, 'training', '' FROM generate_series(1, :count) n
