@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     event = {"run": RUN, "time": 1.0, "status": "training", "reason": None, "message": "x" * 2_000}
     with opened(f"sqlite:///{home / 'axo.db'}") as database, database.writing() as connection:
         connection.execute(t.events.insert(), [event] * 5_000)
-    writer = contract.StreamWriter(run_store(run), 2, "log")  # type: ignore[arg-type]
+    writer = contract.StreamWriter(run_store(run), 2, "log")
     writer.append(b"words without end\n" * 1_000_000)
     writer.flush()
     with few_files(256), serving(home) as server:

@@ -115,7 +115,7 @@ class Boundaries:
         for kind in [Database, FileStore, LocalBackend, *twins]:
             for name in _methods(kind):
                 setattr(kind, name, self._watched(kind, name))
-        Transactions.writing = self._committing(Transactions.writing)  # type: ignore[method-assign, arg-type]
+        Transactions.writing = self._committing(Transactions.writing)  # type: ignore[method-assign]
         os.posix_spawn = self._around("backend.spawn", os.posix_spawn, changes=True)
         builtins.open = io.open = self._opened(io.open)
         os.open = self._opened(os.open)

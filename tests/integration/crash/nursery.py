@@ -58,8 +58,8 @@ def _hasten() -> None:
     loop.CHAIN_SECONDS = ship.LIVE_SECONDS = 0.05
     ship.REFUSED_SECONDS = 0.02
     due.AGAIN_SECONDS = (0.05,)
-    track.Tracker = twins.TrackerTwin  # type: ignore[assignment, misc]
-    publish.MlflowRegistry = twins.RegistryTwin  # type: ignore[assignment, misc]
+    track.Tracker = twins.TrackerTwin  # type: ignore[misc]
+    publish.MlflowRegistry = twins.RegistryTwin  # type: ignore[misc]
 
 
 def _live(trial: Mapping[str, Any], boundaries: Boundaries) -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from stored_run import SPEC, store_run
 
+from orchestrator import wire
 from orchestrator.cli import axo, follow, progress
 from orchestrator.cli.describe import source_line
 from orchestrator.cli.drawn import draw, erase
@@ -199,7 +200,7 @@ def test_waiting_ends_at_its_timeout_with_124(home: Path, monkeypatch: pytest.Mo
     assert "come back:  axo get triage-1 -w" in done.stderr
 
 
-POINTS = [Point("loss", step, 4.0 / step, 10.0 * step) for step in range(1, 101)]
+POINTS = [wire.Point(step=step, value=4.0 / step, time=10.0 * step) for step in range(1, 101)]
 
 
 @pytest.mark.parametrize("width", [30, 79, 200])
@@ -216,8 +217,8 @@ def test_the_live_view_fits_its_width(width: int) -> None:
 
 
 def test_a_pause_between_two_steps_does_not_slow_the_estimate() -> None:
-    paused = [*POINTS, Point("loss", 101, 0.1, 50_000.0), Point("loss", 102, 0.1, 50_010.0)]
-    assert Figures(paused, 202).seconds_left == pytest.approx(1000.0)
+    late = [wire.Point(step=step, value=0.1, time=50_000.0 + 10 * (step - 101)) for step in (101, 102)]
+    assert Figures([*POINTS, *late], 202).seconds_left == pytest.approx(1000.0)
 
 
 def test_a_plain_line_tells_what_is_known() -> None:

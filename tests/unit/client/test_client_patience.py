@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 from stored_run import SPEC, store_run
 
 from orchestrator import wire
@@ -79,7 +80,7 @@ def said_of(error: Exception) -> Failure:
 
     def answer(request: httpx.Request) -> httpx.Response:
         scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {"request_id": "r"}}
-        told = problems.answer(problems.Request(scope), error)  # type: ignore[arg-type]
+        told = problems.answer(Request(scope), error)  # type: ignore[arg-type]
         headers = [*told.raw_headers, (b"x-request-id", b"r")]
         return httpx.Response(told.status_code, headers=headers, content=told.body, request=request)
 

@@ -20,7 +20,7 @@ from orchestrator.data.sources import OpenedSource, Source
 from orchestrator.data.sources.reconcile import FileRows
 from orchestrator.data.tally import tally
 from orchestrator.data.verdicts import Judged
-from orchestrator.spec.models import Training
+from orchestrator.spec.training import Training
 
 
 def judged(whole: list[int], left_out: frozenset[int] = frozenset()) -> Judged:

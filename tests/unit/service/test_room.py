@@ -152,7 +152,7 @@ def test_what_runs_is_not_held_up_by_a_full_disk(tmp_path: Path) -> None:
     assert decide(run, [going]) == decide(replace(run, full=None), [going])
     lost = replace(going, observation=Observation(Phase.ENDED))
     [moved] = decide(run, [lost])
-    assert moved == type(moved)(Status.WAITING, Reason.DISK, "no room")  # type: ignore[call-arg, misc]
+    assert moved == type(moved)(Status.WAITING, Reason.DISK, "no room")  # type: ignore[call-arg, arg-type]
     assert full_disk(replace(settings_of(tmp_path), free_bytes=0), "s3://bucket/x") is None
 
 

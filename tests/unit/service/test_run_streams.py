@@ -125,7 +125,7 @@ def test_logs_are_followed_to_their_end(host: Host, run: Run, cuts: int) -> None
 
 
 def test_a_log_that_is_no_text_has_an_end(host: Host, run: Run) -> None:
-    writer = contract.StreamWriter(run_store(run), 2, "log")  # type: ignore[arg-type]
+    writer = contract.StreamWriter(run_store(run), 2, "log")
     writer.append(b"second words\nlast words\n" + b"\x80" * 600_000 + "é".encode() * 300_000)
     writer.flush()
     with asking(host) as client:
@@ -138,7 +138,7 @@ def test_a_stream_shows_that_it_lives(host: Host, run: Run) -> None:
     with asking(host) as client:
         changes = client.follow(run.id, heartbeat=1.0)
         assert None in [next(changes) for _ in range(4)]
-        changes.close()  # type: ignore[attr-defined]
+        changes.close()
 
 
 def test_a_stream_ends_for_its_reader_to_prove_itself_anew(

@@ -36,7 +36,7 @@ def storage(tmp_path: Path) -> FileStore:
         folder = tmp_path / kind
         folder.mkdir()
         (folder / "file").write_text(kind)
-        commit_folder(store, folder, f"{kind}s/one", Manifest(kind, ()))  # type: ignore[arg-type]
+        commit_folder(store, folder, f"{kind}s/one", Manifest(kind, ()))
     return store
 
 
