@@ -21,32 +21,33 @@ Object = dict[str, Any]
 
 
 class Helm:
-    """The program; each call is told about the chart as somebody's release `axo` in a namespace `axo`."""
+    """The program, and what it makes of the chart as somebody's release `axo` in a namespace `axo`."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
 
-    def lint(self, values: Path) -> subprocess.CompletedProcess[str]:
-        return self._run("lint", "--strict", str(CHART), "--values", str(values))
-
-    def template(self, values: Path, *more: str, release: str = "axo") -> str:
-        done = self._template(values, more, release)
+    def run(self, *arguments: str | Path) -> str:
+        """What it prints; it must succeed."""
+        done = self._called(arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def objects(self, values: Path, *more: str, release: str = "axo") -> list[Object]:
         return [thing for thing in yaml.safe_load_all(self.template(values, *more, release=release)) if thing]
 
+    def template(self, values: Path, *more: str, release: str = "axo") -> str:
+        return self.run(*self._rendering(values, more, release))
+
     def refused(self, values: Path, *more: str) -> str:
         """What it says against the values."""
-        done = self._template(values, more, "axo")
+        done = self._called(self._rendering(values, more, "axo"))
         assert done.returncode != 0, done.stdout
         return done.stderr
 
-    def _template(self, values: Path, more: Sequence[str], release: str) -> subprocess.CompletedProcess[str]:
-        return self._run("template", release, str(CHART), "--namespace=axo", f"--values={values}", *more)
+    def _rendering(self, values: Path, more: Sequence[str], release: str) -> list[str | Path]:
+        return ["template", release, CHART, "--namespace=axo", f"--values={values}", *more]
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _called(self, arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([self._program, *arguments], capture_output=True, text=True)
 
 

@@ -42,6 +42,14 @@ def load_bytes(archive: bytes) -> None:
         load(Path(file.name))
 
 
+def pinned(name: str) -> str:
+    """An image that the node has, by its digest; from then on the node knows it by that name as well."""
+    digest = next(word for word in _ctr("images", "list", f"name=={name}") if word.startswith("sha256:"))
+    by_digest = f"{name.rpartition(':')[0]}@{digest}"
+    _ctr("images", "tag", "--force", name, by_digest)
+    return by_digest
+
+
 def load_pause() -> None:
     """The image of which each pod's first process is."""
     if PAUSE not in names():

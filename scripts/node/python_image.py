@@ -16,6 +16,7 @@ from node import oci
 
 _ROOT = Path(__file__).parents[2]
 _PACKAGE = "/opt/axo"
+_SHIPPED = ("orchestrator", "axolotl_templates", "k8s")
 _LEFT_OUT = {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip"}
 # What compiled packages expect of any system, and nothing of Python's own may need.
 _USUAL = (
@@ -24,17 +25,18 @@ _USUAL = (
 )
 
 
-def make(environment: Path | None = None) -> tuple[str, bytes]:
+def make(environment: Path | None = None, program: str = "python") -> tuple[str, bytes]:
     """The image's name, which tells its content, and its archive.
 
-    Its `python` is that of the environment at this folder, which must be mounted at the same place.
+    Its `python`, and the program that it runs, are those of the environment at this folder, which must be
+    mounted at the same place.
     """
     layers = [oci.layer(python()), oci.layer(_package())]
     path = f"{environment}/bin:" if environment else ""
-    content = oci.digest("".join([path, *map(oci.digest, layers)]).encode())
+    content = oci.digest("".join([path, program, *map(oci.digest, layers)]).encode())
     name = f"axo.test/python:{content[7:19]}"
     config = {
-        "Entrypoint": ["python"],
+        "Entrypoint": [program],
         "Env": [f"PATH={path}/usr/local/bin:/usr/bin:/bin", f"PYTHONPATH={_PACKAGE}", "PYTHONUNBUFFERED=1"],
         "User": "65532:65532",
         "WorkingDir": "/tmp",
@@ -54,7 +56,7 @@ def python() -> dict[str, Path | bytes | str]:
 
 
 def _package() -> dict[str, Path | bytes | str]:
-    return dict(_below(_ROOT / "orchestrator", f"{_PACKAGE}/orchestrator"))
+    return {place: path for name in _SHIPPED for place, path in _below(_ROOT / name, f"{_PACKAGE}/{name}")}
 
 
 def _below(folder: Path, place: str) -> Iterator[tuple[str, Path]]:

@@ -39,6 +39,11 @@ mapping:
 training: {{batch_size: 4}}
 """
 SMALL = {"cpus": 0.02, "host_memory_gib": 0.0625, "scratch_gib": 0.05}
+MACHINES = {
+    "cpu": {"device": "cpu", **SMALL},
+    "far": {"device": "cpu", "node_selector": {"no": "such"}, **SMALL},
+    "gpu": {"device": "gpu", "memory_gib": 80, **SMALL},
+}
 SECONDS = 240.0
 
 own_node = pytest.mark.skipif(
@@ -49,16 +54,27 @@ own_node = pytest.mark.skipif(
 class QuickWorld:
     """A home of a service, the namespace that it launches into, and what tests do to both."""
 
-    def __init__(self, cluster: Cluster, namespace: str, storage: Path, home: Path) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        storage: Path,
+        home: Path,
+        account: tuple[str, str] = ("axo", "axo"),
+        database: str | None = None,
+    ) -> None:
+        """Of a service that is this account of a namespace; by default its database is a file of the home."""
         self.cluster, self.namespace, self.storage, self.home = cluster, namespace, storage, home
+        self.database = database or f"sqlite:///{home / 'axo.db'}"
         self.code = storage.with_name(f"{storage.name}-code")
         self._lay_out_code()
         home.mkdir()
         (home / "tickets.jsonl").write_text('{"text": "a", "queue": "b"}\n')
-        (home / "job.yaml").write_text(yaml.safe_dump(self._job()))
+        (home / "job.yaml").write_text(yaml.safe_dump(quick_job()))
         (home / "settings.yaml").write_text(yaml.safe_dump(self._settings()))
-        (home / "kubeconfig").write_text(cluster.kubeconfig_as("axo", "axo"))
+        (home / "kubeconfig").write_text(cluster.kubeconfig_as(*account))
         self.server: Server | None = None
+        self.url, self.key = "", ""
 
     @contextmanager
     def serving(self) -> Iterator[Server]:
@@ -66,7 +82,7 @@ class QuickWorld:
         with serving(
             self.home, AXO_STORAGE=str(self.storage), KUBECONFIG=str(self.home / "kubeconfig")
         ) as it:
-            self.server = it
+            self.server, self.url = it, it.url
             yield it
 
     def kill_service(self) -> None:
@@ -75,10 +91,9 @@ class QuickWorld:
 
     def submit(self, name: str, *, hold: int | None = None, **compute: object) -> str:
         """A run by its name; with `hold` it waits at that step of training."""
-        assert self.server is not None
         spec = self.home / f"{name}.yaml"
         spec.write_text(SPEC.format(name=name) + yaml.safe_dump({"compute": compute}))
-        with Client(self.server.url) as client, packed(load_spec(spec)) as package:
+        with Client(self.url, key=self.key or None) as client, packed(load_spec(spec)) as package:
             package.send(client)
             run = client.submit(package.submission).id
         if hold is not None:
@@ -111,12 +126,12 @@ class QuickWorld:
         return (self.folder(run) / "adapter/adapter_model.safetensors").read_bytes()
 
     def run(self, run: str) -> Run:
-        with opened(f"sqlite:///{self.home / 'axo.db'}") as database:
+        with opened(self.database) as database:
             return database.run(run)
 
     def ended(self, *runs: str) -> list[Run]:
         """The runs once all have ended."""
-        with opened(f"sqlite:///{self.home / 'axo.db'}") as database:
+        with opened(self.database) as database:
 
             def all_ended() -> list[Run] | None:
                 found = [database.run(run) for run in runs]
@@ -195,17 +210,6 @@ class QuickWorld:
         for thing in volume(self.namespace, "code", self.code):
             self.cluster.apply(thing)
 
-    def _job(self) -> Object:
-        job: Object = yaml.safe_load((shipped_folder("k8s") / "job.yaml").read_text())
-        pod = pod_of(job)
-        pod["terminationGracePeriodSeconds"] = 10
-        claim = {"claimName": "code", "readOnly": True}
-        pod["volumes"].append({"name": "code", "persistentVolumeClaim": claim})
-        container = pod["containers"][0]
-        container["volumeMounts"].append({"name": "code", "mountPath": "/code", "readOnly": True})
-        container["env"].append({"name": "PYTHONPATH", "value": "/code"})
-        return job
-
     def _settings(self) -> Object:
         return {
             "backend": "kubernetes",
@@ -219,12 +223,21 @@ class QuickWorld:
                 "priorities": ["axo-spare", "axo-urgent"],
             },
             "reports": {"url": "http://axo.axo.svc:8520"},  # where nobody is: pods' storage tells it all
-            "machines": {
-                "cpu": {"device": "cpu", **SMALL},
-                "far": {"device": "cpu", "node_selector": {"no": "such"}, **SMALL},
-                "gpu": {"device": "gpu", "memory_gib": 80, **SMALL},
-            },
+            "machines": MACHINES,
         }
+
+
+def quick_job() -> Object:
+    """The shipped Job, in which the quick trainer stands where the steps are: of the claim `code`."""
+    job: Object = yaml.safe_load((shipped_folder("k8s") / "job.yaml").read_text())
+    pod = pod_of(job)
+    pod["terminationGracePeriodSeconds"] = 10
+    claim = {"claimName": "code", "readOnly": True}
+    pod["volumes"].append({"name": "code", "persistentVolumeClaim": claim})
+    container = pod["containers"][0]
+    container["volumeMounts"].append({"name": "code", "mountPath": "/code", "readOnly": True})
+    container["env"].append({"name": "PYTHONPATH", "value": "/code"})
+    return job
 
 
 def _is_alive(pod: Object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ import pytest
 import yaml
 from cluster_parts import Cluster, Object, shipped, volume
 from desks import axo, ended, make_desk, run_here
+from entered import first_key, forwarded
 from node import images
-from node.places import KUBECONFIG, PROGRAMS
 from road import host_of_pods, road
 from waiting import wait
 
@@ -27,7 +26,6 @@ ROOT = Path(__file__).parents[2]
 PROVE = bool(os.environ.get("AXO_PROVE"))
 STEPS = 12
 NAMES = ("axo-service", "axo-trainer")
-KUBECTL = (str(PROGRAMS / "kubectl"), f"--kubeconfig={KUBECONFIG}")
 DESCRIBE = ("git", "describe", "--always", "--dirty", "--abbrev=40")
 
 pytestmark = pytest.mark.skipif(
@@ -84,7 +82,9 @@ def service_in_a_pod(
         cluster.apply(thing)
     try:
         wait(lambda: _deployment(cluster)["status"].get("readyReplicas"), 120)
-        yield from _entered()
+        key = first_key("axo")
+        with forwarded("axo") as url:
+            yield url, key
     finally:
         for thing in reversed(made):
             metadata = thing["metadata"]
@@ -119,22 +119,6 @@ def _deployment(cluster: Cluster) -> Object:
     found = cluster.get("apps/v1", "Deployment", "axo", "axo")
     assert found is not None
     return found
-
-
-def _entered() -> Iterator[tuple[str, str]]:
-    """A way to the service from this machine, and its first key, as the manifest says to get them."""
-    command = ("exec", "--namespace=axo", "deploy/axo", "--", "axo", "admin", "keys", "create", "ops")
-    key = subprocess.run([*KUBECTL, *command, "--role=admin"], capture_output=True, text=True)
-    assert key.returncode == 0, key.stderr
-    forward = [*KUBECTL, "port-forward", "--namespace=axo", "svc/axo", ":8520"]
-    with subprocess.Popen(forward, stdout=subprocess.PIPE, text=True) as forwarding:
-        assert forwarding.stdout is not None
-        try:
-            port = re.search(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
-            assert port is not None
-            yield f"http://127.0.0.1:{port[1]}", key.stdout.strip()
-        finally:
-            forwarding.terminate()
 
 
 def _on_the_node(engine: str, name: str) -> str:

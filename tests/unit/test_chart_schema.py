@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,12 @@ def test_no_unknown_key_is_let_in_anywhere() -> None:
 def test_the_chart_is_of_this_version() -> None:
     assert (CHART_YAML["apiVersion"], CHART_YAML["version"]) == ("v2", __version__)
     assert CHART_YAML["appVersion"] == __version__
+
+
+def test_it_reads_nothing_of_the_cluster_and_makes_nothing_up() -> None:
+    calls = re.compile(r"\b(lookup|rand\w+|uuidv4|now|gen\w+|derivePassword)\b")
+    written = [line for file in CHART.glob("templates/*") for line in file.read_text().splitlines()]
+    assert [line for line in written if "{{" in line and calls.search(line)] == []
 
 
 def ruled(schema: Any, path: str = "") -> Iterator[str]:
