@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MACHINES", "Machine", "Settings"]
 
-_PROJECT = "{project}"
+PROJECT = "{project}"  # stands in the URL of a storage for the name of the project whose it is
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Settings:
 
     def of(self, project: str) -> Settings:
         """The settings with the storage of a project: one for all, unless its URL says `{project}`."""
-        return replace(self, storage=self.storage.replace(_PROJECT, project))
+        return replace(self, storage=self.storage.replace(PROJECT, project))
 
     def is_storage(self, url: str) -> bool:
         """Whether that is the storage of some project."""
-        parts = map(re.escape, self.storage.split(_PROJECT))
+        parts = map(re.escape, self.storage.split(PROJECT))
         return re.fullmatch("[a-z0-9-]+".join(parts), url) is not None
 
     @classmethod
@@ -207,7 +207,7 @@ def _storage_url(place: str) -> str:
     """A URL as it is; a path made absolute, since launches run in folders of their own."""
     if "://" in place:
         return place
-    return Path(place).absolute().as_uri().replace(quote(_PROJECT), _PROJECT)
+    return Path(place).absolute().as_uri().replace(quote(PROJECT), PROJECT)
 
 
 def _writable(home: Path) -> Path:

@@ -74,6 +74,7 @@ from orchestrator.contract.report import (
     report_path,
 )
 from orchestrator.contract.store import (
+    UNFINISHED,
     ContractError,
     Fenced,
     File,
@@ -106,6 +107,7 @@ __all__ = [
     "REPORTS",
     "REPORT_TOKEN",
     "REPORT_URL",
+    "UNFINISHED",
     "Cause",
     "Claim",
     "ContractError",

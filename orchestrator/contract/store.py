@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe opens at once, and is then seen to be one
 COPY_BYTES = 4 * 1024 * 1024
+UNFINISHED = ".tmp-"  # begins the names of files that are being written, in a folder
 
 
 class ContractError(Exception):
@@ -159,7 +160,9 @@ class FileStore:
     def keys(self, prefix: str = "") -> list[str]:
         top = self._path(prefix) if prefix else self.root
         found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
-        return sorted(str(path.relative_to(self.root)) for path in found if not path.name.startswith(".tmp-"))
+        return sorted(
+            str(path.relative_to(self.root)) for path in found if not path.name.startswith(UNFINISHED)
+        )
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         top = self._path(prefix) if prefix else self.root
@@ -246,7 +249,7 @@ def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _sizes(entry.path, f"{prefix}{entry.name}/")
-            elif not entry.name.startswith(".tmp-"):
+            elif not entry.name.startswith(UNFINISHED):
                 with contextlib.suppress(FileNotFoundError):
                     yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
@@ -255,7 +258,7 @@ def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
 def _beside(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to first; what is still there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{time.monotonic_ns()}-{path.name}")
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{time.monotonic_ns()}-{path.name}")
     try:
         yield temporary
     finally:

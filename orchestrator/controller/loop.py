@@ -14,6 +14,7 @@ from functools import partial
 
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.gauges import LEADS
+from orchestrator.controller.leftovers import Leftovers
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.removals import Removals
 from orchestrator.controller.retention import Retaining
@@ -73,6 +74,7 @@ class Loop:
         leading = self.database.under(lease)
         turning("sweep", Sweep(leading, self.controller.backend, self.clock).turn, over)
         turning("removals", Removals(leading, self.clock).turn, over)
+        turning("leftovers", Leftovers(self.controller.settings, self.clock).turn, over)
         turning("measuring", Measuring(self.controller.settings, leading, self.clock).turn, over)
         turning("retention", Retaining(self.controller.settings, leading, self.clock).turn, over)
         turning("audit", partial(_chain_changes, leading), over)

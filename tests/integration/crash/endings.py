@@ -17,6 +17,7 @@ from orchestrator.db import Database, Run, opened
 from orchestrator.db import tables as t
 from orchestrator.runs import Reason, Status
 
+LEFT = f"storage/uploads/default/{'b' * 64}/{contract.UNFINISHED}1-2-part-000000"
 _ENDS = {Status.SUCCEEDED: "FINISHED", Status.CANCELLED: "KILLED"}
 
 
@@ -31,6 +32,7 @@ def check(home: Path, flow: str) -> None:
     assert sorted(submitted) == sorted(answers), "the audit log lacks a submission, or has it twice"
     left = [pid for _, _, pid in starts(home) if _alive(int(pid))]
     assert not left, "a launch outlives its run"
+    assert not (home / LEFT).exists(), "what a killed writer left is there for ever"
     shutil.rmtree(home / "storage")
 
 
@@ -132,7 +134,7 @@ def _told_steps(said: list[dict[str, Any]]) -> list[int]:
 
 def _counts(path: Path) -> bool:
     """What was cut off while it was written counts for nothing."""
-    return not path.name.startswith(".tmp-")
+    return not path.name.startswith(contract.UNFINISHED)
 
 
 def _alive(pid: int) -> bool:

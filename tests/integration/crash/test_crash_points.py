@@ -26,7 +26,7 @@ from typing import IO
 import pytest
 from boundaries import changing
 from databases import Postgres, drop_database, make_database
-from endings import check
+from endings import LEFT, check
 from flows import FLOWS
 from steps_in_text import taking_steps
 from twins import RegistryTwin, TrackerTwin
@@ -111,12 +111,15 @@ def nurseries() -> Iterator[queue.SimpleQueue[Nursery]]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a SQLite database of today's schema and nothing in it."""
+    """A home with a SQLite database of today's schema, and what a writer left who was killed long ago."""
     home = tmp_path_factory.mktemp("template")
     with opened(f"sqlite:///{home / 'axo.db'}"):
         pass
     (home / "settings.yaml").write_text("reports: {url: 'unix:///nowhere/reports.sock'}\n")
     (home / "tickets.jsonl").write_text('{"text": "It is late", "queue": "delivery"}\n')
+    (home / LEFT).parent.mkdir(parents=True)
+    (home / LEFT).touch()
+    os.utime(home / LEFT, (0, 0))
     return home
 
 
