@@ -55,6 +55,14 @@ class LaunchView:
     def claimed(self) -> bool:
         return self.attempts > 0
 
+    @property
+    def has_said_all(self) -> bool:
+        """Whether no other attempt of it can follow, by its own words: it succeeded, or failed for good."""
+        if self.outcome is None or self.outcome.result is Result.SUCCESS:
+            return self.outcome is not None
+        cause = self.outcome.cause
+        return cause is not None and not REASONS[_CAUSES[cause]].retryable
+
 
 @dataclass(frozen=True)
 class Stall:
@@ -142,7 +150,7 @@ def _decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
     if current is None:
         return [Move(Status.PREPARING, Reason.STARTING), Launch("prepare")]
     if current.observation.phase is Phase.UNKNOWN:
-        return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
+        return _unseen(run, current, launches)
     if current.observation.phase is Phase.MISSING and not current.claimed:
         return [_waiting_for(current.step), _made_again(current)]
     if current.observation.alive:
@@ -152,7 +160,7 @@ def _decide(run: RunView, launches: Sequence[LaunchView]) -> list[Action]:
 
 def _wind_down(run: RunView, current: LaunchView | None) -> list[Action]:
     end = Status.CANCELLED if run.intent is Intent.CANCEL else Status.PAUSED
-    if current and current.observation.phase is Phase.UNKNOWN:
+    if current and current.observation.phase is Phase.UNKNOWN and not current.has_said_all:
         return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
     if current and current.observation.alive:
         stuck = current.observation.reason is Reason.STUCK
@@ -161,6 +169,15 @@ def _wind_down(run: RunView, current: LaunchView | None) -> list[Action]:
     if end is Status.CANCELLED and run.keep is not None:
         return [Cancel(run.keep)]
     return [Move(end, Reason.BY_USER)]
+
+
+def _unseen(run: RunView, current: LaunchView, launches: Sequence[LaunchView]) -> list[Action]:
+    """The backend cannot be asked. What storage says may end the run all the same; but nothing more is
+    launched, since the device may not be free yet."""
+    actions = _ended(run, current, launches) if current.has_said_all else []
+    if actions and not any(isinstance(action, Launch) for action in actions):
+        return actions
+    return [Move(run.status, Reason.UNKNOWN, current.observation.detail)]
 
 
 def _made_again(current: LaunchView) -> Launch:

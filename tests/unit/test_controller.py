@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 
+from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import BackendAway
+from orchestrator.backends.docker import DockerBackend
 from orchestrator.contract import Cause, Record, Result
 from orchestrator.controller.glance import has_news
 from orchestrator.controller.removals import Removals
 from orchestrator.controller.ship import LIVE_SECONDS, Shipping
+from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database
 from orchestrator.errors import BackendError, ConflictError, TrackingError
@@ -159,6 +162,54 @@ def test_a_backend_that_is_away_when_something_is_launched_is_told_and_waited_fo
         assert run.message == "there is no namespace training; make it"
     assert world.passes().status is Status.WAITING
     assert [launch.number for launch in world.database.launches(world.run_id)] == [1, 2]
+
+
+def test_a_run_ends_by_its_storage_while_its_backend_cannot_be_asked(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    launch, unseen = f"{world.run_id}-2", Observation(Phase.UNKNOWN, None, "no answer")
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}), loss(1))
+    world.backend.phases[launch] = unseen
+    assert _stands(world) == (Status.WAITING, Reason.UNKNOWN)
+    standing = world.controller.reconcile(world.run_id).standing
+    assert standing is not None
+    assert not has_news(standing, world.backend)
+    world.end(2, Result.SUCCESS, peak_memory_bytes=5)
+    world.backend.phases[launch] = unseen
+    assert has_news(standing, world.backend)
+    assert _stands(world) == (Status.SUCCEEDED, None)
+    assert [point.step for point in world.database.points(world.run_id, "loss")] == [1]
+    assert world.backend.stopped == []
+    sweep = Sweep(world.database, world.backend, lambda: 1_000.0)
+    sweep.turn()
+    assert world.backend.stopped == []
+    world.backend.phases[launch] = Observation(Phase.RUNNING)  # it answers again, and the pod is there yet
+    sweep.turn()
+    assert world.backend.stopped == [launch]
+
+
+def test_an_engine_that_is_away_keeps_no_run_from_its_end(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    section = DockerSection(service_image="s", trainer_image="t", host="tcp://127.0.0.1:9")
+    engine = DockerBackend(replace(world.controller.settings, docker=section))
+    world.controller = replace(world.controller, backend=engine)
+    assert _stands(world) == (Status.WAITING, Reason.UNKNOWN)
+    world.end(2, Result.SUCCESS)
+    assert _stands(world) == (Status.SUCCEEDED, None)
+
+
+def test_what_was_prepared_waits_for_a_backend_that_can_be_asked(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    ended = world.backend.phases[f"{world.run_id}-1"]
+    world.backend.phases[f"{world.run_id}-1"] = Observation(Phase.UNKNOWN, None, "no answer")
+    assert _stands(world) == (Status.PREPARING, Reason.UNKNOWN)
+    assert len(world.database.launches(world.run_id)) == 1
+    world.backend.phases[f"{world.run_id}-1"] = ended
+    assert _stands(world) == (Status.WAITING, Reason.STARTING)
 
 
 def test_a_config_that_cannot_be_rendered_ends_the_run(world: World) -> None:

@@ -159,6 +159,49 @@ def test_stopping_shows_until_the_device_is_free(intent: Intent, end: Status) ->
     run = replace(RUN, status=Status.TRAINING, intent=intent)
     assert decide(run, [launch("train", RUNNING)]) == [Stop(1), Move(Status.TRAINING, Reason.STOPPING)]
     assert decide(run, [launch("train", UNKNOWN)])[0] == Move(Status.TRAINING, Reason.UNKNOWN, "no answer")
+
+
+NOT_ASKED = [Move(Status.WAITING, Reason.UNKNOWN, "no answer")]
+NOBODY_EVALUATES = replace(RUN, evaluate=False)
+
+
+@pytest.mark.parametrize(
+    ("view", "run", "actions"),
+    [
+        (launch("train", UNKNOWN, SUCCESS), NOBODY_EVALUATES, [Publish()]),
+        (launch("evaluate", UNKNOWN, SUCCESS), RUN, [Publish()]),
+        (launch("evaluate", UNKNOWN, SUCCESS), replace(RUN, published=True), [Move(Status.SUCCEEDED)]),
+        (
+            launch("prepare", UNKNOWN, outcome(Result.FAILED, Cause.DATA, "words")),
+            RUN,
+            [Move(Status.FAILED, Reason.DATA, "words")],
+        ),
+        (launch("prepare", UNKNOWN, SUCCESS), RUN, NOT_ASKED),
+        (launch("train", UNKNOWN, SUCCESS), RUN, NOT_ASKED),
+        (launch("train", UNKNOWN, INTERRUPTED), NOBODY_EVALUATES, NOT_ASKED),
+        (launch("train", UNKNOWN, outcome(Result.FAILED, Cause.CRASHED)), RUN, NOT_ASKED),
+        (launch("train", UNKNOWN, outcome(Result.FAILED, Cause.KILLED)), RUN, NOT_ASKED),
+        (
+            launch("train", UNKNOWN, INTERRUPTED),
+            replace(RUN, training_seconds=9.0, max_seconds=5.0),
+            NOT_ASKED,
+        ),
+    ],
+)
+def test_what_storage_says_ends_a_run_though_its_backend_cannot_be_asked(
+    view: LaunchView, run: RunView, actions: list[Action]
+) -> None:
+    """Nothing more is launched: its pod may hold the device yet, or another attempt may follow in it."""
+    assert decide(run, [view]) == actions
+
+
+@pytest.mark.parametrize("intent", [Intent.PAUSE, Intent.CANCEL])
+def test_a_wish_is_done_without_the_backend_once_the_launch_has_said_all(intent: Intent) -> None:
+    run = replace(RUN, intent=intent)
+    end = Status.PAUSED if intent is Intent.PAUSE else Status.CANCELLED
+    assert decide(run, [launch("train", UNKNOWN, SUCCESS)]) == [Move(end, Reason.BY_USER)]
+    for said in (None, INTERRUPTED, outcome(Result.FAILED, Cause.CRASHED)):
+        assert decide(run, [launch("train", UNKNOWN, said)]) == NOT_ASKED
     assert decide(run, [launch("train", said=INTERRUPTED)]) == [Move(end, Reason.BY_USER)]
     again = [] if end.final else [Move(end, Reason.BY_USER)]
     assert decide(replace(run, status=end), [launch("train", said=INTERRUPTED)]) == again
