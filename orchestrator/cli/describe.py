@@ -12,7 +12,7 @@ from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import columns, fields, output_option, print_data, table, wrapped
 from orchestrator.cli.shown import course, estimate_rows, next_commands, state_fields, summary
-from orchestrator.cli.units import elapsed, moment
+from orchestrator.cli.units import elapsed, moment, often
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -150,7 +150,7 @@ def _attempts(attempts: Sequence[Attempt], *, ended: bool) -> str:
 
 
 def _event(event: Event) -> dict[str, str]:
-    message = " ".join(event.message.split())
+    message = " ".join([*event.message.split(), often(event)]).strip()
     return {
         "TIME": moment(event.time),
         "STATUS": event.status,

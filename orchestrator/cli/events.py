@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note, output_option, print_data
-from orchestrator.cli.units import moment
+from orchestrator.cli.units import moment, often
 
 if TYPE_CHECKING:
     from orchestrator.wire import Event
@@ -56,4 +56,5 @@ def _line(event: Event, form: str) -> str:
     if form == "json":
         return json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
     told = [moment(event.time), event.status, event.reason or "", " ".join(event.message.split())]
+    told.append(often(event))
     return "  ".join(part for part in told if part)

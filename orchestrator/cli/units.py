@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from orchestrator.machines import GIB
+
+if TYPE_CHECKING:
+    from orchestrator.wire import Event
 
 
 def size(value: float) -> str:
@@ -45,6 +49,11 @@ def age(seconds: float) -> str:
 def elapsed(started: float, ended: float | None) -> str:
     """How long something took, or has taken until now."""
     return duration((time.time() if ended is None else ended) - started)
+
+
+def often(event: Event) -> str:
+    """How often an event happened, where it stands for several."""
+    return "" if event.since is None else f"({event.count:,} times since {moment(event.since)})"
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,8 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.nearest import did_you_mean
 from orchestrator.runs import Intent, Keep, Reason, Status
 
+MOST_WORDS = 10_000  # in a message: whoever trains may say what they like
+
 _log = logging.getLogger(__name__)
 
 _STATUSES = {each.value: each for each in Status}
@@ -157,6 +159,7 @@ class Runs(Transactions):
         Raises:
             RunMoved: the run no longer has the status that it is moved from.
         """
+        message = message[:MOST_WORDS]
         same = (run.status, run.reason, run.message) == (status, reason, message)
         if same and not look:
             return run

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.engine import INSERTS, serialise
-from orchestrator.db.events import add_event
+from orchestrator.db.events import add_first_event
 from orchestrator.db.rows import FINAL, run_of, to_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.usage import Check, stored_by
@@ -77,7 +77,7 @@ def _add_run(connection: sa.Connection, run: Run) -> None:
     taken = connection.scalar(_WAS_DELETED, {"run": run.id}) is not None
     if taken or connection.scalar(_ADD[connection.dialect.name], vars(run)) is None:
         raise TakenError(f"there is a run {run.id} already")
-    add_event(connection, run.id, run.created, run.status, run.reason, run.message)
+    add_first_event(connection, run)
 
 
 def _requested(row: sa.RowMapping, key: str, fingerprint: str) -> Run:

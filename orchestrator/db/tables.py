@@ -157,6 +157,8 @@ events = Table(
     Column("status", String(16), nullable=False),
     Column("reason", String(32)),
     Column("message", Words, nullable=False),
+    Column("count", Integer, nullable=False, server_default="1"),
+    Column("since", Float),  # when it happened first, where that is counted
     Index("events_of_run", "run", "id"),
 )
 

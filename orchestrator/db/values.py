@@ -235,7 +235,8 @@ class Removal:
 
 @dataclass(frozen=True)
 class Event:
-    """A change of a run's status or reason; `id` only ever grows."""
+    """A change of a run's status or reason; `id` only ever grows. It is the last of `count` like it where a
+    run has many, the first of which was at `since`."""
 
     id: int
     run: str
@@ -243,6 +244,8 @@ class Event:
     status: str
     reason: str | None
     message: str
+    count: int = 1
+    since: float | None = None
 
 
 @dataclass(frozen=True)

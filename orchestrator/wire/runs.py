@@ -137,3 +137,5 @@ class Event(Told):
     reason: str | None = None
     sentence: str | None = Field(default=None, description="The reason, said to a person.")
     message: str = ""
+    count: int = Field(default=1, description="How many like it this stands for: more where a run has many.")
+    since: float | None = Field(default=None, description="When the first of these was, where it is counted.")

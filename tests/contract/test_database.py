@@ -24,6 +24,7 @@ from orchestrator.db import (
     Run,
     RunMoved,
 )
+from orchestrator.db import events as db_events
 from orchestrator.db.tables import metadata
 from orchestrator.errors import ConflictError, NotFoundError, TakenError
 from orchestrator.runs import Intent, Keep, Reason, Status
@@ -81,6 +82,38 @@ def test_a_move_is_an_event_and_the_same_again_is_none(database: Database) -> No
     assert database.run("triage-1") == run
     assert run.ended == 130.0
     assert [event.status for event in database.events(run.id)] == ["queued", "waiting", "failed"]
+
+
+def test_a_run_that_goes_to_and_fro_for_weeks_has_an_end_of_events(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_events, "MOST_EVENTS", 6)
+    run, other = a_run(), a_run(number=2)
+    database.submit(run)
+    database.submit(other)
+    ways = [(Status.TRAINING, None), (Status.TRAINING, Reason.UNKNOWN), (Status.PAUSED, Reason.BY_USER)]
+    (first,) = database.events(run.id)
+    heard, last = [], first.id
+    for number in range(30):
+        status, reason = ways[number % 3]
+        run = database.move(run, status, reason, f"time {number}", 200.0 + number)
+        fresh = database.events(run.id, last)
+        assert [event.message for event in fresh] == [f"time {number}"], "who follows hears each, once"
+        heard.append(last := fresh[-1].id)
+    assert heard == sorted(set(heard)), "ids only grow"
+    kept = database.events(run.id)
+    assert len(kept) == 6
+    assert [event.message for event in kept[:3]] == ["", "time 0", "time 1"], "how it began stays"
+    assert [(event.message, event.count, event.since) for event in kept[3:]] == [
+        ("time 27", 9, 203.0),
+        ("time 28", 9, 204.0),
+        ("time 29", 10, 202.0),
+    ]
+    assert sum(event.count for event in kept) == 31, "each is counted"
+    assert database.events(run.id, heard[-9])[0].message == "time 27", "from one that is gone it goes on"
+    run = database.move(run, Status.FAILED, Reason.LOST, "x" * 20_000, 300.0)
+    assert (len(database.events(run.id)), len(database.run(run.id).message)) == (7, 10_000)
+    assert [event.count for event in database.events(other.id)] == [1]
 
 
 def test_only_an_unfinished_run_of_the_same_spec_is_gone_on_with(database: Database) -> None:

@@ -16,7 +16,7 @@ from orchestrator.cli import axo, follow, progress
 from orchestrator.cli.describe import source_line
 from orchestrator.cli.drawn import draw, erase
 from orchestrator.cli.progress import Figures, live_lines, plain_line
-from orchestrator.db import Point, opened
+from orchestrator.db import Point, opened, tables
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
 
@@ -117,6 +117,19 @@ def test_describe_names_an_uploaded_source_by_its_name() -> None:
     address = f"upload://{'5f2a' * 16}/tickets.csv"
     assert source_line([{"source": address}]) == "tickets.csv (uploaded, 5f2a5f2a5f2a)"
     assert source_line("data/tickets.csv") == "data/tickets.csv"
+
+
+def test_an_event_that_stands_for_several_says_so(home: Path) -> None:
+    store_run(home, "triage-1")
+    with opened(f"sqlite:///{home / 'axo.db'}") as database, database.writing() as connection:
+        connection.execute(
+            tables.events.update().where(tables.events.c.id == 2).values(count=1234, since=60.0)
+        )
+    for command in ("events", "describe"):
+        lines = [line for line in call(command, "triage-1").stdout.splitlines() if "times since" in line]
+        assert len(lines) == 1
+        assert "training" in lines[0]
+        assert "(1,234 times since 1970-01-01 00:01" in lines[0]
 
 
 def test_describe_as_data_holds_attempts_and_events(home: Path) -> None:
