@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
-from socket import AF_INET, AF_INET6
 
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from orchestrator.api.server import serving_beside
 from orchestrator.errors import OrchestratorError, SettingsError
-
-SECONDS = 10.0  # that a request may take to arrive
 
 
 @contextmanager
@@ -22,47 +23,24 @@ def scraped(address: str, figures: Callable[[], bytes]) -> Iterator[int]:
         SettingsError: that address cannot be listened on.
     """
     host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-
-    class Server(socketserver.ThreadingTCPServer):
-        address_family = AF_INET6 if ":" in host else AF_INET
-        allow_reuse_address = daemon_threads = True
-
-    try:
-        server = Server((host, int(port)), _handler(figures))
-    except (OSError, OverflowError) as error:
-        raise SettingsError(f"access.metrics: {address} cannot be listened on: {error}") from error
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    app = Starlette(routes=[Route("/metrics", _answering(figures))])
+    with socket.socket(family) as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host.strip("[]"), int(port)))
+            listener.listen()
+        except (OSError, OverflowError) as error:
+            raise SettingsError(f"access.metrics: {address} cannot be listened on: {error}") from error
+        with serving_beside(app, listener, "metrics"):
+            yield listener.getsockname()[1]
 
 
-def _handler(figures: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = SECONDS
-        server_version, sys_version = "axo", ""
+def _answering(figures: Callable[[], bytes]) -> Callable[[Request], Response]:
+    def answer(_: Request) -> Response:
+        try:
+            return Response(figures(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        except OrchestratorError as error:
+            return PlainTextResponse(f"{error}\n", 503)
 
-        def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
-                return self._say(404, b"only /metrics is here\n")
-            try:
-                self._say(200, figures())
-            except OrchestratorError as error:
-                self._say(503, f"{error}\n".encode())
-
-        def _say(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """A scrape is nothing to speak of."""
-
-    return Handler
+    return answer

@@ -46,15 +46,24 @@ def serving_reports(app: FastAPI, place: Path) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place))
         place.chmod(0o666)  # launches may run as another user; their tokens tell who they are
-        server = uvicorn.Server(http_config(ReportsAlone(app)))
-        thread = threading.Thread(target=server.run, args=([listener],), name="reports", daemon=True)
-        thread.start()
         try:
-            yield
+            with serving_beside(ReportsAlone(app), listener, "reports"):
+                yield
         finally:
-            server.should_exit = True
-            thread.join()
             place.unlink(missing_ok=True)
+
+
+@contextmanager
+def serving_beside(app: ASGIApp, listener: socket.socket, name: str) -> Iterator[None]:
+    """Answer requests in a thread of that name, for the length of a `with` block."""
+    server = uvicorn.Server(http_config(app))
+    thread = threading.Thread(target=server.run, args=([listener],), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def http_config(app: ASGIApp) -> uvicorn.Config:

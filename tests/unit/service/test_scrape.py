@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -29,12 +31,18 @@ def test_prometheus_reads_figures_and_nothing_else(tmp_path: Path, address: str)
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert 'axo_runs{status="training"} 1.0' in answer.text
         assert http.get("/api/v1/runs").status_code == 404
-        assert http.post("/metrics").status_code == 501
+        assert http.post("/metrics").status_code == 405
 
 
-def test_a_client_that_dawdles_holds_up_nobody() -> None:
-    with scraped("127.0.0.1:0", lambda: b"x 1\n") as port, socket.create_connection(("127.0.0.1", port)):
+def test_clients_that_dawdle_hold_up_nobody_and_take_no_thread() -> None:
+    with scraped("127.0.0.1:0", lambda: b"x 1\n") as port, contextlib.ExitStack() as stack:
+        for _ in range(100):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            slow.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        before = threading.active_count()
         assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text == "x 1\n"
+        assert threading.active_count() <= before + 1, "the one that answers"
+        assert before < 50
 
 
 def test_a_database_that_is_away_is_a_failed_scrape() -> None:
