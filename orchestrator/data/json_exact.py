@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isinf
 from typing import Any
 
 from orchestrator.data.json_items import too_deep
@@ -44,7 +45,10 @@ class ExactReader:
 
     def __post_init__(self) -> None:
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=self._object, parse_constant=self._constant, parse_int=self._integer
+            object_pairs_hook=self._object,
+            parse_constant=self._constant,
+            parse_int=self._integer,
+            parse_float=self._decimal,
         )
 
     @property
@@ -133,6 +137,12 @@ class ExactReader:
         self._noted.append((_INTEGER, "", text))
         return 0
 
+    def _decimal(self, text: str) -> float:
+        if isinf(value := float(text)):
+            self._noted.append((_DECIMAL, "", text))
+            return 0.0
+        return value
+
     def _several(self) -> list[str]:
         """Fields of several kinds."""
         return [
@@ -161,11 +171,13 @@ class ExactReader:
 _DUPLICATE = "the key stands twice in one object"
 _CONSTANT = "this is no JSON value"
 _INTEGER = "the integer has more than 64 bits"
+_DECIMAL = "the number is larger than 64 bits can hold"
 _SURROGATE = "half of a surrogate pair stands alone in the text"
 _FIXES = {
     _DUPLICATE: "remove one of them: readers disagree on which counts",
     _CONSTANT: "write null, or a number",
     _INTEGER: "write it as text, in quotes",
+    _DECIMAL: "write it as text, in quotes",
     _SURROGATE: "write the character whole; an emoji was cut in two",
 }
 

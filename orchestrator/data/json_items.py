@@ -48,7 +48,7 @@ class _Window:
 
     def __init__(self, file: IO[str], name: str) -> None:
         self._file, self._name = file, name
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_int=float)  # of any length; its value is not asked for
         self._text, self._at, self._done = "", 0, False
         self.line, self.column, self.row = 1, 1, 0
 

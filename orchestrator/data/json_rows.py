@@ -80,6 +80,9 @@ def _read_lines(path: Path, name: str) -> Rows:
     content = escape(str(path))
     try:
         schema = pl.scan_ndjson(content, infer_schema_length=None).collect_schema()
+        if not schema:
+            fix = 'write each row as an object: {"column": "value"}'
+            raise DataError([Fault("no row has a column", fix, file=name)])
         refuse_own_column(schema, name)
         count, blank = _check(content, name, schema)
     except (PolarsError, OverflowError) as error:

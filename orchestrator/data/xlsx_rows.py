@@ -8,6 +8,8 @@ without a value are no rows. The line of a row is its number in the sheet.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,12 @@ _DATE = rf"^\d{{4}}-\d\d-\d\d{_MIDNIGHT}$"
 def read_xlsx(path: Path, name: str, scratch: Path, sheet: str | None = None) -> Rows:
     """Rows of a sheet, of the first one where `sheet` names none; raises DataError with the row of what is
     wrong, OSError where scratch space cannot be written."""
-    book = _opened(path, name)
-    chosen, notes = _chosen(book, name, sheet)
-    cells = book.load_sheet(chosen, header_row=None, skip_rows=0, dtypes="string").to_polars()
+    import fastexcel
+
+    with _translated(name):
+        book = fastexcel.read_excel(path)
+        chosen, notes = _chosen(book, name, sheet)
+        cells = book.load_sheet(chosen, header_row=None, skip_rows=0, dtypes="string").to_polars()
     filled = cells.with_row_index("line", offset=1).filter(
         pl.any_horizontal(pl.exclude("line").is_not_null())
     )
@@ -52,11 +57,12 @@ def read_xlsx(path: Path, name: str, scratch: Path, sheet: str | None = None) ->
     )
 
 
-def _opened(path: Path, name: str) -> Any:
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
     import fastexcel
 
     try:
-        return fastexcel.read_excel(path)
+        yield
     except (fastexcel.FastExcelError, OSError) as error:
         why = str(error).strip().splitlines()[0]
         fix = "save it again in Excel; it may be cut short or locked by a password"
@@ -70,6 +76,8 @@ def _chosen(book: Any, name: str, sheet: str | None) -> tuple[str, tuple[Finding
             fix = f"its sheets are {', '.join(names)}"
             raise DataError([Fault("the workbook has no such sheet", fix, file=name, value=sheet)])
         return sheet, ()
+    if not names:
+        raise DataError([Fault("the workbook has no sheet", "give one that holds rows", file=name)])
     if len(names) == 1:
         return names[0], ()
     what = f"{name} has {len(names)} sheets, and only the first is read: {', '.join(names)}"

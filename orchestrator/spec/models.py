@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from io import BytesIO, TextIOWrapper
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator
@@ -34,7 +35,8 @@ class SourceEntry(Closed):
     def _encoding_of_texts(cls, value: str | None) -> str | None:
         try:
             if value is not None:
-                codecs.getincrementaldecoder(value)().decode(b"").encode()
+                TextIOWrapper(BytesIO(), value)  # refuses what decodes bytes to bytes, or texts to texts
+                codecs.getincrementaldecoder(value)().decode(b"")
         except (LookupError, AttributeError, ValueError) as error:
             raise ValueError(
                 "no encoding has this name; known are latin-1, windows-1252, gb18030 .."

@@ -72,6 +72,9 @@ class Decoding:
             text = self._decoder.decode(block, final)
         except UnicodeDecodeError as error:
             raise self._fault(error) from error
+        except UnicodeError as error:  # of an encoding that does not say which byte
+            what, fix = f"the file is not {self._encoding}", "name the encoding that the file was saved in"
+            raise DataError([Fault(what, fix, str(error), self._name)]) from error
         self._move_over(text)
         return text
 

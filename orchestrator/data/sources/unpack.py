@@ -177,7 +177,9 @@ def _copied(name: str, opened: Callable[[], _Bytes], scratch: Path, budget: _Bud
 def _translated(name: str) -> Iterator[None]:
     try:
         yield
-    except (*_BROKEN, NotImplementedError) as error:
+    except (*_BROKEN, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of a disk; bzip2's own has no number
+            raise
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fix = "make it again; the copy may be cut short"
         raise DataError([Fault("the file cannot be unpacked", fix, why, file=name)]) from error
@@ -191,7 +193,7 @@ def _is_workbook(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "xl/workbook.xml" in archive.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):
         return False
 
 

@@ -205,6 +205,7 @@ def test_an_encoding_or_a_sheet_is_taken_from_the_entry(tmp_path: Path) -> None:
     assert asked(analysed(tmp_path, spec(source={"source": "b.csv", "encoding": "utf-16-le"}))) == ["猫"]
     for entry, what in (
         ({"source": "a.csv", "encoding": "ascii"}, "not ascii"),
+        ({"source": "a.csv", "encoding": "utf-16"}, "the file is not utf-16"),
         ({"source": "a.csv", "encoding": "latin-1", "sheet": "x"}, "has no `sheet`"),
     ):
         with pytest.raises(DataError, match=what):

@@ -86,9 +86,21 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
+def edited(archive: bytes, member: str, data: bytes) -> bytes:
+    """An archive with other bytes in one of its members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, data if name == member else old.read(name))
+    return file.getvalue()
+
+
 def utf(encoding: str, text: str) -> bytes:
     return ("\ufeff" + text).encode(encoding)
 
+
+NEWER_ZIP = zipped(r_DOT_csv=b"a,b\n").replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff")  # version 25.5
+BOOK = xlsx(("One", ROWS))
 
 LINES: list[Row] = [{"text": "Où?"}, {"text": "  two"}, {"text": "3"}]
 LINE_TEXT = "Où?\n\n  two\n \n3"
@@ -186,7 +198,9 @@ def test_shapes(tmp_path: Path, name: str, data: Callable[[], bytes], wanted: li
         ("r.json", '[{"a":1}]'.encode("utf-32-be"), "looks like utf-32-be, without a mark", 1),
         ("r.jsonl.gz", gzip.compress(jsonl().encode() * 1000)[:-10], "cannot be unpacked", None),
         ("r.jsonl.zst", zstandard.compress(jsonl().encode())[:20] + b"x" * 30, "cannot be unpacked", None),
+        ("r.jsonl.bz2", bz2.compress(jsonl().encode())[:20] + b"x" * 30, "cannot be unpacked", None),
         ("r.zip", zipped(r_DOT_csv=b"a,b\n")[:-10], "cannot be unpacked", None),
+        ("r.zip", NEWER_ZIP, "cannot be unpacked", None),
         ("r.zip", zipped(), "holds no file", None),
         ("r.tar", b"\0" * 257 + b"ustar\x0000" + b"\0" * 300, "tar archive", None),
         ("r.tar.gz", gzip.compress(b"\0" * 257 + b"ustar\x0000" + b"\0" * 300), "tar archive", None),
@@ -196,6 +210,11 @@ def test_shapes(tmp_path: Path, name: str, data: Callable[[], bytes], wanted: li
         ("r.bin", b"just words\n", "neither its name nor its content", None),
         ("r.xlsx", xlsx(("One", [])), "has no rows below its header", None),
         ("r.xlsx", xlsx(("One", [{"a": "x", "": "y"}])), "has no name", 1),
+        ("r.xlsx", edited(BOOK, "xl/worksheets/sheet1.xml", b"<sheetData>"), "cannot be read", None),
+        ("r.xlsx", edited(BOOK, "xl/workbook.xml", b"<workbook/>"), "has no sheet", None),
+        ("r.json", b'[{"a": 1},\n{"a": ' + b"9" * 5000 + b"}]", "more than 64 bits", 2),
+        ("r.jsonl", b'{"a": 1}\n{"a": 1e999}\n', "larger than 64 bits", 2),
+        ("r.jsonl", b"{}\n{}\n", "no row has a column", None),
         ("r.jsonl", b"\n \n", "empty", None),
         ("r.json.gz", gzip.compress(b""), "empty", None),
     ],

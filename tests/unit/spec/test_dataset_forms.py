@@ -41,6 +41,7 @@ def test_text_entry_and_list_mean_the_same() -> None:
         ("source:", "dataset.source", "a list of them", "give it a value, or remove the key"),
         ("source: {source: a, encoding: klingon}", "dataset.source.encoding", "no encoding has this", None),
         ("source: {source: a, encoding: base64}", "dataset.source.encoding", "no encoding has this", None),
+        ("source: {source: a, encoding: rot13}", "dataset.source.encoding", "no encoding has this", None),
         ("source: {source: a, mapping: no.yaml}", "dataset.source.mapping", "no such mapping", "relative"),
         ("source: [{source: a, mapping: {text: x}}]", "dataset.source[0].mapping.text", "pre-training", None),
         ("{source: a, validation: true}", "dataset.validation", "a section with `source`", None),
