@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.backends import Backend, open_backend
 from orchestrator.client import Client
-from orchestrator.controller.loop import Loop
+from orchestrator.controller.loop import LEASE, Loop
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.track import Tracking
 from orchestrator.db import open_database
@@ -27,6 +27,7 @@ from orchestrator.service.access import open_access
 from orchestrator.service_log import log_to
 from orchestrator.settings import Settings
 
+ALONE_SECONDS = 10.0  # a process that is about to drive them needs some
 _LAUNCHES_SEE: Mapping[BackendName, Literal["all", "folder", "none"]] = {
     "local": "all",
     "docker": "folder",
@@ -46,6 +47,13 @@ class Host:
         """Whether any run has something before it, or MLflow something to hear."""
         database, ever = self.service.database, float("inf")
         return bool(database.due(ever, 1) or (self.service.settings.mlflow_uri and database.to_tell(ever)))
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether runs have something before them, and nobody drives them."""
+        database, now = self.service.database, self.service.clock()
+        changed = database.last_change_ahead()
+        return changed is not None and now - changed > ALONE_SECONDS and not database.is_lease_held(LEASE)
 
     @contextmanager
     def driving(self) -> Iterator[None]:

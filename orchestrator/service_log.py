@@ -27,27 +27,21 @@ def log_to(stream: Stream) -> logging.StreamHandler[Stream]:
 
 
 class Lines(logging.Formatter):
-    """`2026-11-30T04:29:00Z warning controller.ship: MLflow at .. cannot be reached`.
-
-    Of an error that is one of ours its words are told; of any other the traceback too.
-    """
+    """`2026-11-30T04:29:00Z warning controller.ship: MLflow at .. cannot be reached`."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         where = record.name.removeprefix("orchestrator.")
-        line = f"{when} {record.levelname.lower()} {where}: {_said(record)}"
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, OrchestratorError):
-            return f"{line}: {_on_one_line(str(error))}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if error and record.exc_info else line
+        return f"{when} {record.levelname.lower()} {where}: {words_of(record)}"
 
 
 class Once(logging.Filter):
-    """Lets a warning through once in `AGAIN_SECONDS`; the next time it says how often it came meanwhile."""
+    """Lets a warning through once in so many seconds; the next time it says how often it came meanwhile."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, seconds: float = AGAIN_SECONDS) -> None:
         super().__init__()
         self._clock = clock
+        self._seconds = seconds
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
         self._lock = threading.Lock()  # a handler asks its filters before it takes its own
 
@@ -61,8 +55,8 @@ class Once(logging.Filter):
 
     def _more(self, now: float, key: tuple[str, str]) -> int | None:
         """How often it came since it was let through; None where that was only just now."""
-        since, times = self._last.get(key, (-AGAIN_SECONDS, 0))
-        if now - since < AGAIN_SECONDS:
+        since, times = self._last.get(key, (now - self._seconds, 0))
+        if now - since < self._seconds:
             self._last[key] = (since, times + 1)
             return None
         self._forget(now)
@@ -71,8 +65,16 @@ class Once(logging.Filter):
 
     def _forget(self, now: float) -> None:
         if len(self._last) >= _MOST_KEPT:
-            kept = {key: last for key, last in self._last.items() if now - last[0] < AGAIN_SECONDS}
+            kept = {key: last for key, last in self._last.items() if now - last[0] < self._seconds}
             self._last = kept if len(kept) < _MOST_KEPT else {}
+
+
+def words_of(record: logging.LogRecord) -> str:
+    """What a record says; of an error that is one of ours its words, of any other the traceback too."""
+    said, error = _said(record), record.exc_info[1] if record.exc_info else None
+    if isinstance(error, OrchestratorError):
+        return f"{said}: {_on_one_line(str(error))}"
+    return f"{said}\n{logging.Formatter().formatException(record.exc_info)}" if record.exc_info else said
 
 
 def _said(record: logging.LogRecord) -> str:

@@ -38,5 +38,3 @@ def command(name: str, keep: str) -> None:
         note(f"stopping {run.id}" + ("" if keep == "none" else "; a training step saves a checkpoint first"))
         run = carried_out(client, run)
     click.echo(f"{run.id} {run.status}")
-    if run.message:
-        note(run.message)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def connected(*, driving: bool = False) -> Iterator[Client]:
-    """A client; with `driving`, an embedded service brings its runs further meanwhile."""
+def connected(*, driving: bool = False, looking: bool = False) -> Iterator[Client]:
+    """A client; with `driving`, an embedded service brings its runs further meanwhile. Whoever is `looking`
+    on hears where nobody does."""
     context = spoken_to()
     if context.url is not None:
         from orchestrator.cli.absence import Absence
@@ -38,7 +39,12 @@ def connected(*, driving: bool = False) -> Iterator[Client]:
     with ExitStack() as stack:
         host = stack.enter_context(open_host(Settings.from_environment()))
         if driving:
+            from orchestrator.cli.warned import warnings_noted
+
+            stack.enter_context(warnings_noted())
             stack.enter_context(host.driving())
+        elif looking and host.left_alone:
+            note("nothing drives the runs of this machine now: `axo resume NAME` does, until it ends")
         yield stack.enter_context(host.client())
 
 

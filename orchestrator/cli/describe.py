@@ -38,7 +38,7 @@ def command(name: str, form: str) -> None:
       axo describe support-triage
       axo describe support-triage-x7k2p -o yaml
     """
-    with connected() as client:
+    with connected(looking=True) as client:
         run = client.run(name)
         if form == "table":
             click.echo("\n\n".join(_sections(client, run)))

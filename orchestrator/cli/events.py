@@ -35,7 +35,7 @@ def command(name: str, follow: bool, after: int, form: str) -> None:
 
     if follow and form == "yaml":
         raise click.UsageError("--follow prints lines: as a table, or with `-o json`")
-    with connected() as client:
+    with connected(looking=True) as client:
         run = client.run(name).id
         if follow:
             for change in client.follow(run, after):

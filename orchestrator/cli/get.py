@@ -71,7 +71,7 @@ def command(
         raise click.UsageError("--status and --named choose from the list of runs: leave NAME out")
     if watch and form not in ("table", "wide"):
         raise click.UsageError("--watch shows tables; for programs, ask again with `-o json`")
-    with connected() as client:
+    with connected(looking=True) as client:
         if curve is not None:
             _draw(client, name, curve)
         if name is not None:

@@ -35,7 +35,7 @@ def command(name: str, follow: bool, attempt: int | None, tail: int | None, raw:
       axo logs support-triage -f
       axo logs support-triage --attempt 2 --tail 50
     """
-    with connected() as client:
+    with connected(looking=True) as client:
         run = client.run(name).id
         reader = LogReader(attempt, raw)
         there = reader.read(client.logs(run), all_there=not follow)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-from orchestrator.cli.drawn import erase
+from orchestrator.cli.drawn import drawing, erase
 from orchestrator.cli.frame import Frame
 
 Format = Literal["table", "wide", "json", "yaml", "name"]
@@ -226,5 +226,6 @@ def _mean(values: Sequence[float]) -> float:
 
 def note(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
-    erase()
-    click.echo(text, err=True)
+    with drawing:
+        erase()
+        click.echo(text, err=True)

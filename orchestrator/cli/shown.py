@@ -124,6 +124,11 @@ def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:
         return {f"axo logs {run.id}": "its last words", f"axo clone {run.id}": "write its spec to change it"}
     if run.status is Status.PAUSED:
         return {f"axo resume {run.id}": "go on from its newest checkpoint"}
+    if run.status is Status.PUBLISHING and run.reason:
+        return {
+            f"axo publish {run.id}": "try again at once",
+            f"axo pull {run.id}": "fetch the adapter, which is whole",
+        }
     return {
         f"axo get {run.id} -w": "watch it",
         f"axo logs {run.id} -f": "follow what it prints",

@@ -31,7 +31,7 @@ def command(once: bool) -> None:
       axo top
       axo top --once
     """
-    with connected() as client:
+    with connected(looking=True) as client:
         while True:
             text = _view(client)
             if once or not sys.stdout.isatty():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 
 import click
 
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
-from orchestrator.cli.output import output_option, print_data
+from orchestrator.cli.output import note, output_option, print_data
+from orchestrator.wire import IN_STORAGE
 
 
 @click.command("verify")
@@ -35,4 +37,14 @@ def prove(name: str, form: str) -> bool:
             click.echo(f"{place}: {'as published' if not faults else 'NOT what was published'}")
             for fault in faults:
                 click.echo(f"  {fault}")
+        if said := way_out(name, found):
+            note(said)
     return any(found.values())
+
+
+def way_out(name: str, found: Mapping[str, Sequence[str]]) -> str | None:
+    """Where the adapter is still what it was, if it is not so everywhere."""
+    true = [place for place, faults in found.items() if not faults]
+    if not true or len(true) == len(found):
+        return None
+    return f"as it was made:  axo pull {name if IN_STORAGE in true else true[0]}"

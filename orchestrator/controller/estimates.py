@@ -34,8 +34,9 @@ class Compared:
 
     @property
     def error(self) -> float:
-        """How far the estimate was off: 0.1 is a tenth too much."""
-        return self.estimate / self.actual - 1 if self.actual else 0.0
+        """How far the estimate was off: 0.1 is a tenth too much; of a range what lies nearest counts."""
+        nearest = max(self.estimate, min(self.actual, self.at_most or self.estimate))
+        return nearest / self.actual - 1 if self.actual else 0.0
 
 
 def estimate_launch(

@@ -78,7 +78,9 @@ class Shipping:
             _log.exception("MLflow cannot be told of %s; it is tried again", name)
             database.tell_again(name, self._clock() + REFUSED_SECONDS)
         else:
-            self._failures = 0
+            if self._failures:
+                self._failures = 0
+                _log.warning("MLflow answers again")
             self._told[name] = self._clock()
             TOLD.inc()
             database.told(name, tell)

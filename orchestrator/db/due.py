@@ -92,6 +92,13 @@ class Due(Transactions):
             look, tell = connection.execute(query).one()
         return max(0.0, now - (look or now)), max(0.0, now - (tell or now))
 
+    def last_change_ahead(self) -> float | None:
+        """When a run with something before it changed last; None where none has."""
+        query = sa.select(sa.func.max(t.runs.c.updated)).where(t.runs.c.look.is_not(None))
+        with self.reading() as connection:
+            changed: float | None = connection.scalar(query)
+        return changed
+
     def look_again(self, run: str, seen: float | None, look: float | None) -> None:
         """Say when to look at a run again, unless somebody has wanted something of it since `seen`."""
         query = update_run(run, look=look).where(t.runs.c.look.is_not_distinct_from(seen))

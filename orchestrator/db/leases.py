@@ -45,6 +45,12 @@ class Leases(Transactions):
             held: int | None = connection.scalar(take)
         return Lease(name, holder, held) if held is not None else None
 
+    def is_lease_held(self, name: str) -> bool:
+        """Whether anybody holds a lease now."""
+        held = (t.leases.c.name == name, t.leases.c.expires > _DatabaseTime())
+        with self.reading() as connection:
+            return connection.scalar(sa.select(t.leases.c.fence).where(*held)) is not None
+
     def release_lease(self, lease: Lease) -> None:
         """Let another one hold a lease at once."""
         held = (t.leases.c.name == lease.name, t.leases.c.fence == lease.fence)

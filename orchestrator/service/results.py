@@ -70,7 +70,7 @@ class Results:
             raise NotFoundError(f"nothing of {run.id} is published", hint=f"`axo publish {run.id}`")
         found = {}
         if run.expired is None:
-            found["adapter in storage"] = contract.verify_folder(run_store(run), contract.ADAPTER)
+            found[wire.IN_STORAGE] = contract.verify_folder(run_store(run), contract.ADAPTER)
         for publication in publications:
             found[publication.reference] = verify(self.settings, run, publication)
         return found

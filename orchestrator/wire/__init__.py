@@ -6,7 +6,7 @@ what a service does not know in a request, it refuses.
 
 from __future__ import annotations
 
-from orchestrator.wire.adapters import Adapter, AdapterFile, Model
+from orchestrator.wire.adapters import IN_STORAGE, Adapter, AdapterFile, Model
 from orchestrator.wire.base import (
     MAX_ID,
     MAX_NUMBER,
@@ -28,6 +28,7 @@ from orchestrator.wire.streams import LogPart, Point, Reported, Seen, Series, pa
 from orchestrator.wire.submissions import CloneAsked, IdempotencyKey, Plan, Submission
 
 __all__ = [
+    "IN_STORAGE",
     "MAX_ID",
     "MAX_NUMBER",
     "MAX_SPEC_CHARACTERS",

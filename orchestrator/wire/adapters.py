@@ -7,6 +7,8 @@ from pydantic import Field
 from orchestrator.wire.base import Sha256, Told
 from orchestrator.wire.runs import Publication
 
+IN_STORAGE = "adapter in storage"  # among what is verified of a run, beside the references of its versions
+
 
 class AdapterFile(Told):
     """A file of a finished adapter, its path relative to the adapter's folder."""

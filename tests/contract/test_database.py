@@ -225,7 +225,10 @@ def test_one_holder_has_a_lease_at_a_time_and_each_new_one_a_higher_fence(databa
     assert database.hold_lease("l", "a", 60.0) is None
     database.release_lease(first)
     assert database.hold_lease("l", "a", 60.0) is None, "only the holder lets go"
+    assert database.is_lease_held("l")
     database.release_lease(second)
+    assert not database.is_lease_held("l")
+    assert not database.is_lease_held("other")
     assert database.hold_lease("l", "a", 60.0) == Lease("l", "a", 3)
 
 

@@ -333,7 +333,9 @@ class MemoryTracker:
             raise TrackingAway("MLflow cannot be reached")
 
 
-def test_mlflow_may_be_away_at_any_time_and_catches_up(world: World) -> None:
+def test_mlflow_may_be_away_at_any_time_and_catches_up(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     server = MemoryTracker(away=True)
     settings = replace(world.controller.settings, mlflow_uri="http://mlflow")
     tracking = Tracking(settings, world.database, _tracker=server)  # type: ignore[arg-type]
@@ -348,6 +350,8 @@ def test_mlflow_may_be_away_at_any_time_and_catches_up(world: World) -> None:
     world.passes()
     server.away = False
     shipping.turn()
+    shipping.turn()
+    assert [record.getMessage() for record in caplog.records][3:] == ["MLflow answers again"]
     assert server.points == [("loss", 1, 1.0), ("loss", 2, 1.0)]
     assert world.database.to_tell(1e9) == {}
     server.away = True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from stored_run import FACTS, SPEC, store_run
 
-from orchestrator.controller.estimates import measured_rate
+from orchestrator.controller.estimates import Compared, measured_rate
 from orchestrator.db import opened
 from orchestrator.estimate.speed import Rate
 from orchestrator.machines import MACHINES, Machine
@@ -29,3 +30,12 @@ def test_rates_are_those_of_the_projects_own_runs_alone(tmp_path: Path) -> None:
     assert rate(tmp_path, "ours", spec, MACHINES["gpu"]) is None
     longer = spec.training.model_copy(update={"sequence_len": 512})
     assert rate(tmp_path, "ours", spec.model_copy(update={"training": longer})) is None
+
+
+@pytest.mark.parametrize(
+    ("actual", "at_most", "error"), [(50, None, 1.0), (150, 200, 0), (250, 200, -0.2), (80, 200, 0.25)]
+)
+def test_an_estimate_is_off_by_as_much_as_its_nearest_figure_is(
+    actual: float, at_most: float | None, error: float
+) -> None:
+    assert Compared("seconds", 100, actual, at_most).error == pytest.approx(error)

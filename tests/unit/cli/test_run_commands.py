@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from orchestrator.cli import axo, follow, progress
 from orchestrator.cli.describe import source_line
 from orchestrator.cli.drawn import draw, erase
 from orchestrator.cli.progress import Figures, live_lines, plain_line
+from orchestrator.controller.loop import LEASE
 from orchestrator.db import Point, opened, tables
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Intent, Reason, Status
@@ -84,6 +86,26 @@ def test_metrics_that_were_left_out_are_told(home: Path) -> None:
 
 def test_watching_a_list_is_for_people(home: Path) -> None:
     assert call("get", "-w", "-o", "json").exit_code == 2
+
+
+@pytest.mark.parametrize("looking", ["get", "get triage-1", "describe triage-1", "top --once"])
+def test_whoever_looks_on_hears_that_nothing_drives_a_run(home: Path, looking: str) -> None:
+    """As after a kill of `axo run`, or a restart of the machine."""
+    store_run(home, "triage-1", status=Status.TRAINING)
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        database.look_now("triage-1", 1_000.0)
+        assert "nothing drives" in call(*looking.split()).stderr
+        database.hold_lease(LEASE, "somebody", 60.0)
+        assert "nothing drives" not in call(*looking.split()).stderr
+
+
+def test_runs_that_have_ended_or_only_just_begun_need_nobody(home: Path) -> None:
+    store_run(home, "triage-1")
+    assert "nothing drives" not in call("get").stderr
+    run = store_run(home, "triage-2", status=Status.QUEUED)
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        database.move(run, Status.PREPARING, None, "", time.time(), look=True)
+    assert "nothing drives" not in call("get").stderr
 
 
 def test_a_run_that_is_not_there_is_told_with_the_one_meant(home: Path) -> None:
