@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 from orchestrator.contract.s3_bucket import Bucket, Exists
-from orchestrator.contract.store import ContractError, File, Store, check_key, drained
+from orchestrator.contract.store import READ_BYTES, ContractError, File, Store, check_key, check_size, drained
 
 PART_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 10_000
@@ -56,7 +56,9 @@ class S3Store:
         return cls(Bucket(bucket, unquote(secret) or None, patience), prefix)
 
     def read(self, key: str, start: int = 0) -> bytes:
-        return b"".join(self.blocks(key, start))
+        data = b"".join(self.blocks(key, start, start + READ_BYTES + 1))
+        check_size(key, len(data))
+        return data
 
     def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """What is large comes by several requests at once, all for the version that the first one saw."""

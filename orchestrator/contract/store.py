@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe opens at once, and is then seen to be one
 COPY_BYTES = 4 * 1024 * 1024
+READ_BYTES = 32 * 1024 * 1024  # that are read at once: whoever trains may put there what they like
 UNFINISHED = ".tmp-"  # begins the names of files that are being written, in a folder
 
 
@@ -62,7 +63,7 @@ class Store(Protocol):
     url: str
 
     def read(self, key: str, start: int = 0) -> bytes:
-        """The object's bytes, from `start` on."""
+        """The object's bytes, from `start` on. Raises ContractError where they are more than `READ_BYTES`."""
 
     def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The object's bytes from `start` up to `end`, a block at a time: for what may be large."""
@@ -130,8 +131,10 @@ class FileStore:
 
     def read(self, key: str, start: int = 0) -> bytes:
         with self._opened(key) as reader:
+            size = max(0, os.fstat(reader.fileno()).st_size - start)
+            check_size(key, size)
             reader.seek(start)
-            return reader.read()
+            return reader.read(size)
 
     def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         with self._opened(key) as reader:
@@ -241,6 +244,12 @@ def check_key(key: str) -> None:
     """Raises ContractError where a key could lead out of its store."""
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise ContractError(f"not a storage key: {key!r}")
+
+
+def check_size(key: str, size: int) -> None:
+    """Raises ContractError where an object is too large to be read at once."""
+    if size > READ_BYTES:
+        raise ContractError(f"storage holds more than {READ_BYTES >> 20} MiB at {key}")
 
 
 def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import contract
 from orchestrator.contract import ContractError, FileStore, Store, open_store, prove_store
+from orchestrator.contract.store import READ_BYTES
 
 
 def test_read_gives_what_was_written_last(store: Store) -> None:
@@ -94,6 +96,16 @@ def test_reading_begins_where_one_says(store: Store) -> None:
     assert store.read("empty") == b""
 
 
+def test_what_nobody_could_hold_is_not_read_at_once(store: Store) -> None:
+    store.write("most", b"\0" * READ_BYTES)
+    assert len(store.read("most")) == READ_BYTES
+    store.write("more", b"\0" * (READ_BYTES + 1))
+    with pytest.raises(ContractError, match="more than 32 MiB at more"):
+        store.read("more")
+    assert store.read("more", READ_BYTES) == b"\0"
+    assert sum(map(len, store.blocks("more"))) == READ_BYTES + 1
+
+
 def test_sizes_are_told_by_key(store: Store) -> None:
     store.write("b/2", b"four")
     store.write("b/1", b"")
@@ -117,6 +129,14 @@ def trapped(tmp_path: Path) -> FileStore:
     (run / "attempts/1").symlink_to(tmp_path / "secrets")
     os.mkfifo(run / "pipe")
     return FileStore(run)
+
+
+def test_an_outcome_that_is_a_hole_of_a_terabyte_costs_nothing(tmp_path: Path) -> None:
+    run = FileStore(tmp_path)
+    run.write("attempts/1/outcome.json", b"{}")
+    os.truncate(tmp_path / "attempts/1/outcome.json", 1 << 40)
+    with pytest.raises(ContractError, match="more than 32 MiB"):
+        contract.read_outcome(run, 1)
 
 
 @pytest.mark.parametrize("key", ["link", "folder/key", "attempts/1/key", "pipe"])
