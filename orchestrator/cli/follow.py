@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -58,10 +59,11 @@ def follow(
     over = None if timeout is None else time.monotonic() + 60 * timeout
     newest = run
     try:
-        for newest in standings(client, run.id, watch=watch):
-            if over is not None and time.monotonic() >= over and not newest.status.final:
-                _let_go(client, newest)
-                return WAITED
+        with _let_go_when_hung_up():
+            for newest in standings(client, run.id, watch=watch):
+                if over is not None and time.monotonic() >= over and not newest.status.final:
+                    _let_go(client, newest)
+                    return WAITED
     except KeyboardInterrupt:
         _let_go(client, newest)
         return INTERRUPTED
@@ -77,8 +79,9 @@ def carried_out(client: Client, run: Run) -> Run:
     """Show a run until it stands as was asked of it, and how it stands then; Ctrl-C lets go of it."""
     newest = run
     try:
-        for newest in standings(client, run.id):  # noqa: B007
-            pass
+        with _let_go_when_hung_up():
+            for newest in standings(client, run.id):  # noqa: B007
+                pass
     except KeyboardInterrupt:
         _let_go(client, newest)
         raise
@@ -122,6 +125,23 @@ def _followed(client: Client, run_id: str, told: Callable[[Event], None]) -> Ite
             newest = change or newest
             if newest:
                 yield newest
+
+
+@contextmanager
+def _let_go_when_hung_up() -> Iterator[None]:
+    """A connection that is cut (SIGHUP) and SIGTERM let go of a run as Ctrl-C does, so that it is driven on.
+
+    What ignores them, as under `nohup`, goes on ignoring them.
+    """
+    before = {each: signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGTERM)}
+    taken = [each for each, handler in before.items() if handler is signal.SIG_DFL]
+    for each in taken:
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each in taken:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def leave(client: Client, run: Run) -> None:

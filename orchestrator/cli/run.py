@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Run SPEC to its published adapter, or go on with its unfinished run.
 
-    Ctrl-C lets go of it: training goes on, and the same command comes back to it.
+    Ctrl-C or a cut connection lets go of it: training goes on, and the same command comes back to it.
 
     \b
     Examples:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -233,6 +236,28 @@ def test_waiting_ends_at_its_timeout_with_124(home: Path, monkeypatch: pytest.Mo
         done = call("resume", "triage-1", "--timeout", "0", "--no-watch")
     assert (done.exit_code, left) == (124, [True])
     assert "come back:  axo get triage-1 -w" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_cut_connection_lets_go_of_a_run_as_ctrl_c_does(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    left: list[bool] = []
+    monkeypatch.setattr(follow, "keep_driving", lambda: left.append(True))
+    told = follow.standings
+
+    def hung_up(*arguments: Any, **options: Any) -> Iterator[wire.Run]:
+        for run in told(*arguments, **options):
+            yield run
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(follow, "standings", hung_up)
+    store_run(home, "triage-1", status=Status.TRAINING)
+    with opened(f"sqlite:///{home / 'axo.db'}") as database:
+        assert database.hold_lease("controller", "another", 15)
+        done = call("resume", "triage-1", "--no-watch")
+    assert (done.exit_code, left) == (130, [True])
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 POINTS = [wire.Point(step=step, value=4.0 / step, time=10.0 * step) for step in range(1, 101)]
