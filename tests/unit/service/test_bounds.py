@@ -9,15 +9,17 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 from hostile import BOMBS
 from serving import Server, serving
+from waiting import wait
 
 from orchestrator import wire
-from orchestrator.api.bounds import MAX_BODY_BYTES, Bounds
+from orchestrator.api.bounds import MAX_BODY_BYTES, PARTS_AT_ONCE, Bounds
 from orchestrator.db import opened
 
 MOST_MIB = 32
@@ -79,6 +81,24 @@ def test_a_body_that_dawdles_is_refused() -> None:
     scope = {"type": "http", "path": "/", "headers": []}
     with pytest.raises(Exception, match=r"did not arrive within 0\.01 seconds"):
         asyncio.run(Bounds(read, seconds=0.01)(scope, never, never))  # type: ignore[arg-type]
+
+
+def test_parts_of_files_that_dawdle_are_not_many(server: Server) -> None:
+    url = httpx.URL(server.url)
+    part = f"/api/v1/files/{'a' * 64}/parts/0"
+    head = f"PUT {part} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\nbegun"
+    with ExitStack() as stack:
+        for _ in range(PARTS_AT_ONCE):
+            slow = stack.enter_context(socket.create_connection((url.host, url.port or 0)))
+            slow.sendall(head.encode())
+        answer = wait(lambda: _if_busy(httpx.put(f"{server.url}{part}", content=b"x")))
+        assert answer.headers["retry-after"] == "5"
+        assert httpx.get(f"{server.url}/api/v1/runs").status_code == 200
+    wait(lambda: httpx.put(f"{server.url}{part}", content=b"x").status_code == 404)  # it is looked for again
+
+
+def _if_busy(answer: httpx.Response) -> httpx.Response | None:
+    return answer if answer.status_code == 429 else None
 
 
 def test_a_body_counts_as_it_comes_where_nobody_announced_its_size(server: Server) -> None:
