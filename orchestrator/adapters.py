@@ -183,7 +183,7 @@ def _model_of(run: str, storage: Store) -> str | None:
 def _config(reference: str, text: bytes) -> Mapping[str, Any]:
     try:
         config = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict):
         raise _refused(reference, f"its {_CONFIG} is no JSON object", "give another adapter")

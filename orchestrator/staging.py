@@ -65,7 +65,8 @@ class ResolvedModel:
     def positions(self) -> int | None:
         """The most tokens that the model was made for, as its config.json says."""
         config = _json_file(self.folder / "config.json")
-        known = {**config, **(config.get("text_config") or {})}
+        inner = config.get("text_config")
+        known = {**config, **inner} if isinstance(inner, dict) else config
         return next((known[name] for name in _POSITIONS if isinstance(known.get(name), int)), None)
 
 
@@ -146,7 +147,7 @@ def model_faults(model: ResolvedModel, *, chat: bool) -> list[Fault]:
 def _weight_faults(model: ResolvedModel, there: set[str]) -> list[Fault]:
     if _INDEX in there:
         parts = _json_file(model.folder / _INDEX).get("weight_map")
-        missing = sorted(set(parts.values()) - there) if isinstance(parts, dict) else []
+        missing = sorted(set(map(str, parts.values())) - there) if isinstance(parts, dict) else []
         what = f"weights are missing: {', '.join(missing[:3])}{' ..' if len(missing) > 3 else ''}"
         fix = "fetch the model again; the download may have been cut short"
         return [Fault(what, fix, path=_PATH, value=model.reference)] if missing else []
@@ -187,7 +188,7 @@ def _template_faults(model: ResolvedModel, there: set[str]) -> list[Fault]:
 def _json_file(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -34,6 +34,7 @@ NAMED_TOKENS = (
     "cls_token",
     "mask_token",
 )
+STAGE_AGAIN = "stage the model again"
 TOKEN_SETTINGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -62,11 +63,18 @@ def load_tokenizer(folder: Path) -> LoadedTokenizer:
 
     class_name = class_for(_text(model, "model_type"), _hub_class(config, model))
     rebuilding = CLASSES.get(class_name) if _is_bpe(definition) else None
-    special = _special_tokens(folder, config, definition, rebuilding)
-    if rebuilding is not None:
-        definition = rebuilt(definition, rebuilding.pipeline(config, special.texts()))
+    try:
+        special = _special_tokens(folder, config, definition, rebuilding)
+        if rebuilding is not None:
+            definition = rebuilt(definition, rebuilding.pipeline(config, special.texts()))
+        working = _working(definition, special, split_special=bool(config.get("split_special_tokens")))
+    except (DataError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever stands in the files; the library itself raises nothing narrower
+        what, why = "the model's tokenizer cannot be read", f"{type(error).__name__}: {error}"
+        raise DataError([Fault(what, STAGE_AGAIN, why, file=str(folder))]) from error
     return LoadedTokenizer(
-        tokenizer=_working(definition, special, split_special=bool(config.get("split_special_tokens"))),
+        tokenizer=working,
         named_tokens=_as_templates_see(special.texts(), class_name),
         exact="auto_map" not in config and (rebuilding is not None or class_name in AS_IT_LIES),
     )
@@ -79,7 +87,13 @@ def model_template(folder: Path) -> str:
     """
     file = folder / "chat_template.jinja"
     config = _read(folder / "tokenizer_config.json") or {}
-    entry: object = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
+    entry: object = config.get("chat_template")
+    if file.is_file():
+        try:
+            entry = file.read_text(encoding="utf-8")
+        except ValueError as error:
+            what = "the chat template is not UTF-8"
+            raise DataError([Fault(what, STAGE_AGAIN, str(error), str(file))]) from error
     if isinstance(entry, list) or any((folder / "additional_chat_templates").glob("*.jinja")):
         fix = "give the one to use as the chat template of the spec"
         raise DataError([Fault("the model has several chat templates", file=str(folder), fix=fix)])
@@ -94,9 +108,8 @@ def _read(path: Path) -> Json | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        fix = "stage the model again"
-        raise DataError([Fault("not valid JSON", file=str(path), why=str(error), fix=fix)]) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError([Fault("not valid JSON", STAGE_AGAIN, str(error), str(path))]) from error
     return content if isinstance(content, dict) else {}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.estimate.safetensors import Tensor
 
+MOST_LAYERS = 10_000  # more are no model, and their weights would be listed one by one
 _DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 # Kinds whose classes tie the output layer to the embedding unless config.json says otherwise.
 _TIED = {"gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "cohere", "cohere2", "smollm3"}
@@ -58,7 +59,7 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture | None:
     layers = _whole(config, "num_hidden_layers", "n_layer", "num_layers")
     heads = _whole(config, "num_attention_heads", "n_head", "num_heads")
     vocabulary = _whole(config, "vocab_size")
-    if not (hidden and layers and heads and vocabulary):
+    if not (hidden and layers and heads and vocabulary) or layers > MOST_LAYERS:
         return None
     tied = config.get("tie_word_embeddings", outer.get("tie_word_embeddings"))
     return Architecture(

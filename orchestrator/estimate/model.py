@@ -50,8 +50,8 @@ def read_model(folder: Path) -> Model | None:
         SpecError: a weights file is not whole.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = _config((folder / "config.json").read_bytes())
+    except OSError:
         return None
     return model_of(config, read_tensors(folder))
 
@@ -62,8 +62,8 @@ def staged_model(storage: Store, key: str) -> Model | None:
     if folder is not None:
         return read_model(folder)
     try:
-        config = json.loads(storage.read(f"{key}/config.json"))
-    except (OSError, ValueError):
+        config = _config(storage.read(f"{key}/config.json"))
+    except OSError:
         return None
     return model_of(config, {})
 
@@ -80,3 +80,12 @@ def model_of(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model 
         return None
     tied = not any(name.startswith(("lm_head.", "embed_out.")) or ".lm_head." in name for name in found)
     return Model(**{**vars(shape), "tied": tied}, tensors=found, exact=bool(tensors))
+
+
+def _config(text: bytes) -> Mapping[str, Any]:
+    """What a config.json says; nothing where it is no JSON object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

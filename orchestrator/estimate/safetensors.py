@@ -76,7 +76,7 @@ def _header(path: Path) -> dict[str, Tensor]:
         if path.stat().st_size < 8 + length + end:
             raise ValueError("the file ends before its last weight")
         return {name: Tensor(tuple(map(int, entry["shape"])), str(entry["dtype"])) for name, entry in entries}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         what, fix = (
             "the model's weights are not whole",
             "fetch it again; the download may have been cut short",

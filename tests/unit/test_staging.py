@@ -12,7 +12,7 @@ import toy_models
 
 from orchestrator.contract import FileStore, model_key, read_manifest, verify_folder
 from orchestrator.errors import SpecError
-from orchestrator.staging import resolve_model, stage_model
+from orchestrator.staging import ResolvedModel, resolve_model, stage_model
 
 
 @pytest.fixture
@@ -108,6 +108,15 @@ def test_shards_that_are_missing(tmp_path: Path, model: Path) -> None:
 def test_a_config_that_is_no_json(tmp_path: Path, model: Path) -> None:
     (model / "config.json").write_text("{")
     assert whats(tmp_path) == ["the model's config.json is no JSON object"]
+
+
+def test_files_that_hold_what_they_never_should(tmp_path: Path, model: Path) -> None:
+    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": ["b"]}}')
+    assert whats(tmp_path) == ["weights are missing: ['b']"]
+    (model / "tokenizer_config.json").write_text("[" * 200_000)
+    (model / "config.json").write_text('{"text_config": "x", "max_position_embeddings": 8}')
+    assert "the model's tokenizer_config.json is no JSON object" in whats(tmp_path)
+    assert ResolvedModel("model", model).positions == 8
 
 
 def test_no_such_folder(tmp_path: Path) -> None:

@@ -147,6 +147,23 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str, message: str) -> 
     assert all(fault.fix for fault in caught.value.faults)
 
 
+@pytest.mark.parametrize(
+    ("file", "data", "message"),
+    [
+        ("tokenizer.json", b"{}", "tokenizer cannot be read"),
+        ("tokenizer.json", b"[" * 200_000, "not valid JSON"),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": {"x": {}}}', "tokenizer cannot be read"),
+        ("chat_template.jinja", "é".encode("latin-1"), "not UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_told(tmp_path: Path, file: str, data: bytes, message: str) -> None:
+    folder = MODELS["chatml"].write(tmp_path / "model")
+    (folder / file).write_bytes(data)
+    with pytest.raises(DataError, match=message) as caught:
+        ChatTokenizer.load(folder)
+    assert all(fault.fix for fault in caught.value.faults)
+
+
 def test_several_templates_need_a_choice(tmp_path: Path) -> None:
     folder = MODELS["chatml"].write(tmp_path / "model")
     (folder / "additional_chat_templates").mkdir()

@@ -82,6 +82,14 @@ def test_an_unknown_kind_without_weights_is_not_guessed_at() -> None:
     assert model_of({"model_type": "llama"}, {}) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "{", "[" * 200_000, json.dumps({**CONFIG, "num_hidden_layers": 10**9})]
+)
+def test_a_config_that_is_none_or_without_end_is_no_model(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert read_model(tmp_path) is None
+
+
 def test_low_rank_pairs_are_counted_from_the_shapes() -> None:
     model = model_of(CONFIG, {})
     assert model is not None
