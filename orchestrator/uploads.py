@@ -27,6 +27,7 @@ SCHEME = "upload://"
 PART_BYTES = 4 * 1024 * 1024
 MAX_BUNDLE_FILES = 10_000
 MAX_BUNDLE_BYTES = 8 * 1024 * 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"^upload://(?P<sha256>[0-9a-f]{64})/(?P<name>[^?#]{1,1000}?)(?P<bundle>/?)$")
 
 
@@ -114,10 +115,15 @@ def read_bundle(uploads: Store, sha256: str) -> dict[str, str]:
     try:
         files = json.loads(text)["files"]
         plain = {str(name): str(digest) for name, digest in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ContractError("it is no bundle") from error
+    if not all(map(_SHA256.fullmatch, plain.values())):
+        raise ContractError("it is a bundle that names no content of a file")
     if len(plain) > MAX_BUNDLE_FILES or not all(map(is_plain_name, plain)):
         raise ContractError("it is a bundle of too many files, or of names that lead elsewhere")
+    paths = set(map(PurePosixPath, plain))
+    if any(folder in paths for path in paths for folder in path.parents):
+        raise ContractError("it is a bundle with a file inside of a file")
     return plain
 
 
