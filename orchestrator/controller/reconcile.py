@@ -25,7 +25,7 @@ from orchestrator.controller.stalls import silence_of
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
 from orchestrator.errors import BackendError, RegistryError, StorageError, with_hint
 from orchestrator.registries import RegistryAway
-from orchestrator.runs import Keep, Observation, Phase, Reason, Status
+from orchestrator.runs import Intent, Keep, Observation, Phase, Reason, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.stored import base_named
 
@@ -60,12 +60,18 @@ class Controller:
         return replace(self, database=self.database.under(lease))
 
     def explain(self, run_id: str, error: Exception) -> None:
-        """Show on a run why nothing could be found out about it or done for it; its status stays."""
+        """Show on a run why nothing could be found out about it or done for it; its status stays. Where a
+        user wants it to stop, what runs of it is told so all the same."""
         run = self.database.run(run_id)
         away = isinstance(error, OSError | StorageError | contract.ContractError)
         reason = Reason.STORAGE_AWAY if away else Reason.TROUBLE
-        if not run.status.final:
-            self.database.move(run, run.status, reason, f"{type(error).__name__}: {error}", self.clock())
+        if run.status.final:
+            return
+        run = self.database.move(run, run.status, reason, f"{type(error).__name__}: {error}", self.clock())
+        launches = self.database.launches(run.id)
+        if run.intent is not Intent.RUN and launches:
+            self.database.check_lease()
+            self._stop(run, launches[-1].number, self.clock())
 
     def reconcile(self, run_id: str) -> Looked:
         """Bring a run one step nearer to its end."""
@@ -158,8 +164,7 @@ class Controller:
                 self.database.check_lease()
                 if run.keep is Keep.NONE:
                     store.write(contract.DISCARD, b"")
-                with contextlib.suppress(BackendAway):  # it is told again at the next pass
-                    self.backend.stop(launch_name(run.id, number), now)
+                self._stop(run, number, now)
                 return run
             case decision.Launch():
                 return Launching(self.settings, self.database, self.backend).make(run, action, store, now)
@@ -168,6 +173,10 @@ class Controller:
             case decision.Cancel(keep):
                 kept = keep_of(store, keep, _base_of(run), run.total_steps)
                 return self.database.move(run, Status.CANCELLED, Reason.BY_USER, kept, now)
+
+    def _stop(self, run: Run, number: int, now: float) -> None:
+        with contextlib.suppress(BackendAway):  # it is told again at the next pass
+            self.backend.stop(launch_name(run.id, number), now)
 
     def _publish(self, run: Run, now: float) -> Run:
         """Publish now, or a little later where a registry was away just before."""

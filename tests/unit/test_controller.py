@@ -15,8 +15,10 @@ from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import BackendAway
 from orchestrator.backends.docker import DockerBackend
-from orchestrator.contract import Cause, Record, Result
+from orchestrator.contract import Cause, FileStore, Record, Result
+from orchestrator.controller.due import DueRuns
 from orchestrator.controller.glance import has_news
+from orchestrator.controller.of_run import run_store
 from orchestrator.controller.removals import Removals
 from orchestrator.controller.ship import LIVE_SECONDS, Shipping
 from orchestrator.controller.sweep import Sweep
@@ -199,6 +201,34 @@ def test_an_engine_that_is_away_keeps_no_run_from_its_end(world: World) -> None:
     assert _stands(world) == (Status.WAITING, Reason.UNKNOWN)
     world.end(2, Result.SUCCESS)
     assert _stands(world) == (Status.SUCCEEDED, None)
+
+
+@pytest.mark.parametrize("claim", [b"no claim", b""], ids=["garbage", "away"])
+@pytest.mark.parametrize("intent", Intent)
+def test_what_is_to_stop_is_told_so_though_its_storage_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, claim: bytes, intent: Intent
+) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}))
+    world.database.set_intent(world.run_id, intent, 5.0)
+    if claim:
+        run_store(world.run).write("attempts/2/claim.json", claim)
+    else:
+        monkeypatch.setattr(FileStore, "keys", _no_answer)
+    work = DueRuns(world.controller, lambda: 10.0, threading.Event())
+    work.one(world.run_id)
+    assert world.backend.stopped == ([] if intent is Intent.RUN else [f"{world.run_id}-2"])
+    assert _stood(world) == (Status.WAITING, Reason.TROUBLE if claim else Reason.STORAGE_AWAY)
+
+
+def _no_answer(*_: object) -> None:
+    raise OSError("no answer")
+
+
+def _stood(world: World) -> tuple[Status, Reason | None]:
+    return world.run.status, world.run.reason
 
 
 def test_what_was_prepared_waits_for_a_backend_that_can_be_asked(world: World) -> None:
