@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 
 class Words(sa.TypeDecorator[str]):
-    """Text from anywhere. PostgreSQL keeps no NUL in a text, so none is kept."""
+    """Text from anywhere. PostgreSQL keeps no NUL in a text, so none is kept; no database keeps half a
+    character, which stands for a byte of a file name that is not UTF-8, so it becomes a question mark."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return value if value is None else value.replace("\0", "")
+        return value if value is None else _whole(value.replace("\0", ""))
 
 
 class Number(sa.TypeDecorator[float]):
@@ -30,11 +31,17 @@ class Number(sa.TypeDecorator[float]):
 
 
 def write_json(value: Any) -> str:
-    """JSON as its standard has it, null for numbers that it lacks: PostgreSQL takes no other."""
+    """JSON as its standard has it, null for numbers that it lacks: PostgreSQL takes no other. Half characters
+    are question marks, for no answer of the API could hold them."""
     try:
-        return json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
+        text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
+    return _whole(text)
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _finite(value: Any) -> Any:
