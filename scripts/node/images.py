@@ -29,10 +29,13 @@ def load(archive: Path) -> None:
 
 
 def forget(prefix: str) -> None:
-    """Let go of the images whose names begin so; what none of the others shares is deleted."""
-    for name in names():
-        if name.startswith(prefix):
-            _ctr("images", "remove", name)
+    """Let go of the images whose names begin so, also by the digests that the node itself calls them by; what
+    none of the others shares is deleted."""
+    contents = {line.split()[0]: line.split()[2] for line in _said("images", "list").splitlines()[1:]}
+    gone = {contents[name] for name in contents if name.startswith(prefix)}
+    for name, content in contents.items():
+        if content in gone and name.startswith((prefix, "sha256:")):
+            _ctr("images", "remove", "--sync", name)
 
 
 def load_bytes(archive: bytes) -> None:
@@ -67,4 +70,8 @@ def remove_containers(seconds: float = 20) -> None:
 
 
 def _ctr(*arguments: str) -> Sequence[str]:
-    return subprocess.run([*_CTR, *arguments], check=True, capture_output=True, text=True).stdout.split()
+    return _said(*arguments).split()
+
+
+def _said(*arguments: str) -> str:
+    return subprocess.run([*_CTR, *arguments], check=True, capture_output=True, text=True).stdout

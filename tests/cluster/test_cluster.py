@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from cluster_parts import Cluster, Object, restricted_pod
 from kubernetes.client.exceptions import ApiException
+from node import images, oci
 from waiting import wait
 
 SMALL = {"cpu": "100m", "memory": "64Mi"}
@@ -46,3 +49,14 @@ def test_a_third_pod_waits_for_one_of_two_gpus(cluster: Cluster, namespace: str)
     assert "1 Insufficient nvidia.com/gpu" in scheduled["message"]
     cluster.delete("v1", "Pod", "first", namespace)
     wait(lambda: pod(cluster, namespace, "third")["status"]["phase"] == "Running")
+
+
+@pytest.mark.skipif("KUBECONFIG" in os.environ, reason="images go to the node of this machine alone")
+@pytest.mark.usefixtures("cluster")
+def test_a_forgotten_image_is_gone_by_each_of_its_names() -> None:
+    """The node itself calls it by its digest too, which alone would keep its gigabytes."""
+    before = images.names()
+    images.load_bytes(oci.archive("axo.test/forgotten:1", [oci.layer({"/nothing": b"here"})], {}))
+    wait(lambda: any(name.startswith("sha256:") for name in images.names() - before))
+    images.forget("axo.test/forgotten:")
+    assert images.names() <= before

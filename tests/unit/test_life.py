@@ -45,7 +45,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
 
 STEPS_IN_A_LIFE = 50
-STEPS_LIVED = 36  # of those, in the mean
+STEPS_LIVED = 30  # of those, in the mean, and rather more
 STEPS = int(os.environ.get("AXO_STEPS", "200000" if os.environ.get("AXO_PROVE") else "500"))
 RUNS = 3
 
@@ -355,5 +355,6 @@ def test_random_lives(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(f"\n{_TAKEN.total()} steps: {dict(_TAKEN)}")
-    assert _TAKEN["refused"] > 0
+    refused = _TAKEN.pop("refused", 0)
+    print(f"\n{_TAKEN.total()} steps: {dict(_TAKEN)}; {refused} stale leaders refused")
+    assert refused > 0
