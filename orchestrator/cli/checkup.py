@@ -18,7 +18,9 @@ from typing import Literal
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
 from orchestrator.backends import BackendAway, LaunchRequest, open_backend
+from orchestrator.cli.connection import connected, spoken_to
 from orchestrator.cli.hardware import gpus
+from orchestrator.client.contexts import Context
 from orchestrator.errors import BackendError, DatabaseError, OrchestratorError, SettingsError
 from orchestrator.machines import GIB, Machine
 from orchestrator.settings import Settings
@@ -46,10 +48,14 @@ class Finding:
 
 
 def checkup() -> Iterator[Finding]:
-    """Every check, in the order in which a run needs what they look at."""
+    """Every check, in the order in which a run needs what they look at. Where a service elsewhere has the
+    runs, what they need is on its machine, and this one needs the service."""
     yield _axo()
     yield _python()
     yield _libraries()
+    if (context := spoken_to()).url is not None:
+        yield _service(context)
+        return
     try:
         settings = Settings.from_environment()
     except OrchestratorError as error:
@@ -91,6 +97,17 @@ def _libraries() -> Finding:
     if None in found.values():
         return Finding("libraries", "fail", told, "install axo-orchestrator again, with its dependencies")
     return Finding("libraries", "ok", told)
+
+
+def _service(context: Context) -> Finding:
+    """Whether the service answers, and takes the credential of its context."""
+    try:
+        with connected() as client:
+            machines = ", ".join(machine.name for machine in client.machines())
+    except OrchestratorError as error:
+        return Finding("service", "fail", str(error), error.hint, away=True)
+    told = f"{context.url} answers, and takes the credential of the context {context.name}"
+    return Finding("service", "ok", f"{told}; machines {machines}")
 
 
 def _settings(settings: Settings) -> Finding:

@@ -21,7 +21,9 @@ _WIDTH = 14
 def command(form: str) -> None:
     """Look whether everything that a run needs is there: each line ok, warn or fail, with the fix.
 
-    The exit code is 0 where nothing fails, 4 where only a server or storage does, else 3.
+    Where commands speak to a service elsewhere, it looks whether that answers; `--context local` looks at
+    this machine all the same. The exit code is 0 where nothing fails, 4 where only a server or storage
+    does, else 3.
 
     \b
     Example:

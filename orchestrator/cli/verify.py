@@ -10,7 +10,6 @@ import click
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import note, output_option, print_data
-from orchestrator.wire import IN_STORAGE
 
 
 @click.command("verify")
@@ -44,6 +43,8 @@ def prove(name: str, form: str) -> bool:
 
 def way_out(name: str, found: Mapping[str, Sequence[str]]) -> str | None:
     """Where the adapter is still what it was, if it is not so everywhere."""
+    from orchestrator.wire import IN_STORAGE
+
     true = [place for place, faults in found.items() if not faults]
     if not true or len(true) == len(found):
         return None

@@ -16,7 +16,8 @@ class Notes(logging.Handler):
     """One line for each warning, beside the live view and not through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(words_of(record))
+        if not record.name.startswith("orchestrator.api") or record.exc_info:  # else the command says it
+            note(words_of(record))
 
 
 @contextmanager

@@ -42,6 +42,10 @@ def test_a_spec_is_proven_with_the_machines_of_the_service(laptop: Path, tmp_pat
         assert "upload://" not in here.stdout
         assert axo(laptop, "submit", "spec.yaml", "--diff").returncode == 2
         assert axo(laptop, "check", "spec.yaml", "--context", "local").returncode == 3
+        looked = axo(laptop, "doctor")
+        assert (looked.returncode, f"{server.url} answers" in looked.stdout) == (0, True), looked.stdout
+        assert "mlflow   " not in looked.stdout, "it is the service that has one, or has not"
+    assert axo(laptop, "doctor").returncode == 4
     gone = axo(laptop, "check", "spec.yaml")
     assert (gone.returncode, "its machines are not known" in gone.stderr) == (3, True)
     assert axo(laptop, "get").returncode == 4
