@@ -50,6 +50,7 @@ MARKS = (
 )
 _SEPARATORS = {".tsv": "\t,;|", ".tab": "\t,;|", ".psv": "|,;\t"}
 _RECORDS = 50
+_BINARY: dict[Kind | None, str] = {"parquet": "Parquet file", "xlsx": "Excel workbook"}
 # What people give by mistake: how it begins, what it is, and the way out.
 _FOREIGN = (
     (b"version https://git-lfs", "a pointer of Git LFS, not the data", "run `git lfs pull`"),
@@ -110,6 +111,10 @@ def refuse_foreign(head: bytes, name: str) -> None:
             raise DataError([Fault(f"this is {what}", fix, file=name)])
     if head[257:262] == b"ustar":
         raise DataError([Fault("this is a tar archive", "unpack it, or pack it as zip", file=name)])
+    kind = KINDS.get(Path(name).suffix.lower())
+    if kind in _BINARY and b"\0" in head and not mark_of(head)[0]:
+        what = f"this is no {_BINARY[kind]}, whatever its name says: it begins as none does"
+        raise DataError([Fault(what, "write the file again, or name it by what it is", file=name)])
 
 
 def format_of(name: str, head: bytes, shown: str) -> Format:

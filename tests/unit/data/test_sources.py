@@ -290,6 +290,16 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     assert "Parquet" in faults(tmp_path, "rows.parquet", "PAR1 and then nothing")[0].what
 
 
+@pytest.mark.parametrize(
+    ("name", "what"), [("a.parquet", "no Parquet file"), ("a.xlsx", "no Excel workbook")]
+)
+def test_noise_by_the_name_of_a_table_is_no_text_in_another_encoding(
+    tmp_path: Path, name: str, what: str
+) -> None:
+    (fault,) = faults(tmp_path, name, b"\x90\x00\xe9\xff" * 50)
+    assert what in fault.what
+
+
 def test_a_column_with_our_name_is_refused(tmp_path: Path) -> None:
     for name, data in (
         ("a.jsonl", '{"axo_row":1}'),
