@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from orchestrator.cli.picture import Dot, Line, Picture, Shape, Words, words_width
 
 WIDTH, HEIGHT = 760, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 48
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea", "#d97706", "#0891b2", "#be185d", "#4b5563")
-SMOOTHING = 0.8
 _FEW = 30  # so many points are shown each as a dot; more get a smoothed line
+_REACH = 4  # so many points to either side are averaged, or a hundredth of all
 _LEGEND_ROW = 18
 _GREY = "#e5e7eb"
 
@@ -113,12 +114,14 @@ def _course(sheet: _Sheet, curve: Curve) -> list[Shape]:
 
 
 def _smoothed(points: Series) -> list[tuple[int, float]]:
-    """Exponential moving average without the pull of its start (the debiasing of Adam, section 3)."""
-    mean, weight, smooth = 0.0, 0.0, []
-    for step, value in points:
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        smooth.append((step, mean / weight))
+    """The mean of as many points before a point as after it, fewer towards both ends: looking back alone
+    would draw a loss that falls above where it was."""
+    sums, last = [0.0, *accumulate(value for _, value in points)], len(points) - 1
+    reach = max(_REACH, len(points) // 100)
+    smooth = []
+    for index, (step, _) in enumerate(points):
+        half = min(reach, index, last - index)
+        smooth.append((step, (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)))
     return smooth
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.cli.curve import draw_series
 from orchestrator.cli.output import fields, sparkline, table
+from orchestrator.cli.picture import Line
 from orchestrator.cli.shown import estimate_rows
 from orchestrator.cli.units import age, duration
 from orchestrator.wire import Figure, RunDetail
@@ -55,6 +56,14 @@ def test_a_curve_is_well_formed_and_inside_its_sheet() -> None:
     places = re.findall(r"(-?[\d.]+) (-?[\d.]+)(?=[L\"])", picture)
     assert len(places) > 300
     assert all(0 <= float(x) <= 760 and 0 <= float(y) <= 360 for x, y in places)
+
+
+def test_a_loss_that_falls_is_smoothed_where_it_was_and_not_behind_it() -> None:
+    picture = draw_series("x", {"loss": [(step, 100.0 - step) for step in range(100)]})
+    logged, smooth = (
+        shape.places for shape in picture.shapes if isinstance(shape, Line) and len(shape.places) == 100
+    )
+    assert all(abs(a[1] - b[1]) < 0.5 for a, b in zip(logged, smooth, strict=True))
 
 
 def test_a_curve_of_nothing_says_so() -> None:
