@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from orchestrator.contract.layout import attempt_key
 from orchestrator.contract.manifest import VERSION
-from orchestrator.contract.store import Fenced, Store, known_fields, to_json
+from orchestrator.contract.store import ContractError, Fenced, Store, known_fields, to_json
 
 StepKind = Literal["prepare", "train", "evaluate"]
+MAX_WHOLE, MAX_TIME = 2**31 - 1, 1e11
 _CLAIM = re.compile(r"^attempts/(\d+)/claim\.json$")
 _RECORD = re.compile(r"^attempts/(\d+)/metrics-\d+\.jsonl$")
 
@@ -123,10 +124,31 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: bytes) -> Outcome:
-        raw = known_fields(cls, json.loads(data))
-        raw["result"] = Result(raw["result"])
-        raw["cause"] = Cause(raw["cause"]) if raw.get("cause") else None
-        return cls(**raw)
+        """Raises ContractError where the text is no outcome: what trains can write anything in its place."""
+        try:
+            raw = known_fields(cls, json.loads(data))
+            raw["result"] = Result(raw["result"])
+            raw["cause"] = Cause(raw["cause"]) if raw.get("cause") else None
+            said = cls(**raw)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ContractError(f"not an outcome: {error}") from error
+        if not said._is_sound():
+            raise ContractError("not an outcome: a field is not of its kind")
+        return said
+
+    def _is_sound(self) -> bool:
+        """Whether everything is of its kind, and not beyond what a database holds."""
+        steps = [step for step in (self.step, self.total_steps) if step is not None]
+        whole = [self.attempt, self.launch, self.exit_code, *steps]
+        return (
+            self.kind in get_args(StepKind)
+            and type(self.message) is str
+            and isinstance(self.facts, dict)
+            and all(type(number) is int and abs(number) <= MAX_WHOLE for number in whole)
+            and all(
+                type(time) in (int, float) and 0 <= time <= MAX_TIME for time in (self.started, self.ended)
+            )
+        )
 
 
 def claim_attempt(run: Store, launch: int, *, host: str, pid: int, now: float) -> Claim:
@@ -170,10 +192,10 @@ def newest_attempt(run: Store) -> NewestAttempt | None:
 
 
 def read_outcome(run: Store, attempt: int) -> Outcome | None:
-    """What an attempt said when it ended, or None while it has not."""
+    """What an attempt said when it ended; None while it has not, or where that is no outcome."""
     try:
         return Outcome.from_json(run.read(f"{attempt_key(attempt)}/outcome.json"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ContractError):
         return None
 
 

@@ -61,7 +61,7 @@ class Manifest:
             manifest = cls(files=files, facts=raw.get("facts") or {}, **known)
             for file in files:
                 check_key(file.path)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContractError(f"not a manifest: {error}") from error
         if raw.get("digest") != manifest.digest:
             raise ContractError("the manifest's digest is not that of its files")

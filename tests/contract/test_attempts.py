@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+
+import pytest
+
 from orchestrator.contract import (
     Cause,
     Fence,
@@ -12,6 +17,7 @@ from orchestrator.contract import (
     attempts,
     claim_attempt,
     owner,
+    read_manifest,
     read_outcome,
 )
 
@@ -55,3 +61,31 @@ def test_a_newer_writer_may_say_more(store: Store) -> None:
     plan = LaunchPlan("r", 1, "train", device="gpu", model="models/a", task={"x": [1]})
     text = plan.to_json().replace(b'"run"', b'"colour": "blue", "run"')
     assert LaunchPlan.from_json(text) == plan
+
+
+SAID = json.loads(Outcome(1, 1, "train", Result.SUCCESS, 0).to_json())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 200_000,
+        "\udcff",
+        json.dumps({**SAID, "result": "glory"}),
+        json.dumps({**SAID, "step": "x"}),
+        json.dumps({**SAID, "step": 10**30}),
+        json.dumps({**SAID, "message": ["x"]}),
+        json.dumps({**SAID, "kind": ["train"]}),
+        json.dumps({**SAID, "facts": [1]}),
+        json.dumps({**SAID, "ended": math.nan}),
+        json.dumps({"attempt": 1}),
+    ],
+)
+def test_what_training_code_writes_in_place_of_an_outcome_counts_as_none(store: Store, text: str) -> None:
+    data = text.encode(errors="surrogateescape")
+    store.write("attempts/2/outcome.json", data)
+    assert read_outcome(store, 2) is None
+    store.write("x/MANIFEST.json", data)
+    assert read_manifest(store, "x") is None

@@ -136,7 +136,8 @@ def test_an_outcome_that_is_a_hole_of_a_terabyte_costs_nothing(tmp_path: Path) -
     run.write("attempts/1/outcome.json", b"{}")
     os.truncate(tmp_path / "attempts/1/outcome.json", 1 << 40)
     with pytest.raises(ContractError, match="more than 32 MiB"):
-        contract.read_outcome(run, 1)
+        run.read("attempts/1/outcome.json")
+    assert contract.read_outcome(run, 1) is None
 
 
 @pytest.mark.parametrize("key", ["link", "folder/key", "attempts/1/key", "pipe"])

@@ -15,7 +15,7 @@ from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import BackendAway
 from orchestrator.backends.docker import DockerBackend
-from orchestrator.contract import Cause, FileStore, Record, Result
+from orchestrator.contract import Cause, FileStore, Record, Result, claim_attempt
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.glance import has_news
 from orchestrator.controller.of_run import run_store
@@ -221,6 +221,19 @@ def test_what_is_to_stop_is_told_so_though_its_storage_cannot_be_read(
     work.one(world.run_id)
     assert world.backend.stopped == ([] if intent is Intent.RUN else [f"{world.run_id}-2"])
     assert _stood(world) == (Status.WAITING, Reason.TROUBLE if claim else Reason.STORAGE_AWAY)
+
+
+def test_what_stands_in_the_place_of_an_outcome_counts_as_none(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    for _ in range(20):
+        if world.passes().status.final:
+            break
+        newest = world.database.launches(world.run_id)[-1].number
+        attempt = claim_attempt(run_store(world.run), newest, host="h", pid=1, now=0.0).attempt
+        run_store(world.run).write(f"attempts/{attempt}/outcome.json", b"[" * 200_000)
+        world.backend.phases[f"{world.run_id}-{newest}"] = Observation(Phase.ENDED, 1)
+    assert _stood(world) == (Status.FAILED, Reason.LOST)
 
 
 def _no_answer(*_: object) -> None:
