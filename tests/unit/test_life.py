@@ -194,10 +194,11 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.worlds)
     @rule(data=st.data(), where=st.sampled_from(["backend", "storage"]))
     def fault(self, data: st.DataObject, where: str) -> None:
-        """Backend or storage cannot be asked; that alone must change no status."""
+        """Backend or storage cannot be asked; that alone must change no status, and launch nothing more."""
         _TAKEN["fault"] += 1
         world = self._any(data)
-        before = world.run
+        before, launched = world.run, len(self.database.launches(world.run_id))
+        said = where == "backend" and _has_spoken(world, launched)
         with _away(self.backend, where):
             try:
                 self.leader.reconcile(world.run_id)
@@ -205,7 +206,9 @@ class Life(RuleBasedStateMachine):
                 self.leader.explain(world.run_id, error)
         asked = where == "storage" and before.status is Status.QUEUED  # to keep the spec
         if asked or self.database.launches(world.run_id):
-            assert world.run.status in (before.status, Status.PREPARING)
+            later = _LATER | _ENDS | {Status.PAUSED} if said else set()
+            assert world.run.status in {before.status, Status.PREPARING} | later
+        assert launched in (0, len(self.database.launches(world.run_id)))
 
     @invariant()
     def lives_are_legal(self) -> None:
@@ -303,6 +306,13 @@ def _dying(backend: CountingBackend, moment: int) -> Iterator[None]:
 
         patch.setattr(Transactions, "writing", committing)
         yield
+
+
+def _has_spoken(world: World, launch: int) -> bool:
+    """Whether the newest attempt of a launch has said in storage how it ended."""
+    store = run_store(world.run)
+    claims = [claim.attempt for claim in contract.attempts(store) if claim.launch == launch]
+    return bool(claims) and contract.read_outcome(store, claims[-1]) is not None
 
 
 @contextmanager
