@@ -165,20 +165,7 @@ class LocalBackend:
             common |= {REPORT_URL: launch.report.url, REPORT_TOKEN: str(launch.report.token)}
         if launch.storage.startswith("s3://"):
             common["AXO_SECRETS"] = str(self._settings.secrets)
-        return {**common, "PYTHONPATH": str(self._package_alone()), "PYTHONNOUSERSITE": "1"}
-
-    def _package_alone(self) -> Path:
-        """A folder that holds this package and nothing else of the service's environment."""
-        package = Path(orchestrator.__file__).parent
-        folder = self._folder / "import"
-        link = folder / "orchestrator"
-        if not link.is_symlink() or link.readlink() != package:
-            folder.mkdir(parents=True, exist_ok=True)
-            fresh = folder / f".link-{os.getpid()}"
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(package)
-            fresh.replace(link)
-        return folder
+        return {**common, "PYTHONPATH": str(package_alone(self._folder)), "PYTHONNOUSERSITE": "1"}
 
     def _reap(self, name: str) -> int | None:
         """The exit code of a launch that this very process started, once it has ended."""
@@ -226,6 +213,20 @@ class LocalBackend:
 
     def _path(self, name: str, kind: str) -> Path:
         return self._folder / f"{name}.{kind}"
+
+
+def package_alone(folder: Path) -> Path:
+    """A folder in `folder` that holds this package and nothing else of the service's environment."""
+    package = Path(orchestrator.__file__).parent
+    alone = folder / "import"
+    link = alone / "orchestrator"
+    if not link.is_symlink() or link.readlink() != package:
+        alone.mkdir(parents=True, exist_ok=True)
+        fresh = alone / f".link-{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(package)
+        fresh.replace(link)
+    return alone
 
 
 def _is_marked(lock: Path) -> bool:

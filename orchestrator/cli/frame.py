@@ -47,6 +47,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "publish": "Push a finished adapter to registries that lack it.",
         "models": "List what was published; pin it, or prove it.",
         "datasets": "List and delete prepared data and uploads.",
+        "try": "Ask an adapter and its base model, side by side.",
         "pull": "Fetch an adapter, and the command that serves it.",
         "verify": "Re-read what was published and compare digests.",
     },

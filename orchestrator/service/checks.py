@@ -164,7 +164,13 @@ def check_registries(loaded: Loaded, settings: Settings) -> None:
 
 def check_trainer(settings: Settings) -> None:
     """Raises SettingsError where the local trainer is not to be found; images have their own."""
-    if settings.backend == "local" and not settings.trainer_python.exists():
+    if settings.backend == "local":
+        need_trainer(settings)
+
+
+def need_trainer(settings: Settings) -> None:
+    """Raises SettingsError where this machine has no trainer environment."""
+    if not settings.trainer_python.exists():
         raise SettingsError(
             f"there is no trainer environment: {settings.trainer_python} does not exist",
             hint="make it with `scripts/setup trainer`, or point AXO_TRAINER_PYTHON at one that has Axolotl",

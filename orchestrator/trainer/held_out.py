@@ -75,6 +75,17 @@ def prompt_as_trained(generation_prompt: str, rendered: str) -> str:
     return before if found and before.startswith(generation_prompt) else generation_prompt
 
 
+def prompt_of(tokenizer: Any, before: list[dict[str, Any]], tools: Any, *, reasoned: bool) -> str:
+    """The text that an answer is asked with; `reasoned` says that answers were trained with reasoning, so
+    that the model starts with it."""
+    options = {"tokenize": False, "tools": tools}
+    asked: str = tokenizer.apply_chat_template(before, add_generation_prompt=True, **options)
+    if reasoned:
+        return asked
+    marked = [*before, {"role": "assistant", "content": _ANSWER}]
+    return prompt_as_trained(asked, tokenizer.apply_chat_template(marked, **options))
+
+
 def answer_index(turns: Sequence[Mapping[str, Any]]) -> int | None:
     """The last assistant turn with text that has a turn before it; None where there is none."""
     found = (
@@ -141,7 +152,8 @@ def _question(row: Mapping[str, Any], strategy: Any, tokenizer: Any) -> Question
     labelled = strategy.tokenize_prompt(row)
     if all(label == IGNORED for label in labelled["labels"]):
         return None
-    prompt = _prompt(tokenizer, turns[:answer], turns[answer], _tools(row))
+    reasoned = bool(turns[answer].get("reasoning_content") or _REASONING.match(turns[answer]["content"]))
+    prompt = prompt_of(tokenizer, turns[:answer], _tools(row), reasoned=reasoned)
     asked = [str(turn.get("content") or "") for turn in turns[:answer] if turn.get("role") == "user"]
     return Question(
         tokens=labelled["input_ids"],
@@ -150,15 +162,6 @@ def _question(row: Mapping[str, Any], strategy: Any, tokenizer: Any) -> Question
         asked=asked[-1] if asked else "",
         expected=turns[answer]["content"],
     )
-
-
-def _prompt(tokenizer: Any, before: list[dict[str, Any]], answer: Mapping[str, Any], tools: Any) -> str:
-    options = {"tokenize": False, "tools": tools}
-    asked: str = tokenizer.apply_chat_template(before, add_generation_prompt=True, **options)
-    if answer.get("reasoning_content") or _REASONING.match(answer["content"]):
-        return asked  # the reasoning was trained as output, so the model starts with it
-    marked = [*before, {"role": "assistant", "content": _ANSWER}]
-    return prompt_as_trained(asked, tokenizer.apply_chat_template(marked, **options))
 
 
 def _tools(row: Mapping[str, Any]) -> Any:

@@ -71,6 +71,14 @@ def test_killed_in_a_commit_and_paused_it_ends_as_in_a_folder(
     desk.axo("pull", run, "pulled")
     for file in manifests[0].files:
         assert contract.hash_file(desk.folder / "pulled" / file.path, file.path) == file
+    tried = json.loads(desk.axo("try", run, "--held-out", "24", "--max-tokens", "64", "-o", "json"))
+    asked = {each["prompt"]: each for each in tried}
+    samples = json.loads(desk.axo("describe", run, "-o", "json"))["evaluation"]["samples"]
+    assert len(samples) == 8
+    for sample in samples:
+        one = asked[sample["prompt"]]
+        assert (one["expected"], one["base"]["text"][:300]) == (sample["expected"], sample["base"])
+        assert one["adapter"]["text"][:300] == sample["adapter"]
     hidden = object_storage.environment()["AWS_SECRET_ACCESS_KEY"].encode()
     for file in (*desk.home.rglob("*.log"), *desk.home.glob("axo.db*"), *top.rglob("*.txt")):
         assert hidden not in file.read_bytes()

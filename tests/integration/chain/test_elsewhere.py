@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.client import Client
+from orchestrator.client.trial import differs
 from orchestrator.contract import hash_file
 
 AXO = Path(sys.executable).parent / "axo"
@@ -61,6 +63,11 @@ def test_a_laptops_spec_is_trained_elsewhere_and_its_adapter_comes_back(
         assert [event["id"] for event in events] == sorted({event["id"] for event in events})
         pulled = json.loads(away.axo("pull", name, "-o", "json"))
         assert away.axo("clone", name, "--stdout").startswith("# a comment of mine\n")
+        (tried,) = json.loads(away.axo("try", name, "invoice card", "--no-base", "-o", "json"))
+        with Client(url) as client:
+            assert not differs(client.run(name), desk.folder / "tiny model")
+    assert tried["messages"] == [{"role": "user", "content": "invoice card"}]
+    assert tried["adapter"]["tokens"] > 0
     folder = desk.folder / pulled["folder"]
     kept = desk.folder / "service/storage/runs" / name / "adapter"
     weights = "adapter_model.safetensors"

@@ -278,6 +278,48 @@ def test_progress_is_told(evaluated: Path) -> None:
     ]
 
 
+def ask(trainer: Trainer, work: Path, prompts: Sequence[str], **more: Any) -> dict[str, list[str]]:
+    """What `axo try` asks models with; their answers, by model."""
+    asked = {
+        "model": str(work / "model"),
+        "adapter": str(work / "adapter"),
+        "base": True,
+        "prompts": [{"messages": [{"role": "user", "content": prompt}]} for prompt in prompts],
+        "reasoned": False,
+        "max_new_tokens": 24,
+        "temperature": 0.0,
+        "seed": 42,
+    }
+    done = subprocess.run(
+        [str(PYTHON), "-m", "orchestrator.trainer.answer"],
+        input=json.dumps({**asked, **more}),
+        env=trainer.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    answers: dict[str, list[str]] = {}
+    for line in map(json.loads, done.stdout.splitlines()):
+        assert line["prompt"] == len(answers.setdefault(line["model"], []))
+        answers[line["model"]].append(line["text"])
+    return answers
+
+
+def test_whoever_tries_an_adapter_gets_the_answers_of_its_evaluation(
+    evaluated: Path, trainer: Trainer
+) -> None:
+    answers = ask(trainer, evaluated / "taught", list(TAUGHT))
+    assert answers["adapter"] == list(TAUGHT.values())
+    samples = {sample["prompt"]: sample["base"] for sample in facts(evaluated / "taught")["samples"]}
+    assert answers["base"] == [samples[prompt] for prompt in TAUGHT]
+
+
+def test_full_weights_are_tried_alone_and_at_a_temperature(evaluated: Path, trainer: Trainer) -> None:
+    answers = ask(trainer, evaluated / "merged", ["The car"] * 4, base=False, temperature=5.0)
+    assert list(answers) == ["adapter"]
+    assert len(set(answers["adapter"])) > 1
+
+
 def test_code_and_pickles_of_a_model_are_never_opened(
     evaluated: Path, trainer: Trainer, tmp_path: Path
 ) -> None:
