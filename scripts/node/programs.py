@@ -75,7 +75,7 @@ def build_policies() -> Path:
 
 
 def build_helm() -> Path:
-    """Helm: 2 minutes of processor time at first. It needs neither root nor Kubernetes."""
+    """Helm: 3 minutes of processor time at first. It needs neither root nor Kubernetes."""
     if not (PROGRAMS / _helm()).exists() and not shutil.which("go"):
         raise ClusterError("Go 1.26 or newer is needed to build Helm: https://go.dev/dl")
     with _building("helm.lock"):
