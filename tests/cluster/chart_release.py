@@ -6,7 +6,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 from cluster_parts import Cluster, Object, volume, volume_name
 from helm import CHART, Helm
+from kubernetes.client.exceptions import ApiException
 from node import images, python_image
 from quick_world import MACHINES, quick_job
 from waiting import wait
@@ -51,8 +52,11 @@ class Release:
 
     def logs(self) -> str:
         """What the pods of the service have said."""
-        pods = self.cluster.list("v1", "Pod", self.namespace)
-        return "\n".join(self.cluster.log(pod["metadata"]["name"], self.namespace) for pod in pods)
+        said = []
+        for pod in self.cluster.list("v1", "Pod", self.namespace):
+            with suppress(ApiException):  # it has gone meanwhile
+                said.append(self.cluster.log(pod["metadata"]["name"], self.namespace))
+        return "\n".join(said)
 
     def has(self, version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         return self.cluster.get(version, kind, name, namespace) is not None
