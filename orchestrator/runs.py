@@ -138,7 +138,7 @@ REASONS: Mapping[Reason, ReasonFacts] = {
     Reason.RESUMING: ReasonFacts(
         "Training was interrupted and goes on from its newest checkpoint.", "Wait.", True, False
     ),
-    Reason.STOPPING: ReasonFacts("Asked to stop; it saves a checkpoint first.", "Wait.", True, False),
+    Reason.STOPPING: ReasonFacts("Asked to stop; what is to be kept is saved first.", "Wait.", True, False),
     Reason.UNKNOWN: ReasonFacts(
         "The backend cannot be asked, so nothing is known of this run now.",
         "Nothing is lost; look again once the backend answers.",
