@@ -238,6 +238,16 @@ def test_csv_with_a_mark_and_blank_lines(tmp_path: Path) -> None:
     assert source.count == 2
 
 
+def test_csv_with_very_many_columns(tmp_path: Path) -> None:
+    """A value in any one of them makes a row; 3,001 take a second."""
+    count = 3001
+    lines = [",".join(f"c{number}" for number in range(count)), "," * (count - 1)]
+    lines += ["," * at + "7" + "," * (count - 1 - at) for at in (0, 1500, count - 1)]
+    source = read(tmp_path, "rows.csv", "\n".join(lines) + "\n")
+    found = [{name: value for name, value in row.items() if value is not None} for row in rows(source)]
+    assert found == [{"c0": 7}, {"c1500": 7}, {"c3000": 7}]
+
+
 def test_a_table_as_excel_exports_it(tmp_path: Path) -> None:
     data = '\ufeffsep=;\r\nNr;Frage;;Antwort;\r\n1;"a\r\nb";;x, y;\r\n;;;;\r\n2;c;;z;\r\n'
     source = read(tmp_path, "rows.csv", data)
