@@ -59,7 +59,9 @@ _MEANT: Mapping[str, str] = {
 _MAIN_FIELDS: Mapping[str, str] = {
     "adapter": "kind",
     "compute": "machine",
+    "conversation": "column",  # of a mapping in a file of its own
     "dataset": "source",
+    "mapping.conversation": "column",
     "tracking": "experiment",
 }
 _TRUTHS: Mapping[str, str] = {

@@ -145,6 +145,14 @@ def test_faults_in_the_users_words(old: str, new: str, path: str, what: str, fix
     assert fault.line == {"dataset.source": 3, "base_model": 1}.get(path, line)
 
 
+def test_the_one_value_of_a_conversation_is_its_column(tmp_path: Path) -> None:
+    begun = SPEC.partition("mapping:")[0]
+    (tmp_path / "chats.yaml").write_text("conversation: chats\n")
+    for text in ("mapping: {conversation: chats}", "mapping: chats.yaml"):
+        (fault,) = faults(f"{begun}{text}\n", tmp_path)
+        assert fault.fix == "write `conversation: {column: chats}`"
+
+
 def test_of_several_types_the_one_that_fits_is_spoken_of() -> None:
     assert only(SPEC.replace("0.05", '""')).what == "must not be empty"
     assert only(SPEC.replace("0.05", "0.95")).what == "must be less than 0.9"
