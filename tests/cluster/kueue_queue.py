@@ -32,6 +32,13 @@ def queue_of_two(cluster: Cluster, namespace: str) -> Iterator[None]:
             cluster.delete(VERSION, "ClusterQueue", thing["metadata"]["name"])
 
 
+def allow_gpus(queue: Object, count: int) -> None:
+    """Write into a ClusterQueue of one flavor how many GPUs may be in use at once."""
+    (flavor,) = queue["spec"]["resourceGroups"][0]["flavors"]
+    (gpus,) = (each for each in flavor["resources"] if each["name"] == "nvidia.com/gpu")
+    gpus["nominalQuota"] = count
+
+
 @contextmanager
 def kueue_away(cluster: Cluster) -> Iterator[None]:
     """Its controller is gone for the length of a `with` block, its webhooks still in force."""
@@ -52,8 +59,7 @@ def _for_two(thing: Object, namespace: str) -> Object:
     """The manifest of a queue with two GPUs in the place of what it says, and a name of its own."""
     match thing["kind"]:
         case "ClusterQueue":
-            (flavor,) = thing["spec"]["resourceGroups"][0]["flavors"]
-            flavor["resources"][0]["nominalQuota"] = 2
+            allow_gpus(thing, 2)
             thing["metadata"]["name"] = namespace
         case "LocalQueue":
             thing["spec"]["clusterQueue"] = namespace

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from cluster_parts import shipped
 from cluster_world import GPU, KubernetesLab, Recording, granted, sees
-from kueue_queue import VERSION, kueue_away, queue_of_two
+from kueue_queue import VERSION, allow_gpus, kueue_away, queue_of_two
 from waiting import wait
 
 from orchestrator.backends import BackendAway, LaunchRequest
@@ -95,8 +95,7 @@ def test_what_a_queue_can_never_hold_says_so_and_holds_nobody_up(lab: Kubernetes
     backend.launch(small)
     wait(lambda: lab.starts(small))
     queue = lab.cluster.get(VERSION, "ClusterQueue", lab.namespace) or {}
-    (flavor,) = queue["spec"]["resourceGroups"][0]["flavors"]
-    flavor["resources"][0]["nominalQuota"] = 4  # the operator's answer
+    allow_gpus(queue, 4)  # the operator's answer
     lab.cluster.change(VERSION, "ClusterQueue", lab.namespace, {"spec": queue["spec"]})
     sees(backend, large, Phase.PENDING, Reason.UNSCHEDULABLE)  # now it lacks a node with three
 
