@@ -201,7 +201,7 @@ def test_jobs_that_end_and_vanish_while_the_service_is_away_end_right(world: Qui
 
 
 def test_a_namespace_that_vanishes_with_its_jobs_is_waited_for(world: QuickWorld) -> None:
-    """The right to ask goes with it. Once both are back, one run is seen to have ended; the other goes on."""
+    """One run ends by its storage's word; the other goes on once the namespace and its rights are back."""
     with world.serving():
         done, cut_off = world.submit("done", hold=36), world.submit("cut-off", hold=10)
         for run in (done, cut_off):
@@ -211,13 +211,12 @@ def test_a_namespace_that_vanishes_with_its_jobs_is_waited_for(world: QuickWorld
     wait(lambda: _has_ended(world, done), 120)
     world.remove_namespace()
     with world.serving():
-        for run in (done, cut_off):
-            wait(lambda run=run: "make the namespace and its rights from" in world.run(run).message)
-            assert world.run(run).reason is Reason.UNKNOWN
+        world.assert_right(*world.ended(done))
+        wait(lambda: "make the namespace and its rights from" in world.run(cut_off).message)
+        assert world.run(cut_off).reason is Reason.UNKNOWN
         world.let_go(cut_off)
         world.make_namespace()
-        for run in world.ended(done, cut_off):
-            world.assert_right(run)
+        world.assert_right(*world.ended(cut_off))
         assert world.records(cut_off)[0].values["resumed_from"] >= 8
 
 
