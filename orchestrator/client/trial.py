@@ -24,6 +24,7 @@ from orchestrator.errors import ConflictError, SettingsError, SpecError
 from orchestrator.service.checks import need_trainer
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
+from orchestrator.spec.stored import at_revision
 from orchestrator.staging import is_hub_id, resolve_model, staged_files
 from orchestrator.wire import RunDetail
 
@@ -86,8 +87,10 @@ def base_folder(client: Client, settings: Settings, run: RunDetail, named: str |
             return folder
     spec = Spec.model_validate(run.spec)
     revision = run.facts.get("model_revision")
-    pinned = f"{run.base_model.partition('@')[0]}@{revision}" if revision else run.base_model
-    reference = named or (pinned if is_hub_id(run.base_model) else run.base_model)
+    pinned = (
+        at_revision(run.base_model, revision) if revision and is_hub_id(run.base_model) else run.base_model
+    )
+    reference = named or pinned
     base = Path(run.base or ".") if client.embedded and named is None else Path()
     try:
         secret = spec.model_secret if client.embedded else None

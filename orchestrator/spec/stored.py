@@ -27,14 +27,15 @@ def told(place: str) -> str:
 def base_told(model: str, revision: str | None) -> str:
     """A base model that was found, as people know it, wherever it lay: of the hub its id at the `revision`,
     of a folder its own name."""
-    return _at(model, revision) if revision else told(model).rstrip("/").rpartition("/")[2]
+    return at_revision(model, revision) if revision else told(model).rstrip("/").rpartition("/")[2]
 
 
 def base_named(model: str, revision: str | None, digest: str) -> str:
     """What an adapter calls its base, so that the same training gives the same bytes wherever it ran: of the
     hub its id at the `revision`, of a folder the digest of what is in it."""
-    return _at(model, revision) if revision else f"sha256:{digest}"
+    return at_revision(model, revision) if revision else f"sha256:{digest}"
 
 
-def _at(model: str, revision: str) -> str:
+def at_revision(model: str, revision: str) -> str:
+    """A base model of the hub, at the revision that was found for it."""
     return f"{model.partition('@')[0]}@{revision}"
