@@ -79,7 +79,6 @@ def list_(project: str | None, form: str) -> None:
         found,
         form,
         name=lambda key: key.id,
-        data=lambda key: key.model_dump(mode="json"),
         row=lambda key: _row(key, now),
         nothing="no keys",
     )

@@ -73,7 +73,6 @@ def list_datasets(limit: int, form: str) -> None:
         datasets,
         form,
         name=lambda dataset: dataset.digest,
-        data=lambda dataset: dataset.model_dump(mode="json"),
         row=lambda dataset: _row(dataset, wide=wide),
         nothing="no dataset is prepared yet",
         spare=("HELD-OUT",),
@@ -116,7 +115,6 @@ def uploads(limit: int, form: str) -> None:
         files,
         form,
         name=lambda file: file.sha256,
-        data=lambda file: file.model_dump(mode="json"),
         row=lambda file: _file(file, wide=wide),
         nothing="nothing is uploaded",
     )

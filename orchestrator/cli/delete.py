@@ -46,7 +46,6 @@ def command(names: Sequence[str], yes: bool, form: str) -> None:
         deleted,
         form,
         name=lambda gone: gone.run,
-        data=lambda gone: gone.model_dump(mode="json"),
         row=_row,
     )
     if any(gone.versions or gone.mlflow for gone in deleted):

@@ -50,7 +50,6 @@ def list_mappings(limit: int, form: str) -> None:
         found,
         form,
         name=lambda mapping: mapping.name,
-        data=lambda mapping: mapping.model_dump(mode="json"),
         row=lambda mapping: _row(mapping, wide=wide),
         nothing="no mappings yet; `axo mappings push FILE` keeps one",
     )

@@ -47,7 +47,6 @@ def list_models(limit: int, form: str) -> None:
         models,
         form,
         name=lambda model: model.reference,
-        data=lambda model: model.model_dump(mode="json"),
         row=lambda model: _row(model, wide=wide),
         nothing="nothing is published yet",
     )

@@ -67,13 +67,18 @@ def print_data(value: Any, form: str) -> None:
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100), nl=False)
 
 
+def _plain(item: Any) -> Any:
+    """What the service told, as it told it."""
+    return item.model_dump(mode="json")
+
+
 def print_list(
     items: Sequence[Item],
     form: str,
     *,
     name: Callable[[Item], str],
-    data: Callable[[Item], Any],
     row: Callable[[Item], Mapping[str, str]],
+    data: Callable[[Item], Any] = _plain,
     nothing: str = "",
     spare: Sequence[str] = (),
     keep_first: bool = False,
