@@ -145,8 +145,11 @@ def _replace(value: Value, given: Given) -> Value:
     if not value.from_row and not given["new"].known:
         # Polars does not stretch a lone literal to the length of the column put into it.
         whole = pl.concat_str([whole, new.str.head(0)])
-    if count < 0:
+    if count < 0 and given["new"].known:
         done = whole.str.replace_all(old, new, literal=True)
+    elif count < 0:
+        # Polars may evaluate a branch that no row takes on nulls, which `replace_all` does not take as `new`.
+        done = whole.str.split(old).list.join(new)
     elif count == 0:
         done = whole
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import HealthCheck, Phase, example, given, reject, settings
 from hypothesis import strategies as st
 from template_writer import NOTHING, ROW, SCHEMA, templates
 
@@ -370,13 +370,16 @@ def test_nan_compares_like_python() -> None:
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate, Phase.shrink),
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
 @given(
     source=templates(),
     rows=st.lists(ROW, min_size=1, max_size=5),
     engine=st.sampled_from(["in-memory", "streaming"]),
 )
+@example("{% if b %}{{ s | replace('a', s) }}{% endif %}", [NOTHING], "streaming")
+@example("{{ 'bab' | replace('a', s) if b }}", [NOTHING, NOTHING], "streaming")
+@example("{{ t | replace('o', s) }}", ROWS, "in-memory")
 def test_random_templates_equal_real_jinja(source: str, rows: list[dict[str, Any]], engine: str) -> None:
     # A row through Polars is what a reader would give: 32-bit floats rounded, and so on.
     rows = pl.DataFrame([*rows, NOTHING], schema=SCHEMA).to_dicts()
