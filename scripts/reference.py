@@ -13,7 +13,7 @@ import click
 from orchestrator.axolotl.keys import Kind, key_rules
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
 from orchestrator.cli import axo
-from orchestrator.runs import REASONS
+from orchestrator.reasons import REASONS
 from orchestrator.settings_file import SettingsFile
 from orchestrator.spec.models import Spec
 

@@ -22,7 +22,8 @@ from waiting import wait
 
 from orchestrator.backends import Backend, LaunchRequest, ReportTo
 from orchestrator.errors import BackendError
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 
 
 class Lab(ABC):

@@ -16,7 +16,8 @@ from orchestrator.contract import Cause, Manifest, Outcome, Record, Result, Stre
 from orchestrator.controller.of_run import run_store
 from orchestrator.controller.record import take_in_records
 from orchestrator.db import Database, Publication, Run, opened
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from orchestrator import wire
 from orchestrator.errors import Fault
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Status
 
 _SPEC = """\
 name: triage

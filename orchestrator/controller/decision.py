@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.contract import Cause, Outcome, Result, StepKind
-from orchestrator.runs import REASONS, Intent, Keep, Observation, Phase, Reason, Status
+from orchestrator.reasons import REASONS, Reason
+from orchestrator.runs import Intent, Keep, Observation, Phase, Status
 
 MAX_FAILURES = 2
 MAX_LOST_WITHOUT_PROGRESS = 10

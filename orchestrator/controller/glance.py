@@ -9,7 +9,8 @@ from orchestrator.backends import Backend, launch_name
 from orchestrator.controller.decision import LaunchView, Move, RunView, Stall, decide
 from orchestrator.controller.heard import Said
 from orchestrator.db import Attempt, Run, Standing
-from orchestrator.runs import Intent, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Phase
 
 _GOING_ON = (Phase.PENDING, Phase.RUNNING, Phase.UNKNOWN)
 

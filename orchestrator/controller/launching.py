@@ -14,7 +14,8 @@ from orchestrator.controller.report import report_to
 from orchestrator.db import Database, Run
 from orchestrator.errors import BackendError, SpecError, with_hint
 from orchestrator.plan import Plan, Prepared, config_for, plan_evaluate, plan_prepare, plan_train
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 from orchestrator.settings import Machine, Settings
 from orchestrator.spec.models import Spec
 from orchestrator.uploads import uploads_key

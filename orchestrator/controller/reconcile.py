@@ -24,8 +24,9 @@ from orchestrator.controller.room import full_disk
 from orchestrator.controller.stalls import silence_of
 from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
 from orchestrator.errors import BackendError, RegistryError, StorageError, with_hint
+from orchestrator.reasons import Reason
 from orchestrator.registries import RegistryAway
-from orchestrator.runs import Intent, Keep, Observation, Phase, Reason, Status
+from orchestrator.runs import Intent, Keep, Observation, Phase, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.stored import base_named
 

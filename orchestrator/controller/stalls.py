@@ -14,7 +14,8 @@ from itertools import pairwise
 
 from orchestrator.controller.decision import LaunchView, Stall
 from orchestrator.db import Attempt, Database, Run
-from orchestrator.runs import Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Phase
 from orchestrator.settings import Settings
 
 PACES = 20  # of the time from one record to the next may pass before it looks like a stall

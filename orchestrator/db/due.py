@@ -11,7 +11,8 @@ from orchestrator.db.rows import update_run
 from orchestrator.db.telling import waits_since
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Look, Standing
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Status
 
 _LOOK = sa.select(t.runs.c.id, t.runs.c.look)
 _QUEUED = sa.and_(t.runs.c.status == Status.QUEUED.value, t.runs.c.intent == Intent.RUN.value)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from orchestrator.db import tables as t
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Event, Run
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 MOST_EVENTS = 500  # of a run, that each stand for themselves
 

@@ -15,7 +15,8 @@ from orchestrator.db.rows import hold_run, update_run
 from orchestrator.db.telling import with_points
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Attempt, Point, Series
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 MOST_POINTS = 1_000_000
 

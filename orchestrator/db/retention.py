@@ -15,7 +15,7 @@ from orchestrator.db.rows import FINAL, to_run, update_run
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Run
 from orchestrator.errors import ConflictError
-from orchestrator.runs import Reason
+from orchestrator.reasons import Reason
 
 _HELD = (t.runs.c.temporary, t.runs.c.expired.is_(None), sa.not_(t.runs.c.pinned))
 

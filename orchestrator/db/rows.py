@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.values import Run
-from orchestrator.runs import Intent, Keep, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Keep, Status
 
 FINAL = [status.value for status in Status if status.final]
 

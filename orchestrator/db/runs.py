@@ -16,7 +16,8 @@ from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Listed, Run
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.nearest import did_you_mean
-from orchestrator.runs import Intent, Keep, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Keep, Status
 
 MOST_WORDS = 10_000  # in a message: whoever trains may say what they like
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.contract import StepKind
-from orchestrator.runs import Intent, Keep, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Keep, Status
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from orchestrator.controller.package import package_texts
 from orchestrator.controller.publish import verify
 from orchestrator.db import Database, Run
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 from orchestrator.service import told
 from orchestrator.service.caller import Caller, Role
 from orchestrator.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator import db, wire
 from orchestrator.controller.estimates import Compared, estimate_against_actual
 from orchestrator.controller.track import behind
-from orchestrator.runs import REASONS, Reason
+from orchestrator.reasons import REASONS, Reason
 from orchestrator.settings import Settings
 from orchestrator.spec.stored import model_named
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from orchestrator.contract import StepKind
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Status
 from orchestrator.wire.base import Told
 
 _REASONS = frozenset(Reason)

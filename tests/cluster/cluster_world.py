@@ -26,7 +26,8 @@ from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.backends.kubernetes.api import Api
 from orchestrator.errors import BackendError
 from orchestrator.machines import Machine
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 from orchestrator.settings import Settings
 from orchestrator.shipped import shipped_folder
 

@@ -18,7 +18,7 @@ from waiting import wait
 
 from orchestrator import contract
 from orchestrator.contract import Cause
-from orchestrator.runs import Reason
+from orchestrator.reasons import Reason
 
 PROVE = bool(os.environ.get("AXO_PROVE"))
 AWAY_SECONDS = 60 if PROVE else 4

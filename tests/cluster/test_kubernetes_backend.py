@@ -15,7 +15,8 @@ from orchestrator.backends import BackendAway
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.errors import BackendError
 from orchestrator.machines import Machine
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 
 
 class TestKubernetes(EnginePromises):

@@ -13,7 +13,8 @@ from orchestrator.access.provider import DISCOVERY
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.backends.kubernetes.api import Api
 from orchestrator.errors import BackendError
-from orchestrator.runs import Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Phase
 
 
 @pytest.mark.usefixtures("as_the_service")

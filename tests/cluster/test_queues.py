@@ -14,7 +14,8 @@ from waiting import wait
 
 from orchestrator.backends import BackendAway, LaunchRequest
 from orchestrator.backends.kubernetes import KubernetesBackend
-from orchestrator.runs import Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Phase
 
 
 @pytest.fixture

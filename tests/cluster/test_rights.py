@@ -20,7 +20,8 @@ from waiting import wait
 
 from orchestrator.backends.kubernetes.tokens import AUDIENCE
 from orchestrator.client import Client
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 pytestmark = own_node
 

@@ -16,7 +16,8 @@ from waiting import wait
 from orchestrator import contract
 from orchestrator.client import Client
 from orchestrator.db import Run
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 WAITS = {
     None: (Reason.UNSCHEDULABLE, "none of 1 nodes has room: too little free nvidia.com/gpu on 1"),

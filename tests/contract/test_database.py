@@ -27,7 +27,8 @@ from orchestrator.db import (
 from orchestrator.db import events as db_events
 from orchestrator.db.tables import metadata
 from orchestrator.errors import ConflictError, NotFoundError, TakenError
-from orchestrator.runs import Intent, Keep, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Keep, Status
 
 T = TypeVar("T")
 

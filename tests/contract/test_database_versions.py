@@ -27,7 +27,8 @@ from orchestrator.db import tables as t
 from orchestrator.db.backup import back_up, restore
 from orchestrator.db.migrate import HEAD, VERSIONS, upgrade, version
 from orchestrator.errors import ConflictError, OrchestratorError, SettingsError, StorageError
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 RUN = Run(
     id="triage-abcde",

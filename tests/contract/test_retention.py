@@ -11,7 +11,8 @@ from orchestrator.controller.retention import DAY_SECONDS, Retaining
 from orchestrator.db import Database, Run
 from orchestrator.db import retention as rows
 from orchestrator.errors import ConflictError
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 from orchestrator.settings import Settings
 
 ENDED = 1_000_000.0

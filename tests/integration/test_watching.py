@@ -15,7 +15,8 @@ from triage import AXO, axo, lay_out
 from waiting import wait
 
 from orchestrator.db import Database, Run, opened
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 CHANGES = [
     (Status.PREPARING, None),

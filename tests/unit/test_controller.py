@@ -25,7 +25,8 @@ from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking, behind
 from orchestrator.db import Database
 from orchestrator.errors import BackendError, ConflictError, TrackingError
-from orchestrator.runs import Intent, Observation, Phase, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Observation, Phase, Status
 from orchestrator.tracking import MetricPoint, TrackedRun, TrackingAway
 
 

@@ -21,7 +21,8 @@ from orchestrator.controller.decision import (
     Stop,
     decide,
 )
-from orchestrator.runs import REASONS, Intent, Observation, Phase, Reason, Status
+from orchestrator.reasons import REASONS, Reason
+from orchestrator.runs import Intent, Observation, Phase, Status
 
 RUN = RunView(Status.WAITING, Intent.RUN, evaluate=True, published=False)
 RUNNING, ENDED = Observation(Phase.RUNNING), Observation(Phase.ENDED)

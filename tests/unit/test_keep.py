@@ -15,7 +15,8 @@ from orchestrator.contract.store import Store
 from orchestrator.controller import keep as keeping
 from orchestrator.controller.keep import keep_of
 from orchestrator.controller.of_run import run_store
-from orchestrator.runs import Intent, Keep, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Keep, Status
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from orchestrator.controller.of_run import run_store
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.rounds import LOOK_SECONDS, PROCESSOR_SHARE, REST_SECONDS, Rounds
 from orchestrator.db import Run, Standing, open_database
-from orchestrator.runs import Observation, Phase, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase, Status
 from orchestrator.settings import Settings
 from orchestrator.spec.models import Spec
 

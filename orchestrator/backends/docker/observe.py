@@ -14,7 +14,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 
 _ENDED = ("exited", "dead")
 _KILLED = 128 + signal.SIGKILL

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.backends.kubernetes.objects import QUEUE, condition, kept_metadata, met, text
-from orchestrator.runs import Reason
+from orchestrator.reasons import Reason
 
 EXACT_AHEAD = 10  # beyond it, tens: a place that changes by one is no news
 

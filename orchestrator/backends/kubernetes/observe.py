@@ -21,7 +21,8 @@ from orchestrator.backends.kubernetes.objects import (
     text,
 )
 from orchestrator.backends.kubernetes.scheduling import in_plain_words
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 
 CONTAINER = "step"
 INTERRUPTED = 75

@@ -15,7 +15,8 @@ from twins import heard
 from orchestrator import contract
 from orchestrator.db import Database, Run, opened
 from orchestrator.db import tables as t
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 LEFT = f"storage/uploads/default/{'b' * 64}/{contract.UNFINISHED}1-2-part-000000"
 _ENDS = {Status.SUCCEEDED: "FINISHED", Status.CANCELLED: "KILLED"}

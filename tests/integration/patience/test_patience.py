@@ -16,7 +16,8 @@ from orchestrator.controller import stalls
 from orchestrator.controller.history import training_seconds
 from orchestrator.db import Run
 from orchestrator.host import Host, open_host
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Status
 from orchestrator.service import LOCAL
 from orchestrator.settings import Settings
 

@@ -20,7 +20,8 @@ from orchestrator.cli.curve import COLOURS, Curve, draw_curves
 from orchestrator.cli.picture import Dot, Line, Words
 from orchestrator.db import opened
 from orchestrator.errors import NotFoundError
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 
 @pytest.fixture

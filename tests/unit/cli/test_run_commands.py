@@ -23,7 +23,8 @@ from orchestrator.cli.progress import Figures, live_lines, plain_line
 from orchestrator.controller.loop import LEASE
 from orchestrator.db import Point, opened, tables
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.runs import Intent, Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Intent, Status
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from orchestrator.cli.shown import next_commands
 from orchestrator.cli.verify import way_out
 from orchestrator.cli.warned import warnings_noted
 from orchestrator.errors import DatabaseError
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 from orchestrator.wire import IN_STORAGE, Run
 
 SHIP = logging.getLogger("orchestrator.controller.ship")

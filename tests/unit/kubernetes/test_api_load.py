@@ -12,7 +12,8 @@ import pytest
 from orchestrator.backend_sections import KubernetesSection
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.backends.kubernetes.pace import WAITED, Pacer
-from orchestrator.runs import Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Phase
 from orchestrator.settings import Settings
 
 Object = dict[str, Any]

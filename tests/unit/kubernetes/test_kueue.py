@@ -13,7 +13,8 @@ from orchestrator.backends.kubernetes.kueue import Place, kept_of_workload, laun
 from orchestrator.backends.kubernetes.observe import observation
 from orchestrator.backends.kubernetes.queues import Queues
 from orchestrator.backends.kubernetes.remembered import Remembered
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 
 Object = dict[str, Any]
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.backends.kubernetes.observe import STUCK_SECONDS, needs_events, observation
-from orchestrator.runs import Observation, Phase, Reason
+from orchestrator.reasons import Reason
+from orchestrator.runs import Observation, Phase
 
 RECORDED = yaml.safe_load(Path(__file__).with_name("recorded.yaml").read_text())
 NOW = datetime(2026, 11, 25, 13, 13, tzinfo=UTC).timestamp()

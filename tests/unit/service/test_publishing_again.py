@@ -7,7 +7,8 @@ from pathlib import Path
 from stored_run import store_run
 
 from orchestrator.db import opened
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 
 
 def test_what_is_published_again_is_looked_at_though_its_asker_dies(tmp_path: Path) -> None:

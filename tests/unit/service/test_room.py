@@ -22,8 +22,9 @@ from orchestrator.db.usage import stored_by
 from orchestrator.errors import FullError, QuotaError
 from orchestrator.host import Host, open_host
 from orchestrator.machines import GIB
+from orchestrator.reasons import Reason
 from orchestrator.runs import Intent as Wish
-from orchestrator.runs import Observation, Phase, Reason, Status
+from orchestrator.runs import Observation, Phase, Status
 from orchestrator.service import LOCAL
 from orchestrator.settings import Settings
 

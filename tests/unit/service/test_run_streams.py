@@ -23,7 +23,8 @@ from orchestrator.controller.of_run import run_store
 from orchestrator.db import Run
 from orchestrator.errors import NotFoundError, UnreachableError
 from orchestrator.host import Host, open_host
-from orchestrator.runs import Reason, Status
+from orchestrator.reasons import Reason
+from orchestrator.runs import Status
 from orchestrator.service import Caller
 from orchestrator.settings import Settings
 
