@@ -20,8 +20,8 @@ from orchestrator.controller.loop import LEASE, Loop
 from orchestrator.controller.reconcile import Controller
 from orchestrator.controller.track import Tracking
 from orchestrator.db import open_database
+from orchestrator.defaults import BackendName
 from orchestrator.errors import SettingsError
-from orchestrator.machines import BackendName
 from orchestrator.service import LOCAL, Service
 from orchestrator.service.access import open_access
 from orchestrator.service_log import log_to

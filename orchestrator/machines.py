@@ -1,4 +1,4 @@
-"""The catalogue of machines, and the closed sets of words that settings are made of."""
+"""The machines that a spec can name, and what a launch gets on each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 GIB = 1024**3
-BackendName = Literal["local", "docker", "kubernetes"]
-SlowTemplates = Literal["allow", "forbid"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from orchestrator.axolotl.render import Config, DatasetFacts, render
 from orchestrator.contract import LaunchPlan, StepKind, Store, dataset_key, launch_key, model_key
-from orchestrator.machines import Machine, SlowTemplates
+from orchestrator.defaults import SlowTemplates
+from orchestrator.machines import Machine
 from orchestrator.spec.models import Spec
 from orchestrator.spec.stored import base_named
 

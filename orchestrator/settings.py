@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 from urllib.parse import quote
 
+from orchestrator import defaults
+from orchestrator.defaults import BackendName, SlowTemplates
 from orchestrator.errors import SettingsError
 from orchestrator.home import home_of
-from orchestrator.machines import GIB, MACHINES, BackendName, Machine, SlowTemplates
+from orchestrator.machines import GIB, MACHINES, Machine
 
 if TYPE_CHECKING:
     from orchestrator.access_section import AccessSection
@@ -42,23 +44,23 @@ class Settings:
     trainer_python: Path
     secrets: Path
     machines: Mapping[str, Machine] = field(default_factory=lambda: MACHINES)
-    slow_templates: SlowTemplates = "allow"
-    backend: BackendName = "local"
+    slow_templates: SlowTemplates = defaults.SLOW_TEMPLATES
+    backend: BackendName = defaults.BACKEND
     docker: DockerSection | None = None
     access: AccessSection | None = None
     kubernetes: KubernetesSection | None = None
     database: str | None = field(default=None, repr=False)  # may hold a password
-    database_connections: int = 20
-    max_file_bytes: int = 20 * GIB
-    max_project_bytes: int = 200 * GIB
-    launches_per_second: float = 10.0
-    temporary_days: float = 15.0
-    warning_days: float = 2.0
+    database_connections: int = defaults.DATABASE_CONNECTIONS
+    max_file_bytes: int = defaults.FILE_GIB * GIB
+    max_project_bytes: int = defaults.FILES_OF_A_PROJECT_GIB * GIB
+    launches_per_second: float = defaults.LAUNCHES_PER_SECOND
+    temporary_days: float = defaults.TEMPORARY_DAYS
+    warning_days: float = defaults.WARNING_DAYS
     stored_bytes: int | None = None
-    free_bytes: int = GIB
-    points_per_run: int = 1_000_000
-    stalled_seconds: float = 15 * 60.0
-    stalled_stop_seconds: float | None = 2 * 3600.0
+    free_bytes: int = defaults.FREE_GIB * GIB
+    points_per_run: int = defaults.POINTS_PER_RUN
+    stalled_seconds: float = defaults.STALL_SHOWN_MINUTES * 60
+    stalled_stop_seconds: float | None = defaults.STALL_STOPPED_MINUTES * 60
     report_url: str | None = None
 
     @property
@@ -111,7 +113,7 @@ class Settings:
             trainer_python=Path(values.get("AXO_TRAINER_PYTHON") or cache / "trainer/bin/python").absolute(),
             secrets=Path(values.get("AXO_SECRETS") or home / "secrets").absolute(),
             database=values.get("AXO_DATABASE") or None,
-            database_connections=_count(values, "AXO_DATABASE_CONNECTIONS", 20),
+            database_connections=_count(values, "AXO_DATABASE_CONNECTIONS", cls.database_connections),
         )
         file = Path(values.get("AXO_SETTINGS") or home / "settings.yaml").absolute()
         settings = _with_file(settings, file, required=bool(values.get("AXO_SETTINGS")))

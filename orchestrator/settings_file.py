@@ -15,9 +15,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from orchestrator import defaults
 from orchestrator.access_section import AccessSection
 from orchestrator.backend_sections import DockerSection, KubernetesSection
-from orchestrator.machines import MACHINES, BackendName, Machine, SlowTemplates
+from orchestrator.defaults import BackendName, SlowTemplates
+from orchestrator.machines import MACHINES, Machine
 from orchestrator.reports_section import ReportsSection
 from orchestrator.spec.base import Closed, Label, Name, broken_rule
 from orchestrator.spec.file import read_file
@@ -41,7 +43,10 @@ class MachineEntry(Closed):
 
     device: Literal["cpu", "gpu"] = Field(description="What computes.")
     devices: int = Field(
-        default=1, ge=1, le=64, description="GPUs of one node, or processes that share its processor."
+        default=Machine.devices,
+        ge=1,
+        le=64,
+        description="GPUs of one node, or processes that share its processor.",
     )
     gpu: Label | None = Field(default=None, description="Kind of the GPUs, such as A100-80GB.")
     memory_gib: float | None = Field(default=None, gt=0, le=100_000, description="Memory of one device, GiB.")
@@ -70,7 +75,7 @@ class MachineEntry(Closed):
         description="Disk of the node that a launch may fill on Kubernetes, GiB.",
     )
     gpu_resource: _Selected = Field(
-        default="nvidia.com/gpu",
+        default=Machine.gpu_resource,
         description="What Kubernetes calls its GPUs, such as nvidia.com/mig-3g.40gb.",
     )
     node_selector: dict[Label, _Selected] = Field(
@@ -99,18 +104,31 @@ class MachineEntry(Closed):
 class Uploads(Closed):
     """Bounds on what clients upload."""
 
-    file_gib: float = Field(default=20, gt=0, le=10_000, description="GiB of the largest file.")
-    project_gib: float = Field(default=200, gt=0, le=1_000_000, description="GiB of all files of a project.")
+    file_gib: float = Field(
+        default=defaults.FILE_GIB, gt=0, le=10_000, description="GiB of the largest file."
+    )
+    project_gib: float = Field(
+        default=defaults.FILES_OF_A_PROJECT_GIB,
+        gt=0,
+        le=1_000_000,
+        description="GiB of all files of a project.",
+    )
 
 
 class RetentionSection(Closed):
     """How long the files of temporary runs are kept."""
 
     temporary_days: float = Field(
-        default=15, ge=0, le=36_500, description="Days from a temporary run's end until its files go."
+        default=defaults.TEMPORARY_DAYS,
+        ge=0,
+        le=36_500,
+        description="Days from a temporary run's end until its files go.",
     )
     warning_days: float = Field(
-        default=2, ge=0, le=365, description="Days between the warning, an event, and that; never fewer."
+        default=defaults.WARNING_DAYS,
+        ge=0,
+        le=365,
+        description="Days between the warning, an event, and that; never fewer.",
     )
 
 
@@ -125,13 +143,13 @@ class RoomSection(Closed):
         "any number by default.",
     )
     free_gib: float = Field(
-        default=1,
+        default=defaults.FREE_GIB,
         ge=0,
         le=1e6,
         description="GiB of the service's disks that stay free: launches wait for it.",
     )
     points_per_run: int = Field(
-        default=1_000_000,
+        default=defaults.POINTS_PER_RUN,
         ge=1000,
         le=1_000_000_000,
         description="Points of metrics (one value of one metric at one step) that are kept of a run. "
@@ -143,14 +161,14 @@ class Stalls(Closed):
     """Training that makes no progress."""
 
     shown_minutes: float = Field(
-        default=15,
+        default=defaults.STALL_SHOWN_MINUTES,
         gt=0,
         le=100_000,
         description="Minutes without any record of training until a run says that it is stalled; twenty "
         "times its usual time between records, where that is longer.",
     )
     stop_minutes: float | None = Field(
-        default=120,
+        default=defaults.STALL_STOPPED_MINUTES,
         gt=0,
         le=100_000,
         description="Minutes after that until its launch is stopped, and training goes on from its newest "
@@ -169,17 +187,21 @@ class SettingsFile(Closed):
         default={}, max_length=1000, description="Machines by name; `cpu` and `gpu` are there without it."
     )
     backend: BackendName = Field(
-        default="local", description="Where launches run; its section says how. AXO_BACKEND goes before it."
+        default=defaults.BACKEND,
+        description="Where launches run; its section says how. AXO_BACKEND goes before it.",
     )
     docker: DockerSection | None = Field(default=None, description="How launches run as containers.")
     kubernetes: KubernetesSection | None = Field(
         default=None, description="How launches run as Jobs of a cluster."
     )
     slow_templates: SlowTemplates = Field(
-        default="allow", description="Whether templates that run row by row may be used."
+        default=defaults.SLOW_TEMPLATES, description="Whether templates that run row by row may be used."
     )
     launches_per_second: float = Field(
-        default=10.0, gt=0, le=1000, description="How many queued runs are launched in a second, at most."
+        default=defaults.LAUNCHES_PER_SECOND,
+        gt=0,
+        le=1000,
+        description="How many queued runs are launched in a second, at most.",
     )
     stalls: Stalls = Field(default=Stalls(), description="What becomes of training that makes no progress.")
     uploads: Uploads = Field(default=Uploads(), description="How much clients may upload.")

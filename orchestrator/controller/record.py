@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator import contract
-from orchestrator.db import MOST_POINTS, Attempt, Database, Point
+from orchestrator.db import Attempt, Database, Point
+from orchestrator.defaults import POINTS_PER_RUN
 
 
 def take_in_records(
-    database: Database, run_id: str, store: contract.Store, now: float, most: int = MOST_POINTS
+    database: Database, run_id: str, store: contract.Store, now: float, most: int = POINTS_PER_RUN
 ) -> list[Attempt]:
     """Read what the record of each attempt has said since the last time; safe to repeat and to cut off.
     No more than `most` points of a run are kept.
@@ -38,7 +39,7 @@ def take_in_report(
     offset: int,
     data: bytes,
     now: float,
-    most: int = MOST_POINTS,
+    most: int = POINTS_PER_RUN,
 ) -> int:
     """Take in what an attempt reports of its record, from `offset` on; the offset that is known then.
 

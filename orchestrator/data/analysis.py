@@ -35,8 +35,8 @@ from orchestrator.data.split import (
 from orchestrator.data.tally import Tally, tally
 from orchestrator.data.template import FORBIDDEN
 from orchestrator.data.verdicts import Judged, judge
+from orchestrator.defaults import SlowTemplates
 from orchestrator.errors import DataError, Fault, SpecError
-from orchestrator.machines import SlowTemplates
 
 MAX_RED_SHARE = 0.05
 SAMPLES = 3

@@ -17,8 +17,8 @@ from orchestrator.data.recall import DATA_VERSION
 from orchestrator.data.shapes import TEXT, Shape, shape_of
 from orchestrator.data.sources import open_source
 from orchestrator.data.split import TRAIN, VALIDATION
+from orchestrator.defaults import SlowTemplates
 from orchestrator.errors import DataError, Fault, FaultsError
-from orchestrator.machines import SlowTemplates
 from orchestrator.spec.models import SourceEntry, Spec, WeightedEntry
 
 

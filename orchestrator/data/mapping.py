@@ -28,8 +28,8 @@ from orchestrator.data.template import Condition, Slow, TemplateFault, compile_c
 from orchestrator.data.template_syntax import at_path
 from orchestrator.data.tool_calls import read_tools
 from orchestrator.data.tool_checks import TOOLS, tool_checks
+from orchestrator.defaults import SlowTemplates
 from orchestrator.errors import Fault, SpecError
-from orchestrator.machines import SlowTemplates
 from orchestrator.spec.mapping import Mapping
 
 __all__ = ["CompiledMapping", "compile_mapping", "slow_findings"]

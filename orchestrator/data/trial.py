@@ -16,8 +16,8 @@ from orchestrator.data.rows import ROW
 from orchestrator.data.sources import Source
 from orchestrator.data.split import repeats
 from orchestrator.data.verdicts import judge
+from orchestrator.defaults import SlowTemplates
 from orchestrator.errors import Fault
-from orchestrator.machines import SlowTemplates
 from orchestrator.spec.mapping import Mapping
 
 # Rows, and bytes of the files they lie in, that are tried at most.

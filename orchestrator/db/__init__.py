@@ -23,7 +23,7 @@ from orchestrator.db.keys import Keys
 from orchestrator.db.launches import Launches
 from orchestrator.db.leases import Leases
 from orchestrator.db.mappings import Mappings
-from orchestrator.db.metrics import MOST_POINTS, Metrics
+from orchestrator.db.metrics import Metrics
 from orchestrator.db.migrate import make_ready
 from orchestrator.db.publications import Publications
 from orchestrator.db.retention import Retention
@@ -53,9 +53,9 @@ from orchestrator.db.values import (
     Standing,
     Version,
 )
+from orchestrator.defaults import DATABASE_CONNECTIONS
 
 __all__ = [
-    "MOST_POINTS",
     "Attempt",
     "Change",
     "Database",
@@ -87,8 +87,6 @@ __all__ = [
     "shown",
 ]
 
-CONNECTIONS = 20
-
 
 class Database(
     Submissions,
@@ -119,7 +117,7 @@ class Database(
         self.engine.dispose()
 
 
-def open_database(url: str, connections: int = CONNECTIONS) -> Database:
+def open_database(url: str, connections: int = DATABASE_CONNECTIONS) -> Database:
     """The database at a URL (`engine.parse_url` has their forms), of this version's schema.
 
     A PostgreSQL is asked over that many connections at most.
@@ -138,7 +136,7 @@ def open_database(url: str, connections: int = CONNECTIONS) -> Database:
 
 
 @contextmanager
-def opened(url: str, connections: int = CONNECTIONS) -> Iterator[Database]:
+def opened(url: str, connections: int = DATABASE_CONNECTIONS) -> Iterator[Database]:
     """A database for the length of a `with` block; raises as `open_database` does."""
     with connected(url, connections) as database:
         make_ready(database)
@@ -146,7 +144,7 @@ def opened(url: str, connections: int = CONNECTIONS) -> Iterator[Database]:
 
 
 @contextmanager
-def connected(url: str, connections: int = CONNECTIONS) -> Iterator[Database]:
+def connected(url: str, connections: int = DATABASE_CONNECTIONS) -> Iterator[Database]:
     """A database of whatever schema it has, for the length of a `with` block."""
     database = Database(make_engine(url, connections))
     try:

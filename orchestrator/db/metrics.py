@@ -15,10 +15,9 @@ from orchestrator.db.rows import hold_run, update_run
 from orchestrator.db.telling import with_points
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Attempt, Point, Series
+from orchestrator.defaults import POINTS_PER_RUN
 from orchestrator.reasons import Reason
 from orchestrator.runs import Status
-
-MOST_POINTS = 1_000_000
 
 
 class Metrics(Transactions):
@@ -31,7 +30,7 @@ class Metrics(Transactions):
             return [_to_attempt(row) for row in connection.execute(query)]
 
     def take_in(
-        self, run: str, before: Attempt, after: Attempt, points: Sequence[Point], most: int = MOST_POINTS
+        self, run: str, before: Attempt, after: Attempt, points: Sequence[Point], most: int = POINTS_PER_RUN
     ) -> int:
         """Take in the points between two states of an attempt's record, once.
 

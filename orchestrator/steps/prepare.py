@@ -32,8 +32,8 @@ from orchestrator.data.samples import Sample
 from orchestrator.data.shapes import TEXT, shape_of
 from orchestrator.data.text_tokens import TextTokenizer
 from orchestrator.data.tokens import ChatTokenizer
+from orchestrator.defaults import SlowTemplates
 from orchestrator.errors import DataError, Fault, FaultsError, SpecError
-from orchestrator.machines import SlowTemplates
 from orchestrator.spec.mapping import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
