@@ -87,12 +87,14 @@ from orchestrator.contract.store import (
     open_store,
 )
 from orchestrator.contract.streams import (
+    MAX_STEP,
     PART_BYTES,
     Record,
     Stream,
     StreamWriter,
     parse_records,
     part_key,
+    pick_records,
     pieces_of_stream,
     read_stream,
 )
@@ -103,6 +105,7 @@ __all__ = [
     "DISCARD",
     "MANIFEST",
     "MAX_REPORT_BYTES",
+    "MAX_STEP",
     "PART_BYTES",
     "REPORTS",
     "REPORT_TOKEN",
@@ -150,6 +153,7 @@ __all__ = [
     "owner",
     "parse_records",
     "part_key",
+    "pick_records",
     "pieces_of_stream",
     "prove_store",
     "read_manifest",

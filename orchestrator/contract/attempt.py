@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Literal, get_args
@@ -15,7 +15,7 @@ from orchestrator.contract.store import ContractError, Fenced, Store, known_fiel
 
 StepKind = Literal["prepare", "train", "evaluate"]
 MAX_WHOLE, MAX_TIME = 2**31 - 1, 1e11
-_CLAIM = re.compile(r"^attempts/(\d+)/claim\.json$")
+_CLAIM = re.compile(r"attempts/([1-9][0-9]{0,8})/claim\.json")  # no more than a database's number holds
 _RECORD = re.compile(r"^attempts/(\d+)/metrics-\d+\.jsonl$")
 
 
@@ -95,7 +95,24 @@ class Claim:
 
     @classmethod
     def from_json(cls, data: bytes) -> Claim:
-        return cls(**known_fields(cls, json.loads(data)))
+        """Raises ContractError where the text is no claim: what trains can write anything in its place."""
+        try:
+            claim = cls(**known_fields(cls, json.loads(data)))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ContractError(f"not a claim: {error}") from error
+        if not claim._is_sound():
+            raise ContractError("not a claim: a field is not of its kind")
+        return claim
+
+    def _is_sound(self) -> bool:
+        """Whether everything is of its kind, and not beyond what a database holds."""
+        whole = (self.attempt, self.launch, self.pid)
+        return (
+            type(self.host) is str
+            and all(type(number) is int and 0 <= number <= MAX_WHOLE for number in whole)
+            and type(self.time) in (int, float)
+            and 0 <= self.time <= MAX_TIME
+        )
 
 
 @dataclass(frozen=True)
@@ -162,14 +179,14 @@ def claim_attempt(run: Store, launch: int, *, host: str, pid: int, now: float) -
 
 
 def attempts(run: Store) -> list[Claim]:
-    """Every claim of a run, oldest first."""
-    numbers = sorted(int(match[1]) for key in run.keys("attempts") if (match := _CLAIM.match(key)))
-    return [Claim.from_json(run.read(f"{attempt_key(number)}/claim.json")) for number in numbers]
+    """Every claim of a run, oldest first; of what is none, its number alone counts (`owner`)."""
+    found = (_read_claim(run, number) for number in sorted(_numbers(run.keys("attempts"))))
+    return [claim for claim in found if claim is not None]
 
 
 def owner(run: Store) -> int:
     """The attempt that owns a run: its highest claim, 0 where there is none."""
-    return max((int(match[1]) for key in run.keys("attempts") if (match := _CLAIM.match(key))), default=0)
+    return max(_numbers(run.keys("attempts")), default=0)
 
 
 @dataclass(frozen=True)
@@ -184,11 +201,25 @@ class NewestAttempt:
 def newest_attempt(run: Store) -> NewestAttempt | None:
     """The attempt that owns a run, for one listing."""
     sizes = run.sizes("attempts")
-    number = max((int(match[1]) for key in sizes if (match := _CLAIM.match(key))), default=0)
+    number = max(_numbers(sizes), default=0)
     own = {key: size for key, size in sizes.items() if key.startswith(f"{attempt_key(number)}/")}
     record = sum(size for key, size in own.items() if _RECORD.match(key))
     ended = f"{attempt_key(number)}/outcome.json" in own
     return NewestAttempt(number, record, ended) if number else None
+
+
+def _numbers(keys: Iterable[str]) -> list[int]:
+    """The numbers that are claimed, by the keys of what lies below `attempts`."""
+    return [int(match[1]) for key in keys if (match := _CLAIM.fullmatch(key))]
+
+
+def _read_claim(run: Store, number: int) -> Claim | None:
+    """The claim of that number; None where that is no claim of it."""
+    try:
+        claim = Claim.from_json(run.read(f"{attempt_key(number)}/claim.json"))
+    except ContractError:
+        return None
+    return claim if claim.attempt == number else None
 
 
 def read_outcome(run: Store, attempt: int) -> Outcome | None:

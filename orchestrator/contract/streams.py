@@ -129,3 +129,17 @@ def parse_records(data: bytes) -> tuple[list[Record], int]:
     """
     end = data.rfind(b"\n") + 1
     return [Record.from_line(line) for line in data[:end].splitlines()], end
+
+
+def pick_records(data: bytes) -> tuple[list[Record], int]:
+    """The same, passing over lines that are no records: whoever trains may write what they like."""
+    end = data.rfind(b"\n") + 1
+    found = (_record_or_none(line) for line in data[:end].splitlines())
+    return [record for record in found if record is not None], end
+
+
+def _record_or_none(line: bytes) -> Record | None:
+    try:
+        return Record.from_line(line)
+    except ValueError:
+        return None

@@ -14,7 +14,9 @@ def take_in_facts(database: Database, run: Run, views: Sequence[LaunchView]) -> 
     """The run with what its launches found out, and the launches as they are to be judged.
 
     A dataset that somebody deleted before the run could hold it is prepared again: the launch that
-    prepared it counts as one that vanished.
+    prepared it counts as one that vanished. What preparing found out counts until another step is launched:
+    code of a model may then write in the run's folder whatever it likes, and these facts name the folders of
+    storage that the next launch is given to read.
 
     Raises:
         ConflictError: its files are being removed now.
@@ -32,11 +34,12 @@ def take_in_facts(database: Database, run: Run, views: Sequence[LaunchView]) -> 
 
 def _facts_of(views: Sequence[LaunchView]) -> Mapping[str, object]:
     facts: dict[str, object] = {}
+    preparing = all(view.step == "prepare" for view in views)
     for view in views:
         if view.outcome is None or not _succeeded(view):
             continue
         if view.step == "prepare":
-            facts.update(view.outcome.facts)
+            facts.update(view.outcome.facts if preparing else {})
         else:
             facts[view.step] = dict(view.outcome.facts)
     return facts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ def take_in_records(
     database: Database, run_id: str, store: contract.Store, now: float, most: int = POINTS_PER_RUN
 ) -> list[Attempt]:
     """Read what the record of each attempt has said since the last time; safe to repeat and to cut off.
-    No more than `most` points of a run are kept.
+    No more than `most` points of a run are kept; lines that are no records are passed over.
 
     The attempts that are known then, oldest first.
     """
@@ -51,6 +50,7 @@ def take_in_report(
     if not offset <= before.offset < offset + len(data):
         return before.offset
     fresh = data[before.offset - offset :]
+    contract.parse_records(fresh)
     return _take_in(database, run_id, before, fresh, now, most, new=False).offset
 
 
@@ -58,7 +58,7 @@ def _take_in(
     database: Database, run_id: str, before: Attempt, fresh: bytes, now: float, most: int, *, new: bool
 ) -> Attempt:
     """Take in what follows on `before`; the attempt as it is known after it."""
-    records, size = contract.parse_records(fresh)
+    records, size = contract.pick_records(fresh)
     after = _after(before, records, size)
     if records or new:
         after = replace(after, heard=now)
@@ -91,4 +91,5 @@ def _points(records: Sequence[contract.Record]) -> list[Point]:
 
 
 def _whole(value: float | None) -> int | None:
-    return None if value is None or math.isnan(value) else int(value)
+    """A number of steps; None where it could be none, such as what is no number."""
+    return int(value) if value is not None and 0 <= value <= contract.MAX_STEP else None

@@ -50,6 +50,7 @@ def remove(store: contract.Store, folder: str) -> None:
         contract.remove_folder(store, folder)
         return
     for name in ("", f"{contract.ADAPTER}/"):
-        (local / f"{name}{contract.MANIFEST}").unlink(missing_ok=True)
+        with suppress(contract.ContractError):  # a link, which goes with the rest
+            store.delete(f"{folder}/{name}{contract.MANIFEST}")
     with suppress(FileNotFoundError):
         shutil.rmtree(local)

@@ -89,3 +89,36 @@ def test_what_training_code_writes_in_place_of_an_outcome_counts_as_none(store: 
     assert read_outcome(store, 2) is None
     store.write("x/MANIFEST.json", data)
     assert read_manifest(store, "x") is None
+
+
+CLAIM = {"attempt": 2, "launch": 1, "host": "h", "pid": 7, "time": 5.0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 200_000,
+        json.dumps({**CLAIM, "attempt": 1}),
+        json.dumps({**CLAIM, "launch": "1"}),
+        json.dumps({**CLAIM, "launch": 10**30}),
+        json.dumps({**CLAIM, "time": math.nan}),
+        json.dumps({"attempt": 2}),
+    ],
+)
+def test_what_training_code_writes_in_place_of_a_claim_owns_the_run_until_the_next(
+    store: Store, text: str
+) -> None:
+    first = claim_attempt(store, 1, host="h", pid=7, now=5.0)
+    store.write("attempts/2/claim.json", text.encode())
+    assert attempts(store) == [first]
+    assert owner(store) == 2
+    assert claim_attempt(store, 2, host="h", pid=7, now=6.0).attempt == 3
+
+
+@pytest.mark.parametrize("number", ["0", "01", "+1", "1e3", "9" * 30, "\u0663"])
+def test_a_claim_of_no_number_is_none(store: Store, number: str) -> None:
+    store.write(f"attempts/{number}/claim.json", json.dumps(CLAIM).encode())
+    assert attempts(store) == []
+    assert owner(store) == 0

@@ -33,6 +33,17 @@ def test_links_that_were_left_in_it_are_removed_and_not_followed(tmp_path: Path)
     assert (outside / "precious").exists()
 
 
+@pytest.mark.parametrize("folder", ["adapter", "checkpoints"])
+def test_the_adapter_that_a_link_leads_to_stays_whole(tmp_path: Path, folder: str) -> None:
+    store = FileStore(tmp_path)
+    for key in ("runs/a/spec.yaml", f"runs/b/{folder}/MANIFEST.json", f"runs/b/{folder}/weights"):
+        store.write(key, b"x")
+    (tmp_path / "runs/a" / folder).symlink_to(f"../b/{folder}")
+    remove(store, "runs/a")
+    assert store.keys() == [f"runs/b/{folder}/MANIFEST.json", f"runs/b/{folder}/weights"]
+    assert not (tmp_path / "runs/a").exists()
+
+
 @pytest.mark.parametrize("folder", ["..", "runs/../..", "/"])
 def test_no_folder_beyond_the_store_is_removed(tmp_path: Path, folder: str) -> None:
     store = FileStore(tmp_path / "store")

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 
+from orchestrator import contract
 from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import BackendAway
 from orchestrator.backends.docker import DockerBackend
-from orchestrator.contract import Cause, FileStore, Record, Result, claim_attempt
+from orchestrator.contract import Cause, FileStore, Outcome, Record, Result, claim_attempt
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.glance import has_news
 from orchestrator.controller.of_run import run_store
@@ -204,24 +205,66 @@ def test_an_engine_that_is_away_keeps_no_run_from_its_end(world: World) -> None:
     assert _stands(world) == (Status.SUCCEEDED, None)
 
 
-@pytest.mark.parametrize("claim", [b"no claim", b""], ids=["garbage", "away"])
 @pytest.mark.parametrize("intent", Intent)
 def test_what_is_to_stop_is_told_so_though_its_storage_cannot_be_read(
-    world: World, monkeypatch: pytest.MonkeyPatch, claim: bytes, intent: Intent
+    world: World, monkeypatch: pytest.MonkeyPatch, intent: Intent
 ) -> None:
     world.passes()
     world.end(1, Result.SUCCESS, **PREPARED)
     world.passes()
     world.record(2, Record("start", 0, 1.0, {"total_steps": 25}))
     world.database.set_intent(world.run_id, intent, 5.0)
-    if claim:
-        run_store(world.run).write("attempts/2/claim.json", claim)
-    else:
-        monkeypatch.setattr(FileStore, "keys", _no_answer)
+    monkeypatch.setattr(FileStore, "keys", _no_answer)
     work = DueRuns(world.controller, lambda: 10.0, threading.Event())
     work.one(world.run_id)
     assert world.backend.stopped == ([] if intent is Intent.RUN else [f"{world.run_id}-2"])
-    assert _stood(world) == (Status.WAITING, Reason.TROUBLE if claim else Reason.STORAGE_AWAY)
+    assert _stood(world) == (Status.WAITING, Reason.STORAGE_AWAY)
+
+
+@pytest.mark.parametrize("claim", [b"no claim", b"{}", b"[" * 200_000])
+def test_what_stands_in_the_place_of_a_claim_counts_as_none(world: World, claim: bytes) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}))
+    run_store(world.run).write("attempts/2/claim.json", claim)
+    assert world.passes().status is Status.WAITING
+    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
+    world.passes()
+    world.record(3, Record("start", 0, 1.0, {"total_steps": 25}), loss(1))
+    assert world.passes().status is Status.TRAINING
+    assert contract.owner(run_store(world.run)) == 3
+
+
+def test_lines_that_are_no_records_are_passed_over(world: World) -> None:
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.record(2, Record("start", 0, 1.0, {"total_steps": math.inf, "resumed_from": 1e300}), loss(1))
+    key = contract.part_key(2, "metrics", 0)
+    whole = run_store(world.run).read(key)
+    run_store(world.run).write(key, b"\xff[\n" + whole + b'{"kind": "metrics"}\n\n' + loss(2).to_line())
+    assert world.passes().status is Status.TRAINING
+    assert [point.step for point in world.database.points(world.run_id)] == [1, 2]
+    assert world.run.total_steps is None
+
+
+def test_what_training_says_in_the_name_of_preparing_is_not_heard(world: World) -> None:
+    """Code of a model may write anywhere in its run's folder; what is said there of other folders would be
+    mounted at the next launch."""
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    store, prepared = run_store(world.run), dict(world.run.facts)
+    world.record(2, Record("start", 0, 1.0, {"total_steps": 25}))
+    forged = {**PREPARED, "earlier_adapter": {"key": "uploads/theirs"}, "dataset": "e" * 64}
+    for attempt in (1, claim_attempt(store, 1, host="h", pid=1, now=0.0).attempt):
+        said = Outcome(attempt, 1, "prepare", Result.SUCCESS, 0, facts=forged)
+        store.write(f"attempts/{attempt}/outcome.json", said.to_json())
+    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 137)
+    world.passes(2)
+    assert [launch.number for launch in world.database.launches(world.run_id)] == [1, 2, 3]
+    assert world.run.facts == prepared
 
 
 def test_what_stands_in_the_place_of_an_outcome_counts_as_none(world: World) -> None:

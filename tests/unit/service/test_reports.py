@@ -180,6 +180,13 @@ def test_what_is_no_record_is_refused_whole(world: World, line: bytes) -> None:
     assert 11 not in world.losses()
 
 
+@pytest.mark.parametrize("steps", ["Infinity", "-Infinity", "NaN", "-1", "1e300"])
+def test_a_number_of_steps_that_is_none_is_left_out(world: World, steps: str) -> None:
+    before = world.host.service.database.run(RUN).total_steps
+    world.put(b'{"kind":"start","step":0,"time":1,"values":{"total_steps":%s}}\n' % steps.encode())
+    assert world.host.service.database.run(RUN).total_steps == before
+
+
 @contextmanager
 def reporting(app: FastAPI, token: Path, path: str = HERE) -> Iterator[tuple[Reports, int]]:
     """Reports to the application on a port, for which it is served."""
