@@ -10,7 +10,7 @@ Codes are those of OpenAI's cookbook (Chat_finetuning_data_prep) where it has th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,61 +97,14 @@ def conversation_checks(
     def some(condition: pl.Expr) -> pl.Expr:
         return pl.col(MESSAGES).list.eval(condition.fill_null(False)).list.any().fill_null(False)
 
-    repeated = (role == role.shift()) & role.is_in(["user", "assistant"])
+    repeated = some((role == role.shift()) & role.is_in(["user", "assistant"]))
     checks = [
-        _red(
-            "missing_messages_list",
-            "there is no list of messages",
-            "give each row a list of messages with text",
-            ~there,
-            column,
-        ),
-        RowCheck(
-            "unrecognized_role",
-            "red",
-            "a message has a role that is not known",
-            "say what it means: `roles: {<role>: user}`",
-            some(role.is_null()),
-            column,
-            pl.col(UNKNOWN_ROLES).list.join(", "),
-        ),
-        _red(
-            "example_missing_assistant_message",
-            "no message has the role assistant, so there is nothing to train on",
-            "add the answer, or leave the row out with `where`",
-            there & ~answers & ~some(role.is_null()),
-            column,
-        ),
+        _missing_list(~there, column),
+        _unknown_role(some(role.is_null()), column),
+        _no_answer(there & ~answers & ~some(role.is_null()), column),
         _missing_content(some(answer & blank(content) & ~calls), column),
         _empty_message(some((role != "assistant") & blank(content)), "user, tool or system", column),
-        _odd(
-            "roles_do_not_alternate",
-            "two user or two assistant messages follow each other",
-            "join them; some chat templates refuse such a conversation",
-            some(repeated),
-            column,
-        ),
-        _odd(
-            "last_message_not_assistant",
-            "the last message is not the assistant's, and is not trained",
-            "end each conversation with an answer",
-            answers & (roles.list.last() != "assistant").fill_null(False),
-            column,
-        ),
-        _odd(
-            "example_missing_user_message",
-            "there is no user message",
-            "give the question that is answered",
-            answers & ~roles.list.contains("user").fill_null(False),
-            column,
-        ),
-        _odd(
-            "system_not_first",
-            "a system message does not stand first",
-            "put it first; some chat templates refuse it elsewhere",
-            roles.list.slice(1).list.contains("system").fill_null(False),
-            column,
-        ),
+        *_order_of_messages(roles, answers, repeated, column),
     ]
     if "weight" in carried:
         untrained = answers & ~some(answer | (weight == 1))
@@ -176,26 +129,70 @@ def blank(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars(WHITESPACE).str.len_bytes() == 0
 
 
-def _order_of_templates(roles: Sequence[str]) -> list[RowCheck]:
+_ODD_ORDERS = {
+    "roles_do_not_alternate": "two user or two assistant messages follow each other",
+    "last_message_not_assistant": "the last message is not the assistant's, and is not trained",
+    "example_missing_user_message": "there is no user message",
+    "system_not_first": "a system message does not stand first",
+}
+
+
+def _order_of_templates(roles: Sequence[str]) -> Iterator[RowCheck]:
     """Oddities that lie in the mapping itself, and so in every row."""
-    checks = []
     turns = [role for role in roles if role != "system"]
-    always = pl.lit(True)
-    if any(role == before and role in ("user", "assistant") for before, role in itertools.pairwise(turns)):
-        what = "two user or two assistant messages follow each other"
-        checks.append(_odd("roles_do_not_alternate", what, "join them into one", always, "mapping.messages"))
-    if turns[-1] != "assistant":
-        what = "the last message is not the assistant's, and is not trained"
-        checks.append(_odd("last_message_not_assistant", what, "remove it", always, "mapping.messages"))
-    if "user" not in turns:
-        what = "there is no user message"
-        checks.append(
-            _odd("example_missing_user_message", what, "add the question", always, "mapping.messages")
-        )
-    if "system" in roles[1:]:
-        what = "a system message does not stand first"
-        checks.append(_odd("system_not_first", what, "put it first", always, "mapping.messages"))
-    return checks
+    repeated = any(
+        role == before and role in ("user", "assistant") for before, role in itertools.pairwise(turns)
+    )
+    found = {
+        "roles_do_not_alternate": (repeated, "join them into one"),
+        "last_message_not_assistant": (turns[-1] != "assistant", "remove it"),
+        "example_missing_user_message": ("user" not in turns, "add the question"),
+        "system_not_first": ("system" in roles[1:], "put it first"),
+    }
+    for code, (odd, fix) in found.items():
+        if odd:
+            yield _odd(code, _ODD_ORDERS[code], fix, pl.lit(True), "mapping.messages")
+
+
+def _order_of_messages(
+    roles: pl.Expr, answers: pl.Expr, repeated: pl.Expr, column: str
+) -> Iterator[RowCheck]:
+    """Oddities of a row's own messages, whose roles are in the list `roles`."""
+    found = {
+        "roles_do_not_alternate": (repeated, "join them; some chat templates refuse such a conversation"),
+        "last_message_not_assistant": (
+            answers & (roles.list.last() != "assistant").fill_null(False),
+            "end each conversation with an answer",
+        ),
+        "example_missing_user_message": (
+            answers & ~roles.list.contains("user").fill_null(False),
+            "give the question that is answered",
+        ),
+        "system_not_first": (
+            roles.list.slice(1).list.contains("system").fill_null(False),
+            "put it first; some chat templates refuse it elsewhere",
+        ),
+    }
+    for code, (odd, fix) in found.items():
+        yield _odd(code, _ODD_ORDERS[code], fix, odd, column)
+
+
+def _missing_list(when: pl.Expr, column: str) -> RowCheck:
+    fix = "give each row a list of messages with text"
+    return _red("missing_messages_list", "there is no list of messages", fix, when, column)
+
+
+def _unknown_role(when: pl.Expr, column: str) -> RowCheck:
+    what, fix = "a message has a role that is not known", "say what it means: `roles: {<role>: user}`"
+    return RowCheck(
+        "unrecognized_role", "red", what, fix, when, column, pl.col(UNKNOWN_ROLES).list.join(", ")
+    )
+
+
+def _no_answer(when: pl.Expr, column: str) -> RowCheck:
+    what = "no message has the role assistant, so there is nothing to train on"
+    fix = "add the answer, or leave the row out with `where`"
+    return _red("example_missing_assistant_message", what, fix, when, column)
 
 
 def _missing_content(when: pl.Expr, field: str) -> RowCheck:
