@@ -37,6 +37,7 @@ from orchestrator.contract.attempt import (
     owner,
     read_outcome,
 )
+from orchestrator.contract.file_store import UNFINISHED, FileStore
 from orchestrator.contract.layout import (
     ADAPTER,
     CHECKPOINTS,
@@ -74,11 +75,9 @@ from orchestrator.contract.report import (
     report_path,
 )
 from orchestrator.contract.store import (
-    UNFINISHED,
     ContractError,
     Fenced,
     File,
-    FileStore,
     StorageAway,
     StorageRefused,
     Store,

@@ -1,26 +1,17 @@
-"""Storage as both sides see it: objects under keys; here the store in a local or mounted folder."""
+"""Storage as both sides see it: objects under keys, what may go wrong with them, and how one is opened."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
-import stat
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlparse
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe opens at once, and is then seen to be one
 COPY_BYTES = 4 * 1024 * 1024
 READ_BYTES = 32 * 1024 * 1024  # that are read at once: whoever trains may put there what they like
-UNFINISHED = ".tmp-"  # begins the names of files that are being written, in a folder
 
 
 class ContractError(Exception):
@@ -112,6 +103,8 @@ def open_store(url: str, patience: float = 0.0) -> Store:
     """
     parsed = urlparse(url)
     if parsed.scheme in ("", "file"):
+        from orchestrator.contract.file_store import FileStore
+
         return FileStore(Path(unquote(parsed.path) if parsed.scheme else url).absolute())
     if parsed.scheme == "s3":
         from orchestrator.contract.s3 import S3Store
@@ -120,124 +113,6 @@ def open_store(url: str, patience: float = 0.0) -> Store:
     raise ContractError(
         f"storage URLs of kind {parsed.scheme}:// are not supported; use file:///some/folder or s3://bucket/prefix"
     )
-
-
-class FileStore:
-    """A store in a local or mounted folder; whole objects appear by link or rename inside it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.url = root.as_uri()
-
-    def read(self, key: str, start: int = 0) -> bytes:
-        with self._opened(key) as reader:
-            size = max(0, os.fstat(reader.fileno()).st_size - start)
-            check_size(key, size)
-            reader.seek(start)
-            return reader.read(size)
-
-    def blocks(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self._opened(key) as reader:
-            reader.seek(start)
-            left = max(0, end - start) if end is not None else sys.maxsize
-            while block := reader.read(min(COPY_BYTES, left)):
-                left -= len(block)
-                yield block
-
-    def write(self, key: str, data: bytes) -> None:
-        path = self._path(key)
-        with _written_beside(path, data) as temporary:
-            os.replace(temporary, path)
-        _sync_folder(path.parent)
-
-    def create(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
-        with _written_beside(path, data) as temporary:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-        _sync_folder(path.parent)
-        return True
-
-    def keys(self, prefix: str = "") -> list[str]:
-        top = self._path(prefix) if prefix else self.root
-        found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
-        return sorted(
-            str(path.relative_to(self.root)) for path in found if not path.name.startswith(UNFINISHED)
-        )
-
-    def sizes(self, prefix: str = "") -> dict[str, int]:
-        top = self._path(prefix) if prefix else self.root
-        return dict(sorted(_sizes(str(top), f"{prefix}/" if prefix else "")))
-
-    def delete(self, *keys: str) -> None:
-        for path in map(self._path, keys):
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty, or somebody else removed it
-                path.parent.rmdir()
-
-    def put(self, source: Path, key: str, *, keep: bool = False) -> File:
-        target = self._path(key)
-        if keep and target.exists():
-            return hash_file(target, key)
-        with _beside(target) as temporary:
-            copied = _copy(source, temporary, key)
-            try:
-                (os.link if keep else os.replace)(temporary, target)
-            except FileExistsError:  # somebody else was first
-                copied = hash_file(target, key)
-        _sync_folder(target.parent)
-        return copied
-
-    def get(self, key: str, target: Path) -> File:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with self._opened(key) as reader:
-            return _copied(reader, target, key)
-
-    def digest(self, key: str) -> File:
-        with self._opened(key) as reader:
-            return File(key, *drained(_blocks_of(reader)))
-
-    def local(self, prefix: str) -> Path | None:
-        return self._path(prefix)
-
-    def below(self, prefix: str) -> Store:
-        return FileStore(self._path(prefix))
-
-    def _path(self, key: str) -> Path:
-        """Where an object is to be written. Raises ContractError where a link would lead elsewhere."""
-        check_key(key)
-        path = self.root.joinpath(key)
-        for part in (path, *path.parents[: key.count("/")]):
-            if part.is_symlink():
-                raise ContractError(
-                    f"storage holds a link at {part.relative_to(self.root)}: it is not followed"
-                )
-        return path
-
-    @contextlib.contextmanager
-    def _opened(self, key: str) -> Iterator[BinaryIO]:
-        """A plain file of this very folder. What trained there could have put anything in its place: a link
-        out of its run, or a pipe that never ends."""
-        check_key(key)
-        *folders, name = key.split("/")
-        place = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for folder in folders:
-                place, above = os.open(folder, _FOLDER, dir_fd=place), place
-                os.close(above)
-            file = os.open(name, _FILE, dir_fd=place)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise ContractError(f"storage holds something else than a file at {key}") from error
-            raise
-        finally:
-            os.close(place)
-        with open(file, "rb") as reader:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise ContractError(f"storage holds something else than a file at {key}")
-            yield reader
 
 
 def check_key(key: str) -> None:
@@ -252,63 +127,10 @@ def check_size(key: str, size: int) -> None:
         raise ContractError(f"storage holds more than {READ_BYTES >> 20} MiB at {key}")
 
 
-def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """The files below a folder, and links, not followed; what is removed meanwhile is not there."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(entry.path, f"{prefix}{entry.name}/")
-            elif not entry.name.startswith(UNFINISHED):
-                with contextlib.suppress(FileNotFoundError):
-                    yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to first; what is still there at the end is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{time.monotonic_ns()}-{path.name}")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
-    with _beside(path) as temporary:
-        with open(temporary, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        yield temporary
-
-
-def _copy(source: Path, target: Path, path: str) -> File:
-    with open(source, "rb") as reader:
-        return _copied(reader, target, path)
-
-
-def _copied(reader: BinaryIO, target: Path, path: str) -> File:
-    with open(target, "wb") as writer:
-        copied = drained(_blocks_of(reader), writer.write)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return File(path, *copied)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def hash_file(source: Path, path: str) -> File:
     """Size and SHA-256 of a local file, named `path`."""
     with open(source, "rb") as reader:
-        return File(path, *drained(_blocks_of(reader)))
+        return File(path, *drained(blocks_of(reader)))
 
 
 def drained(blocks: Iterable[bytes], write: Callable[[bytes], object] | None = None) -> tuple[int, str]:
@@ -322,7 +144,8 @@ def drained(blocks: Iterable[bytes], write: Callable[[bytes], object] | None = N
     return size, digest.hexdigest()
 
 
-def _blocks_of(reader: BinaryIO) -> Iterator[bytes]:
+def blocks_of(reader: BinaryIO) -> Iterator[bytes]:
+    """What is left of a file, a block at a time."""
     return iter(lambda: reader.read(COPY_BYTES), b"")
 
 
