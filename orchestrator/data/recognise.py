@@ -17,7 +17,6 @@ The names are those under which public data sets are published; where names do n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
@@ -28,6 +27,20 @@ import polars as pl
 from orchestrator.data.map_history import holds_pairs
 from orchestrator.data.recognise_columns import Columns, inside, listed, printed
 from orchestrator.data.recognise_messages import Talk, find_talk, roles_of
+from orchestrator.data.recognise_names import (
+    ANSWERS,
+    CONTEXTS,
+    CONVERSATION_ID,
+    INPUTS,
+    LABELS,
+    ORDERS,
+    QUESTIONS,
+    SAID,
+    SPEAKERS,
+    SYSTEMS,
+    TEXTS,
+    TOOLS,
+)
 from orchestrator.spec.mapping import Conversation, Mapping, MessageTemplate, Turns
 
 Form = Literal[
@@ -60,33 +73,6 @@ class Recognition:
 
 _Form = Callable[[Columns], Recognition | None]
 
-QUESTIONS = ("prompt", "question", "query", "instruction", "input", "user", "request", "problem", "source")
-ANSWERS = (
-    *("completion", "response", "answer", "answers", "output", "assistant", "reply", "solution"),
-    *("target", "summary", "highlights", "chosen"),
-)
-CONTEXTS = ("context", "passage", "background", "documents", "schema", "code")
-SYSTEMS = ("system", "systemprompt", "systemmessage")
-TOOLS = ("tools", "functions", "tooldefinitions", "availabletools")
-INPUTS = (
-    *("subject", "title", "headline", "body", "text", "message", "description", "content", "sentence"),
-    *("sentence1", "sentence2", "premise", "hypothesis", "comment", "review", "utterance", "tweet"),
-    *("email", "document", "article", "dialogue", "conversation", "abstract"),
-)
-LABELS = (
-    *("label", "labels", "labeltext", "category", "class", "intent", "sentiment", "queue", "topic"),
-    *("department", "team", "priority", "emotion", "tag", "genre", "stance", "severity", "type"),
-)
-SPEAKERS = ("role", "from", "speaker", "author", "sender", "who", "actor", "participant")
-SAID = ("content", "value", "text", "message", "utterance", "body", "said", "turn", "msg")
-CONVERSATION_ID = re.compile(
-    r"(conversation|dialog(ue)?|session|thread|chat|conv|ticket|case|call)(s?(id|no|number|key))?$"
-)
-ORDERS = (
-    *("turn", "turnid", "turnindex", "turnnumber", "order", "position", "step", "index", "messageindex"),
-    *("messageid", "utteranceidx", "seq", "sequence", "timestamp", "createdat", "time", "date", "sentat"),
-)
-TEXTS = ("text", "content", "document", "article", "body", "raw", "code", "story", "passage")
 _KNOWN_FIELDS: MappingOf[tuple[str, str], Form] = {
     ("role", "content"): "openai",
     ("from", "value"): "sharegpt",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 import polars as pl
 from jinja2 import nodes
 
+from orchestrator.data.template_compare import contains, equal, ordered
 from orchestrator.data.template_faults import columns_there_are, outside, unknown_filter
 from orchestrator.data.template_filters import FILTERS, field, item, part
 from orchestrator.data.template_lists import LIST_FILTERS, over_list
@@ -25,11 +26,8 @@ from orchestrator.data.template_values import (
     blank,
     choose,
     column,
-    contains,
     derive,
-    equal,
     instance,
-    ordered,
     text,
     truth,
     written,

@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from orchestrator.data.template_compare import contains, equal, ordered
 from orchestrator.data.template_values import (
     Refusal,
     Value,
     called,
-    contains,
     defined,
-    equal,
-    ordered,
 )
 
 Test = Callable[[Value, Sequence[Value]], pl.Expr]

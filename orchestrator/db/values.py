@@ -22,8 +22,8 @@ class Run:
     `step` and `loss` are of its newest point, `total_steps` what its trainer counted.
     `mappings` and `uploads` are what its spec was packed with. `keep` is what a cancelled one leaves.
     The files of a `temporary` one go when it `expires`, unless it is `pinned`; they went when it `expired`.
-    They took `stored` bytes when they were `measured`, None for never. So many `points` are kept of it, and
-    `points_left_out` came beyond as many as are.
+    They took `stored` bytes when they were `measured`, None for never. `points` counts those that are kept of
+    it, `points_left_out` those that came when there were as many as may be.
     """
 
     id: str
