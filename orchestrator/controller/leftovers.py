@@ -47,10 +47,13 @@ class Leftovers:
         """Go through a folder, and through no link: code of a model may have put some there."""
         before = self.clock() - DAY_SECONDS
         for folder, _, names, place in os.fwalk(top):
-            for name in names:
-                if name.startswith(contract.UNFINISHED):
-                    with suppress(FileNotFoundError):
-                        found = os.stat(name, dir_fd=place, follow_symlinks=False)
-                        if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
-                            os.unlink(name, dir_fd=place)
-                            _log.info("%s/%s is removed: its writer was killed", folder, name)
+            for name in filter(_is_unfinished, names):
+                with suppress(FileNotFoundError):
+                    found = os.stat(name, dir_fd=place, follow_symlinks=False)
+                    if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
+                        os.unlink(name, dir_fd=place)
+                        _log.info("%s/%s is removed: its writer was killed", folder, name)
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(contract.UNFINISHED)

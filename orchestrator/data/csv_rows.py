@@ -170,7 +170,8 @@ def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
     faults: list[Fault] = []
     widths = set[int]()
     records, row = _records(path, separator), 0
-    whole = _record(separator)
+    whole, many = _record(separator), _quote(separator)
+    stray = 'quote the whole field, and write the quote inside it twice: ""'
     header = next(records)[1]
     wanted, one = len(header), _has_one(header)
     try:
@@ -182,13 +183,12 @@ def _row_faults(path: Path, name: str, separator: str) -> list[Fault]:
                 break
             widths.update([len(record)] if record else [])
             if record and len(record) != wanted:
-                what = f"the row has {counted(len(record), 'field')}, the header {wanted}"
-                fix = _quote(separator)
-                faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
+                what, fix = f"the row has {counted(len(record), 'field')}, the header {wanted}", many
             elif '"' in raw and not whole.fullmatch(raw):
-                what = "a quote stands in a field that is not quoted"
-                fix = 'quote the whole field, and write the quote inside it twice: ""'
-                faults.append(Fault(what, fix, None, name, line, None, None, row, cut(raw)))
+                what, fix = "a quote stands in a field that is not quoted", stray
+            else:
+                continue
+            faults.append(Fault(what, fix, file=name, line=line, row=row, value=cut(raw)))
     except _BrokenQuotes as broken:
         faults.append(_broken(name, broken, row + 1))
     if row >= _SEVERAL and len(widths) == 1 and (width := widths.pop()) > wanted:
