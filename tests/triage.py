@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from toy_models import MODELS, NO_WEIGHTS
+
+from orchestrator.cli import main
 
 AXO = Path(sys.executable).parent / "axo"
 SPEC = """\
@@ -50,3 +55,25 @@ def axo(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
     assert "Traceback" not in done.stderr
     return done
+
+
+def axo_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in this very process, which has imported already what each new one must first."""
+    out, errors = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(folder),
+        open(os.devnull) as nobody,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+    ):
+        for key in [key for key in os.environ if key.startswith(("AXO_", "MLFLOW_"))]:
+            patch.delenv(key)
+        patch.setenv("AXO_HOME", str(folder / "home"))
+        patch.setattr(sys, "argv", ["axo", *arguments])
+        patch.setattr(sys, "stdin", nobody)
+        with pytest.raises(SystemExit) as left:
+            main()
+    assert isinstance(left.value.code, int)
+    assert "Traceback" not in errors.getvalue()
+    return subprocess.CompletedProcess(arguments, left.value.code, out.getvalue(), errors.getvalue())

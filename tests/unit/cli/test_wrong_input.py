@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from triage import SPEC, axo, lay_out
+from triage import SPEC, axo, axo_here, lay_out
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_wrong_column_names_those_there_are(folder: Path) -> None:
 )
 def test_what_is_wrong_is_told_with_its_fix(folder: Path, change: tuple[str, str], told: str) -> None:
     (folder / "spec.yaml").write_text(SPEC.replace(*change))
-    done = axo(folder, "plan", "spec.yaml")
+    done = axo_here(folder, "plan", "spec.yaml")
     assert done.returncode == 3, done.stderr
     assert told in done.stderr
     assert "fix:" in done.stderr or "must be" in done.stderr
