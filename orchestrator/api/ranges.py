@@ -1,4 +1,4 @@
-"""Answers with the bytes of something that is no file here, or with the range of them that was asked for."""
+"""Answers with the bytes of something, or with the range of them that was asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 Read = Callable[[int, int], Iterator[bytes]]
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _BYTES = "application/octet-stream"
 
 
@@ -17,7 +17,7 @@ def ranged(request: Request, read: Read, size: int, tag: str) -> Response:
     """What `read` gives between two places, of `size` bytes in all; several ranges at once are not answered,
     nor is a range of other content than `tag`: all of it comes then."""
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
-    asked = _RANGE.match(request.headers.get("range", ""))
+    asked = _RANGE.fullmatch(request.headers.get("range", ""))
     if asked is None or asked[0] == "bytes=-" or request.headers.get("if-range", tag) != tag:
         return _stream(read, 0, size, 200, headers)
     start, end = _span(asked[1], asked[2], size)

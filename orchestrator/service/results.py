@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 from orchestrator import contract, wire
 from orchestrator.controller.of_run import run_store, spec_of
@@ -24,12 +23,11 @@ from orchestrator.settings import Settings
 
 @dataclass(frozen=True)
 class AdapterContent:
-    """A file of an adapter: its SHA-256 in hex, its size, and where it lies on this machine, or else what
-    gives the bytes between two places of it."""
+    """A file of an adapter: its SHA-256 in hex, its size, and what gives the bytes between two places of it."""
 
     sha256: str
     size: int
-    content: Path | Callable[[int, int], Iterator[bytes]]
+    read: Callable[[int, int], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,11 @@ class Results:
         )
 
     def adapter_file(self, caller: Caller, name: str, path: str) -> AdapterContent:
-        """The content of one of those files.
+        """The content of one of those files. It is read as storage is, which follows no link that code of a
+        model put there.
 
         Raises:
-            ConflictError: the run has no finished adapter.
+            ConflictError: the run has no finished adapter, or the file is not in storage any more.
             NotFoundError: there is no such file in it.
         """
         run, manifest = self._finished(caller, name)
@@ -106,8 +105,14 @@ class Results:
         file = next((file for file in manifest.files if file.path == path), None)
         if file is None:
             raise NotFoundError(f"the adapter of {run.id} has no file {path!r}")
-        store, key = run_store(run), f"{contract.ADAPTER}/{path}"
-        return AdapterContent(file.sha256, file.size, store.local(key) or partial(store.blocks, key))
+        read = partial(run_store(run).blocks, f"{contract.ADAPTER}/{path}")
+        try:
+            next(read(0, 1), None)
+        except (FileNotFoundError, contract.ContractError) as error:
+            raise ConflictError(
+                f"the adapter of {run.id} is not whole: {path} is gone", hint=f"`axo verify {run.id}`"
+            ) from error
+        return AdapterContent(file.sha256, file.size, read)
 
     def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
         run = self.database.find_run(name, caller.project)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi import Path as PathOf
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Path, Request, Response
 
 from orchestrator import wire
 from orchestrator.api.octets import OCTETS
@@ -26,7 +23,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 _FilePath = Annotated[
     str,
-    PathOf(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", description="As it stands in `files` of the adapter."),
+    Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", description="As it stands in `files` of the adapter."),
 ]
 
 
@@ -42,7 +39,4 @@ def adapter_file(
 ) -> Response:
     """A file of the adapter, or with `Range` a part of it: a download that was cut goes on."""
     found = service.results.adapter_file(caller, run, path)
-    tag = f'"{found.sha256}"'
-    if isinstance(found.content, Path):
-        return FileResponse(found.content, media_type="application/octet-stream", headers={"ETag": tag})
-    return ranged(request, found.content, found.size, tag)
+    return ranged(request, found.read, found.size, f'"{found.sha256}"')

@@ -16,6 +16,7 @@ from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.pull import pull_run
+from orchestrator.contract import ContractError
 from orchestrator.errors import ConflictError, NotFoundError, RegistryError, UnreachableError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
@@ -131,3 +132,38 @@ def test_nobody_fetches_what_is_not_theirs_or_not_finished(host: Host, tmp_path:
         client.adapter("other-aaaaa")
     with asking(host, caller=Caller("theirs")) as other, pytest.raises(NotFoundError):
         other.adapter("triage-aaaaa")
+
+
+def test_a_link_that_takes_a_files_place_is_not_followed(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "home/storage/runs/triage-aaaaa/adapter" / WEIGHTS
+    (tmp_path / "secret").write_bytes(file.read_bytes())
+    found = host.service.results.adapter_file(Caller(), "triage", WEIGHTS)
+    file.unlink()
+    file.symlink_to(tmp_path / "secret")
+    with pytest.raises(ContractError, match="something else than a file"):
+        b"".join(found.read(0, found.size))
+    for gone in (lambda: None, file.unlink):
+        gone()
+        with asking(host) as client, pytest.raises(ConflictError, match="is not whole"):
+            pull_run(client, "triage", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "size"),
+    [
+        ("bytes=0-0", 206, 1),
+        ("bytes=-3", 206, 3),
+        ("bytes=" + "9" * 18 + "-", 416, 0),
+        ("bytes=" + "9" * 5000 + "-", 200, None),
+        ("bytes=0-0,2-2", 200, None),
+        ("bytes=-", 200, None),
+        ("lines=0-1", 200, None),
+    ],
+)
+def test_a_range_is_answered_or_left_alone(host: Host, asked: str, status: int, size: int | None) -> None:
+    transport = EmbeddedTransport(make_app(host.service, Caller()))
+    with httpx.Client(base_url="http://embedded", transport=transport) as http:
+        answer = http.get(f"/api/v1/runs/triage-aaaaa/adapter/{WEIGHTS}", headers={"Range": asked})
+        whole = http.get(f"/api/v1/runs/triage-aaaaa/adapter/{WEIGHTS}").content
+    assert answer.status_code == status
+    assert len(answer.content) == (len(whole) if size is None else size)
