@@ -68,18 +68,15 @@ class FileStore:
         return True
 
     def keys(self, prefix: str = "") -> list[str]:
-        top = self._path(prefix) if prefix else self.root
-        found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
-        return sorted(
-            str(path.relative_to(self.root)) for path in found if not path.name.startswith(UNFINISHED)
-        )
+        return list(self.sizes(prefix))
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        top = self._path(prefix) if prefix else self.root
-        return dict(sorted(_sizes(str(top), f"{prefix}/" if prefix else "")))
+        below = f"{prefix}/" if prefix else ""
+        return dict(sorted(each for top in self._tops(prefix) for each in _sizes(str(top), below)))
 
     def delete(self, *keys: str) -> None:
-        for path in map(self._path, keys):
+        for key in keys:
+            path = self._place(key)  # a link there is removed as a file is
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty, or somebody else removed it
                 path.parent.rmdir()
@@ -112,16 +109,28 @@ class FileStore:
     def below(self, prefix: str) -> Store:
         return FileStore(self._path(prefix))
 
+    def _tops(self, prefix: str) -> list[Path]:
+        """The folder to list; none where a link stands in its place: nothing of the store lies below one."""
+        top = self._place(prefix) if prefix else self.root
+        return [] if prefix and top.is_symlink() else [top]
+
     def _path(self, key: str) -> Path:
         """Where an object is to be written. Raises ContractError where a link would lead elsewhere."""
+        path = self._place(key)
+        self._refuse_link(path)
+        return path
+
+    def _place(self, key: str) -> Path:
+        """Where an object is, or a link in its place. Raises ContractError where a link would lead there."""
         check_key(key)
         path = self.root.joinpath(key)
-        for part in (path, *path.parents[: key.count("/")]):
-            if part.is_symlink():
-                raise ContractError(
-                    f"storage holds a link at {part.relative_to(self.root)}: it is not followed"
-                )
+        for folder in path.parents[: key.count("/")]:
+            self._refuse_link(folder)
         return path
+
+    def _refuse_link(self, path: Path) -> None:
+        if path.is_symlink():
+            raise ContractError(f"storage holds a link at {path.relative_to(self.root)}: it is not followed")
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
@@ -149,7 +158,7 @@ class FileStore:
 
 def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
     """The files below a folder, and links, not followed; what is removed meanwhile is not there."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _sizes(entry.path, f"{prefix}{entry.name}/")

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator import contract
 from orchestrator.axolotl.render import Config
+from orchestrator.controller.facts import figure
 from orchestrator.db import Database, Run
 from orchestrator.estimate import Estimate, estimate
 from orchestrator.estimate.model import staged_model
@@ -59,7 +60,7 @@ def measured_rate(database: Database, project: str, spec: Mapping[str, Any], mac
         if _way(run.spec) == _way(spec):
             rate = _tokens_per_second(database, run)
             if rate:
-                loading = float(run.facts["train"].get("loading_seconds") or STARTUP_SECONDS[machine.device])
+                loading = figure(run.facts["train"], "loading_seconds") or STARTUP_SECONDS[machine.device]
                 return Rate(rate, "measured", loading)
     return None
 
@@ -69,13 +70,13 @@ def estimate_against_actual(database: Database, run: Run) -> list[Compared]:
     foreseen, trained = run.facts.get("estimate"), run.facts.get("train")
     if not foreseen or not trained:
         return []
-    gpu = trained.get("peak_gpu_memory_bytes")
+    gpu = figure(trained, "peak_gpu_memory_bytes")
     memory = foreseen["memory_bytes"]
     # PyTorch counts what it gave out; context, workspaces and fragments are not in its figure.
     foreseen_memory = memory["total"] - memory["overhead"] if gpu else memory["total"]
-    startup, training = trained.get("loading_seconds"), trained.get("training_seconds")
+    startup, training = figure(trained, "loading_seconds"), figure(trained, "training_seconds")
     figures = {
-        "peak memory": (foreseen_memory, gpu or trained.get("peak_memory_bytes")),
+        "peak memory": (foreseen_memory, gpu or figure(trained, "peak_memory_bytes")),
         "steps": (foreseen["steps"], _last_step(database, run)),
         "seconds": (foreseen["seconds"], (startup or 0) + training if training else None),
         "tokens per second": (foreseen["tokens_per_second"], _tokens_per_second(database, run)),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from orchestrator import contract
 from orchestrator.controller.decision import LaunchView
 from orchestrator.db import Database, Run
+
+MOST = 1e300  # of a figure
 
 
 def take_in_facts(database: Database, run: Run, views: Sequence[LaunchView]) -> tuple[Run, list[LaunchView]]:
@@ -30,6 +33,22 @@ def take_in_facts(database: Database, run: Run, views: Sequence[LaunchView]) -> 
     if taken := database.take_dataset(run, facts, prepared):
         return taken, list(views)
     return run, [replace(view, outcome=None) if view.number == prepared else view for view in views]
+
+
+def figure(facts: Mapping[str, Any], name: str) -> float | None:
+    """A figure of what a step found out; None where it is no number: code of a model may have written it."""
+    value = facts.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < MOST:
+        return None
+    return float(value)
+
+
+def scores(facts: Mapping[str, Any], side: str) -> dict[str, float]:
+    """What an evaluation measured of a side, `base` or `adapter`, by metric."""
+    found = (facts.get("evaluate") or {}).get(side)
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): value for name in found if (value := figure(found, name)) is not None}
 
 
 def _facts_of(views: Sequence[LaunchView]) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,17 @@ def _wanted(store: contract.Store, steps: Sequence[int], keep: Keep) -> Iterator
 
 
 def _keep(store: contract.Store, step: int, facts: Mapping[str, Any]) -> bool:
-    """Commit the adapter of a checkpoint; False where that is not whole, or holds none."""
+    """Commit the adapter of a checkpoint; False where that is not whole, or holds none, or where something
+    else than a folder stands in the adapter's place."""
     with tempfile.TemporaryDirectory(prefix="axo-keep-") as scratch:
         fetched, staged = Path(scratch) / "checkpoint", Path(scratch) / ADAPTER
         try:
             found = contract.fetch_folder(store, checkpoint_key(step), fetched, may_leave)
             gather_adapter(fetched, staged, facts["base_model"])
-        except (contract.ContractError, FileNotFoundError):
+        except (contract.ContractError, FileNotFoundError, ValueError):
             return False
         adapter = Manifest("adapter", (), step=step, attempt=found.attempt, record=found.record, facts=facts)
-        contract.commit_folder(store, staged, ADAPTER, adapter)
-        return True
+        with suppress(contract.ContractError):
+            contract.commit_folder(store, staged, ADAPTER, adapter)
+            return True
+    return False

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
 from orchestrator.contract import ADAPTER, Manifest
+from orchestrator.controller.facts import figure, scores
 from orchestrator.db import Database, Run
 from orchestrator.errors import RegistryError
 from orchestrator.registries import Package
@@ -130,8 +131,8 @@ def _card_facts(made: Made) -> CardFacts:
         training=training.model_dump(
             exclude_none=True, include={"learning_rate", "batch_size", "epochs", "seed"}
         ),
-        scores=_scores(made.run.facts.get("evaluate") or {}),
-        score_rows=(made.run.facts.get("evaluate") or {}).get("rows"),
+        scores=_scores(made.run.facts),
+        score_rows=_score_rows(made.run.facts),
         references=[_reference(target.mlflow) for target in made.spec.publish],
         digests={
             "base model": made.run.facts["model"],
@@ -149,8 +150,13 @@ def _adapter_config(store: contract.Store, manifest: Manifest) -> Mapping[str, A
     return config
 
 
-def _scores(evaluation: Mapping[str, Any]) -> list[Score]:
-    base, adapter = evaluation.get("base") or {}, evaluation.get("adapter") or {}
+def _score_rows(facts: Mapping[str, Any]) -> int | None:
+    rows = figure(facts.get("evaluate") or {}, "rows")
+    return None if rows is None else int(rows)
+
+
+def _scores(facts: Mapping[str, Any]) -> list[Score]:
+    base, adapter = scores(facts, "base"), scores(facts, "adapter")
     names = {"exact_match": "exact match", "loss": "loss"}
     return [Score(told, base.get(name), adapter.get(name)) for name, told in names.items() if name in adapter]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from orchestrator.controller.publish import publish
 from orchestrator.controller.record import take_in_records
 from orchestrator.controller.room import full_disk
 from orchestrator.controller.stalls import silence_of
-from orchestrator.db import Attempt, Database, Launch, Lease, Run, RunMoved, Standing
+from orchestrator.db import Attempt, Database, Launch, Lease, LeaseLost, Run, RunMoved, Standing
 from orchestrator.errors import BackendError, RegistryError, StorageError, with_hint
 from orchestrator.reasons import Reason
 from orchestrator.registries import RegistryAway
@@ -31,6 +32,8 @@ from orchestrator.settings import Settings
 from orchestrator.spec.stored import base_named
 
 PUBLISH_AGAIN_SECONDS = 5.0
+_HELD_UP = (Reason.REGISTRY_AWAY, Reason.STORAGE_AWAY, Reason.TROUBLE)
+_log = logging.getLogger(__name__)
 _FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
 
 
@@ -180,15 +183,16 @@ class Controller:
             self.backend.stop(launch_name(run.id, number), now)
 
     def _publish(self, run: Run, now: float) -> Run:
-        """Publish now, or a little later where a registry was away just before."""
-        if run.reason is Reason.REGISTRY_AWAY and now - run.updated < PUBLISH_AGAIN_SECONDS:
+        """Publish now, or a little later where that could not be done just before."""
+        if run.reason in _HELD_UP and 0 <= now - run.updated < PUBLISH_AGAIN_SECONDS:
             return run
         run = self.database.move(run, Status.PUBLISHING, run.reason, run.message, now)
         self.beside(run.id, lambda: self._push(run.id))
         return self.database.run(run.id)
 
     def _push(self, run_id: str) -> None:
-        """Push to each registry; one that somebody cancels meanwhile stays cancelled."""
+        """Push to each registry; a run that is cancelled meanwhile stays so. What goes wrong is shown here,
+        since this may be a thread of its own."""
         run = self.database.run(run_id)
         with contextlib.suppress(RunMoved):
             try:
@@ -200,6 +204,12 @@ class Controller:
             except RegistryError as error:
                 refused = Reason.REGISTRY_REFUSED
                 self.database.move(run, Status.FAILED, refused, with_hint(error), self.clock())
+            except (LeaseLost, RunMoved):
+                raise
+            except Exception as error:
+                _log.exception("%s could not be published; it is tried again", run_id)
+                self.explain(run_id, error)
+                self.database.update(run, updated=self.clock())
             else:
                 self.database.move(run, Status.SUCCEEDED, None, "", self.clock())
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from orchestrator import contract
 from orchestrator.controller.estimates import estimate_against_actual
+from orchestrator.controller.facts import scores
 from orchestrator.controller.history import training_seconds
 from orchestrator.controller.of_run import run_store, spec_of
 from orchestrator.controller.pace import Spacing
@@ -187,8 +188,6 @@ def _summary(run: Run, database: Database) -> dict[str, float]:
         summary["run/queue_wait_seconds"] = started - run.created
         summary["run/training_seconds"] = training_seconds(attempts)
     summary |= _compared(run, database)
-    evaluation = run.facts.get("evaluate") or {}
     for side in ("base", "adapter"):
-        for metric, value in (evaluation.get(side) or {}).items():
-            summary[f"{side}/{metric}"] = float(value)
+        summary |= {f"{side}/{metric}": value for metric, value in scores(run.facts, side).items()}
     return summary

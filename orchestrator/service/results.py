@@ -23,7 +23,7 @@ from orchestrator.settings import Settings
 
 @dataclass(frozen=True)
 class AdapterContent:
-    """A file of an adapter: its SHA-256 in hex, its size, and what gives the bytes between two places of it."""
+    """A file of an adapter: its SHA-256 in hex, its size, and what gives its bytes between two places."""
 
     sha256: str
     size: int

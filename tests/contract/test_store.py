@@ -159,6 +159,14 @@ def test_what_is_listed_follows_no_link(trapped: FileStore) -> None:
     assert list(trapped.sizes()) == ["attempts/1", "attempts/up", "folder", "link", "pipe"]
 
 
+def test_a_link_is_removed_as_a_file_is_and_nothing_lies_below_it(trapped: FileStore, tmp_path: Path) -> None:
+    assert trapped.keys("folder") == trapped.keys("attempts/1") == []
+    assert trapped.sizes("folder") == trapped.sizes("pipe") == {}
+    trapped.delete("link", "folder")
+    assert sorted(path.name for path in trapped.root.iterdir()) == ["attempts", "pipe"]
+    assert (tmp_path / "secrets/key").read_text() == "hush"
+
+
 @pytest.mark.parametrize("key", ["folder/key", "folder/new", "attempts/1/plan.json"])
 def test_what_is_written_follows_no_link(trapped: FileStore, key: str, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("mine")

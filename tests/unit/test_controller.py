@@ -17,6 +17,7 @@ from orchestrator.backend_sections import DockerSection
 from orchestrator.backends import BackendAway
 from orchestrator.backends.docker import DockerBackend
 from orchestrator.contract import Cause, FileStore, Outcome, Record, Result, claim_attempt
+from orchestrator.controller import reconcile as reconciling
 from orchestrator.controller.due import DueRuns
 from orchestrator.controller.glance import has_news
 from orchestrator.controller.of_run import run_store
@@ -24,9 +25,11 @@ from orchestrator.controller.removals import Removals
 from orchestrator.controller.ship import LIVE_SECONDS, Shipping
 from orchestrator.controller.sweep import Sweep
 from orchestrator.controller.track import Tracking, behind
-from orchestrator.db import Database
+from orchestrator.controller.workers import Hands
+from orchestrator.db import Database, Publication
 from orchestrator.errors import BackendError, ConflictError, TrackingError
 from orchestrator.reasons import Reason
+from orchestrator.registries import RegistryAway
 from orchestrator.runs import Intent, Observation, Phase, Status
 from orchestrator.tracking import MetricPoint, TrackedRun, TrackingAway
 
@@ -234,6 +237,43 @@ def test_what_stands_in_the_place_of_a_claim_counts_as_none(world: World, claim:
     world.record(3, Record("start", 0, 1.0, {"total_steps": 25}), loss(1))
     assert world.passes().status is Status.TRAINING
     assert contract.owner(run_store(world.run)) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (OSError("no answer"), Reason.STORAGE_AWAY),
+        (KeyError("rows"), Reason.TROUBLE),
+        (RegistryAway("no answer"), Reason.REGISTRY_AWAY),
+    ],
+)
+def test_what_goes_wrong_with_publishing_in_a_thread_of_its_own_is_shown_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: Reason
+) -> None:
+    world.database.update(world.run, spec={**world.run.spec, "publish": [{"mlflow": {"model": "triage"}}]})
+    world.passes()
+    world.end(1, Result.SUCCESS, **PREPARED)
+    world.passes()
+    world.end(2, Result.SUCCESS)
+    tried = [fault]
+
+    def publish(*_: object) -> None:
+        if tried:
+            raise tried.pop()
+        world.database.add_publication(
+            world.run_id, Publication(0, "mlflow", "models:/triage/1", "1", "", "d" * 64, 1.0)
+        )
+
+    monkeypatch.setattr(reconciling, "publish", publish)
+    hands = Hands("publish", 1, threading.Event())
+    controller = replace(world.controller, beside=hands.take)
+    controller.reconcile(world.run_id)
+    assert hands.wait_done(5.0)
+    assert _stood(world) == (Status.PUBLISHING, reason)
+    for _ in range(20):
+        controller.reconcile(world.run_id)
+        assert hands.wait_done(5.0)
+    assert _stood(world) == (Status.SUCCEEDED, None)
 
 
 def test_lines_that_are_no_records_are_passed_over(world: World) -> None:

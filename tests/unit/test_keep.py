@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 from memory_world import PREPARED, World, memory_world
@@ -16,7 +17,7 @@ from orchestrator.controller import keep as keeping
 from orchestrator.controller.keep import keep_of
 from orchestrator.controller.of_run import run_store
 from orchestrator.reasons import Reason
-from orchestrator.runs import Intent, Keep, Status
+from orchestrator.runs import Intent, Keep, Observation, Phase, Status
 
 
 @pytest.fixture
@@ -127,6 +128,25 @@ def test_a_death_while_it_is_kept_is_made_good_by_the_next_pass(
         assert not world.run.status.final
     assert world.passes().status is Status.CANCELLED
     assert kept(store) == 3
+
+
+@pytest.mark.parametrize("place", ["adapter", "adapter/adapter_config.json", "attempts"])
+def test_links_that_code_of_a_model_left_keep_no_run_from_its_end(
+    world: World, tmp_path: Path, place: str
+) -> None:
+    training(world)
+    store = run_store(world.run)
+    checkpoint(store, 3, tmp_path)
+    folder = Path(urlparse(store.url).path)
+    (folder / place).parent.mkdir(exist_ok=True)
+    if place == "attempts":
+        (folder / place).rename(folder / "elsewhere")
+    (folder / place).symlink_to(tmp_path)
+    world.database.set_intent(world.run_id, Intent.CANCEL, 5.0, Keep.LAST)
+    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
+    assert world.passes().status is Status.CANCELLED
+    assert kept(store) == (None if place == "adapter" else 3)
+    assert tmp_path.is_dir()
 
 
 def training(world: World) -> None:
