@@ -88,8 +88,10 @@ class FileStore:
         with _beside(target) as temporary:
             copied = _copy(source, temporary, key)
             try:
-                (os.link if keep else os.replace)(temporary, target)
+                os.link(temporary, target)
             except FileExistsError:  # somebody else was first
+                if not keep:
+                    raise
                 copied = hash_file(target, key)
         _sync_folder(target.parent)
         return copied

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from orchestrator.contract.store import ContractError, File, Store, check_key, to_json
 
 MANIFEST = "MANIFEST.json"
 VERSION = 1
+_T = TypeVar("_T")
 
 
 class Guard(Protocol):
@@ -86,18 +88,26 @@ def commit_folder(
 ) -> Manifest:
     """Copy the folder `source` to `prefix` and write its manifest last; `manifest.files` is filled in.
 
-    What an earlier, broken commit left there is removed first. `guard` is asked before anything, before each
-    file and before the manifest: of what a later attempt has committed meanwhile, this one writes over the
-    file that is under way at most.
+    What an earlier, broken commit left there is removed first. `guard` is asked before anything is changed;
+    and since nothing is written over, an attempt that was asleep between that and its writing changes no file
+    that a later one has committed.
 
     Raises:
         Fenced: a later attempt owns the run.
         OSError: storage is full or cannot be written.
     """
+    left = store.keys(prefix)
     if guard:
         guard.check()
-    remove_folder(store, prefix)
-    return _commit(store, source, prefix, manifest, guard, keep=False)
+    _remove(store, prefix, left)
+    files: list[File] = []
+    for name in local_files(source):
+        put = partial(store.put, source / name, f"{prefix}/{name}")
+        files.append(replace(_placed(store, f"{prefix}/{name}", put, guard), path=name))
+    whole = replace(manifest, files=tuple(files))
+    seal = partial(_create, store, f"{prefix}/{MANIFEST}", whole.to_json())
+    _placed(store, f"{prefix}/{MANIFEST}", seal, guard)
+    return whole
 
 
 def share_folder(store: Store, source: Path, prefix: str, manifest: Manifest) -> Manifest:
@@ -106,7 +116,11 @@ def share_folder(store: Store, source: Path, prefix: str, manifest: Manifest) ->
     Nothing is removed, and a file that is there stays: whoever reads the folder already is not
     disturbed, and every writer ends with the same true manifest.
     """
-    return _commit(store, source, prefix, manifest, None, keep=True)
+    names = local_files(source)
+    files = (replace(store.put(source / name, f"{prefix}/{name}", keep=True), path=name) for name in names)
+    whole = replace(manifest, files=tuple(files))
+    store.write(f"{prefix}/{MANIFEST}", whole.to_json())
+    return whole
 
 
 def fetch_folder(
@@ -136,8 +150,7 @@ def verify_folder(store: Store, prefix: str) -> list[str]:
 
 def remove_folder(store: Store, prefix: str) -> None:
     """Delete a folder, its manifest first, so that it never looks whole while it is half gone."""
-    store.delete(f"{prefix}/{MANIFEST}")
-    store.delete(*store.keys(prefix))
+    _remove(store, prefix, store.keys(prefix))
 
 
 def local_files(folder: Path) -> list[str]:
@@ -146,19 +159,28 @@ def local_files(folder: Path) -> list[str]:
     return sorted(name for name in found if name != MANIFEST)
 
 
-def _commit(
-    store: Store, source: Path, prefix: str, manifest: Manifest, guard: Guard | None, *, keep: bool
-) -> Manifest:
-    files: list[File] = []
-    for name in local_files(source):
+def _remove(store: Store, prefix: str, keys: Sequence[str]) -> None:
+    if keys:
+        store.delete(f"{prefix}/{MANIFEST}")
+        store.delete(*keys)
+
+
+def _placed(store: Store, key: str, place: Callable[[], _T], guard: Guard | None) -> _T:
+    """Have an object placed where nothing lies. What a fenced attempt has put there meanwhile goes."""
+    while True:
         if guard:
             guard.check()
-        files.append(replace(store.put(source / name, f"{prefix}/{name}", keep=keep), path=name))
-    if guard:
-        guard.check()
-    whole = replace(manifest, files=tuple(files))
-    store.write(f"{prefix}/{MANIFEST}", whole.to_json())
-    return whole
+        try:
+            return place()
+        except FileExistsError:
+            if guard:
+                guard.check()
+            store.delete(key)
+
+
+def _create(store: Store, key: str, data: bytes) -> None:
+    if not store.create(key, data):
+        raise FileExistsError(key)
 
 
 def _fetch_file(store: Store, prefix: str, file: File, target: Path) -> None:

@@ -18,7 +18,16 @@ from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 from orchestrator.contract.s3_bucket import Bucket, Exists
-from orchestrator.contract.store import READ_BYTES, ContractError, File, Store, check_key, check_size, drained
+from orchestrator.contract.store import (
+    READ_BYTES,
+    ContractError,
+    File,
+    Store,
+    check_key,
+    check_size,
+    drained,
+    hash_file,
+)
 
 PART_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 10_000
@@ -99,13 +108,17 @@ class S3Store:
             pass
 
     def put(self, source: Path, key: str, *, keep: bool = False) -> File:
+        """Where an answer got lost and the request came again, what is there may be ours."""
         name = self._key(key)
-        try:
-            if keep and self._bucket.has(name):
-                raise Exists
-            return File(key, *self._send(source, name, keep=keep))
-        except Exists:
+        if keep and self._bucket.has(name):
             return self.digest(key)
+        try:
+            return File(key, *self._send(source, name))
+        except Exists:
+            there = self.digest(key)
+            if keep or there == hash_file(source, key):
+                return there
+            raise FileExistsError(key) from None
 
     def get(self, key: str, target: Path) -> File:
         blocks = self.blocks(key)
@@ -127,18 +140,18 @@ class S3Store:
         check_key(key)
         return f"{self._prefix}/{key}" if self._prefix else key
 
-    def _send(self, source: Path, name: str, *, keep: bool) -> tuple[int, str]:
+    def _send(self, source: Path, name: str) -> tuple[int, str]:
         """Upload a file, in one request or in parts; the size and SHA-256 of what was sent."""
         step = max(self._part_bytes, -(-source.stat().st_size // MAX_PARTS))
         with open(source, "rb") as reader:
             first = reader.read(step)
             if len(first) < step:
-                self._bucket.put(name, first, keep=keep)
+                self._bucket.put(name, first, keep=True)
                 return drained([first])
             parts = chain([first], iter(lambda: reader.read(step), b""))
-            return self._send_parts(name, parts, keep=keep)
+            return self._send_parts(name, parts)
 
-    def _send_parts(self, name: str, parts: Iterable[bytes], *, keep: bool) -> tuple[int, str]:
+    def _send_parts(self, name: str, parts: Iterable[bytes]) -> tuple[int, str]:
         upload = self._bucket.begin(name)
 
         def send(numbered: tuple[int, bytes]) -> tuple[bytes, dict[str, Any]]:
@@ -154,7 +167,7 @@ class S3Store:
 
         try:
             told = drained(data_sent())
-            self._bucket.finish(name, upload, sent, keep=keep)
+            self._bucket.finish(name, upload, sent)
         except BaseException:
             with suppress(OSError):
                 self._bucket.forget(name, upload)

@@ -112,15 +112,15 @@ class Bucket:
         sent = self._ask("upload_part", key, UploadId=upload, PartNumber=number, Body=data)
         return {"PartNumber": number, "ETag": sent["ETag"]}
 
-    def finish(self, key: str, upload: str, parts: Sequence[Mapping[str, Any]], *, keep: bool) -> None:
-        """Let the parts be the object. Raises as `put` does."""
+    def finish(self, key: str, upload: str, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Let the parts be the object. Raises Exists where one is there."""
         with _keeping():
             self._ask(
                 "complete_multipart_upload",
                 key,
                 UploadId=upload,
                 MultipartUpload={"Parts": [*parts]},
-                **_unless_there(keep=keep),
+                **_unless_there(keep=True),
             )
 
     def forget(self, key: str, upload: str) -> None:

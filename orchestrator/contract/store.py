@@ -77,7 +77,8 @@ class Store(Protocol):
     def put(self, source: Path, key: str, *, keep: bool = False) -> File:
         """Copy a local file in, whole or not at all; size and SHA-256 of what then lies at `key`.
 
-        With `keep`, an object that is there already stays.
+        Nothing is written over: with `keep`, an object that is there already stays, and else that raises
+        FileExistsError.
         """
 
     def get(self, key: str, target: Path) -> File:

@@ -179,6 +179,16 @@ def test_a_created_object_is_ours_though_the_answer_got_lost(
         assert not store.create("claim", b"mine")
 
 
+def test_a_file_that_is_put_is_ours_though_the_answer_got_lost(
+    object_storage: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(b"mine")
+    with losing_answers(object_storage.endpoint, 1) as (endpoint, lost):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        assert open_store(f"s3://{bucket}").put(tmp_path / "in", "file").size == 4
+        assert lost == [1]
+
+
 def test_a_server_that_ignores_the_condition_is_refused(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with careless_server() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)

@@ -133,6 +133,53 @@ def test_a_fenced_attempt_writes_over_no_file_of_a_later_one(
     assert verify_folder(store, "x") == []
 
 
+class Sleeper:
+    """An attempt that falls asleep just after it was asked for the nth time and was found to own the run: a
+    later one commits its own folder meanwhile."""
+
+    def __init__(self, store: Store, folder: Path, nth: int) -> None:
+        self.store, self.folder, self.left = store, folder, nth
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Fenced("a later attempt owns the run")
+        if self.left == 0:
+            commit_folder(self.store, self.folder, "x", CHECKPOINT)
+
+
+@pytest.mark.parametrize("asleep", ["before it begins", "at a file", "at the last file", "at the manifest"])
+def test_an_attempt_that_wakes_up_changes_no_file_of_a_later_one(
+    store: Store, folder: Path, tmp_path: Path, asleep: str
+) -> None:
+    (tmp_path / "older").mkdir()
+    for name in ("a.json", "model.safetensors"):
+        (tmp_path / "older" / name).write_text("older")
+    nth = ["before it begins", "at a file", "at the last file", "at the manifest"].index(asleep) + 1
+    with pytest.raises(Fenced):
+        commit_folder(store, tmp_path / "older", "x", CHECKPOINT, Sleeper(store, folder, nth))
+    assert verify_folder(store, "x") == []
+    assert store.read("x/sub/state.json") == b"{}"
+
+
+class Disturbed:
+    """An attempt that owns the run, and whose folder an earlier one writes to whenever it may."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.left = store, 3
+
+    def check(self) -> None:
+        if self.left:
+            self.left -= 1
+            self.store.write("x/model.safetensors", b"older")
+            self.store.write(f"x/{MANIFEST}", b"older")
+
+
+def test_what_a_fenced_attempt_leaves_behind_gives_way(store: Store, folder: Path) -> None:
+    commit_folder(store, folder, "x", CHECKPOINT, Disturbed(store))
+    assert verify_folder(store, "x") == []
+
+
 def test_an_attempt_fenced_while_it_copies_writes_no_manifest(store: Store, folder: Path) -> None:
     first = claim_attempt(store, 1, host="a", pid=1, now=1.0)
 

@@ -74,6 +74,16 @@ def test_put_and_get_tell_size_and_digest(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "out").read_bytes() == content
 
 
+def test_what_is_put_writes_over_nothing(store: Store, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    put = store.put(tmp_path / "one", "file")
+    with pytest.raises(FileExistsError):
+        store.put(tmp_path / "two", "file")
+    assert store.put(tmp_path / "two", "file", keep=True) == put
+    assert store.read("file") == b"one"
+
+
 def test_below_is_the_same_store_under_a_prefix(store: Store) -> None:
     store.below("runs/r").write("spec.yaml", b"x")
     assert store.read("runs/r/spec.yaml") == b"x"
