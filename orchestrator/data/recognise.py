@@ -26,7 +26,7 @@ import polars as pl
 
 from orchestrator.data.map_history import holds_pairs
 from orchestrator.data.recognise_columns import Columns, inside, listed, printed
-from orchestrator.data.recognise_messages import Talk, find_talk, roles_of
+from orchestrator.data.recognise_messages import Talk, find_talk, roles_of, talk_in
 from orchestrator.data.recognise_names import (
     ANSWERS,
     CONTEXTS,
@@ -94,7 +94,8 @@ def recognise(
     columns = Columns(schema, rows)
     fields = inside(columns)
     if answer is not None:
-        return _answered(columns if answer in schema else fields, answer)
+        talked = _talk(columns, answer) if answer in schema else None
+        return talked or _answered(columns if answer in schema else fields, answer)
     found = _known(columns, _FORMS) or _known(fields, _BY_TEMPLATES) or _unknown(fields)
     return found if found.confidence == "sure" else replace(found, notes=(*found.notes, *_first_row(columns)))
 
@@ -104,14 +105,14 @@ def _known(columns: Columns, forms: Sequence[_Form]) -> Recognition | None:
     return next((one for one in found if one is not None), None)
 
 
-def _talk(columns: Columns) -> Recognition | None:
-    """A column of messages."""
-    talk = find_talk(columns)
-    if talk is None or columns.plain(talk.column) == "history":
+def _talk(columns: Columns, named: str | None = None) -> Recognition | None:
+    """A column of messages; `named` is the one that somebody named as that of the answers."""
+    talk = talk_in(columns, named) if named else find_talk(columns)
+    if talk is None or (not named and columns.plain(talk.column) == "history"):
         return None
-    asked, answer = find_talk(columns, QUESTIONS), find_talk(columns, ANSWERS)
-    behind = answer.column if asked and answer else None
-    talk = asked if asked and answer else talk
+    asked, answer = find_talk(columns, QUESTIONS), talk if named else find_talk(columns, ANSWERS)
+    behind = answer.column if asked and answer and asked.column != answer.column else None
+    talk = asked if asked and behind else talk
     if columns.named(("rejected", "rejectedresponse")) and columns.named(("chosen",)):
         why = "`chosen` and `rejected` are rated answers; the chosen ones are learned"
         return Recognition("preference", _conversation(talk, answer=behind), "sft", "likely", why)

@@ -46,14 +46,15 @@ def find_talk(columns: Columns, names: Sequence[str] = ()) -> Talk | None:
     """The column of messages, among those of some names; of several, the one with the best known name."""
     ranked = columns.all_named(names) if names else [*columns.all_named(_COLUMNS), *columns.schema]
     ranked.sort(key=lambda name: _rank(columns.plain(name)))
-    return next((talk for name in ranked if (talk := _talk_in(columns, name))), None)
+    return next((talk for name in ranked if (talk := talk_in(columns, name))), None)
 
 
 def _rank(name: str) -> int:
     return _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
 
 
-def _talk_in(columns: Columns, name: str) -> Talk | None:
+def talk_in(columns: Columns, name: str) -> Talk | None:
+    """The messages that a column holds; None where it holds none."""
     rows = list(_messages(columns, name))
     fields = list(dict.fromkeys(field for messages in rows for message in messages for field in message))
     role = next((field for field in _ROLE_FIELDS if field in fields), None)

@@ -234,6 +234,23 @@ def test_an_answer_inside_of_a_column_can_be_named() -> None:
     assert templates(found)[-1] == ("assistant", "{{ a.note }}")
 
 
+@pytest.mark.parametrize(
+    ("row", "answer", "mapping"),
+    [
+        ({"tools": "[]", "messages": MESSAGES}, "messages", {"column": "messages"}),
+        ({"id": "x", "conversations": SHAREGPT}, "conversations", {"column": "conversations"}),
+        ({"history": MESSAGES, "id": "x"}, "history", {"column": "history"}),
+        ({"prompt": MESSAGES[:1], "good": MESSAGES[1:]}, "good", {"column": "prompt", "answer": "good"}),
+    ],
+)
+def test_a_column_of_messages_that_is_named_as_the_answer_is_a_conversation(
+    row: dict[str, Any], answer: str, mapping: dict[str, str]
+) -> None:
+    found = recognise(pl.DataFrame([row]).schema, [row], answer).mapping.conversation
+    assert found is not None
+    assert found.model_dump(exclude_none=True) == mapping
+
+
 def test_messages_inside_of_a_column_are_no_column_of_messages() -> None:
     assert recognised([{"data": {"messages": MESSAGES}, "text": "a b"}] * 3).mapping.conversation is None
 
