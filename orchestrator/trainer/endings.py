@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result, StorageAway
+from orchestrator.trainer.device import NoDevice
 
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 _STORAGE_WORDS = (
@@ -109,6 +110,8 @@ def from_exception(error: BaseException, phase: Phase) -> Ending:
     """Whose fault an exception is, and what to do about it."""
     if isinstance(error, Fenced):
         return Ending(Result.INTERRUPTED, Cause.FENCED, f"A newer start owns this run: {error}.")
+    if isinstance(error, NoDevice):
+        return failed(Cause.CONFIG, str(error))
     if _is_echo(error):
         return replace(failed(Cause.CRASHED, f"Another rank was lost: {_named(error)}"), echo=True)
     if _is_memory(error):

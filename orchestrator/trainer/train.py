@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from orchestrator.trainer.device import require
 from orchestrator.trainer.endings import Ending, Phase, from_exception, success
 from orchestrator.trainer.handover import Order
 from orchestrator.trainer.ranks import Ranks
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     session.listen()
     _die_with_parent(session.order.parent)
     try:
+        require(session.plan.device)
         ending = _evaluate(session) if session.plan.step == "evaluate" else _train(session)
     except BaseException as error:
         traceback.print_exc()

@@ -130,6 +130,12 @@ def test_a_run_that_axolotl_cuts_short_is_no_success(lab: Lab) -> None:
     assert not run.adapter.exists()
 
 
+def test_a_plan_for_a_gpu_that_is_not_there_says_so(lab: Lab) -> None:
+    run = lab.run("no-gpu", LORA, device="gpu")
+    assert run.start(CUDA_VISIBLE_DEVICES="").wait() == ExitCode.CONFIG, run.log()[-3000:]
+    assert "PyTorch sees none here" in run.outcome().message
+
+
 def test_a_dataset_that_leaves_nothing_to_train_on_is_a_data_failure(lab: Lab) -> None:
     run = lab.run("too-long", LORA, {"sequence_len": 4, "excess_length_strategy": "drop"})
     assert run.finish() == ExitCode.DATA, run.log()[-3000:]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.contract import Cause, ContractError, ExitCode, Fenced, Result, StorageAway
+from orchestrator.trainer.device import NoDevice
 from orchestrator.trainer.endings import (
     Ending,
     Phase,
@@ -56,6 +57,12 @@ def test_exceptions(error: BaseException, phase: Phase, cause: Cause) -> None:
     assert (ending.result, ending.cause) == (Result.FAILED, cause)
     assert ending.exit_code.name == cause.name
     assert ending.message
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_gpu_that_is_not_there_is_told_as_that_in_any_phase(phase: Phase) -> None:
+    ending = from_exception(NoDevice("PyTorch sees none"), phase)
+    assert (ending.cause, ending.message) == (Cause.CONFIG, "PyTorch sees none")
 
 
 def test_the_reason_behind_an_exception_counts() -> None:
