@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import sys
@@ -110,7 +111,9 @@ def serve(host: Host, address: str, port: int, ready: Callable[[str], None]) -> 
         listener = socket.create_server((address, port))
     except OSError as error:
         why = str(error.strerror).partition(" (")[0]
-        raise SettingsError(f"{address}:{port} cannot be listened on: {why}") from error
+        taken = error.errno == errno.EADDRINUSE
+        hint = "another `axo serve` may be there already; `--port` says another port" if taken else None
+        raise SettingsError(f"{address}:{port} cannot be listened on: {why}", hint=hint) from error
     names = [address, *access.hosts, *([reports.hostname] if reports.hostname else [])]
     app = make_app(host.service, access, names)
     beside = serving_reports(app, Path(unquote(reports.path))) if reports.scheme == "unix" else nullcontext()

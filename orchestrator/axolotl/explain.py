@@ -135,8 +135,12 @@ def type_of(node: Schema, root: Schema) -> str:
     kind = _KINDS.get(str(node.get("type")), "anything")
     if kind == "list" and "items" in node:
         kind = f"list of {type_of(node['items'], root)}"
-    bounds = [f"{words} {node[key]:g}" for key, words in _BOUNDS.items() if key in node]
+    bounds = [f"{words} {_figure(node[key])}" for key, words in _BOUNDS.items() if key in node]
     return ", ".join([kind, *bounds])
+
+
+def _figure(bound: float) -> str:
+    return f"{bound:,.0f}" if bound == int(bound) else f"{bound:g}"
 
 
 def _at(root: Schema, path: Iterable[str]) -> tuple[Schema | None, bool]:

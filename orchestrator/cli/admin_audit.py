@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,19 @@ def list_(project: str | None, subject: str | None, address: str | None, limit: 
     )
 
 
+def _whole_digest(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A digest that is cut short would read as a log that somebody has changed."""
+    if value is not None and not re.fullmatch("[0-9a-f]{64}", value):
+        raise click.BadParameter("a digest has 64 characters, each 0-9 or a-f")
+    return value
+
+
 @audit.command("verify", short_help="Prove that the log is as it was written.")
 @click.option(
-    "--noted", metavar="DIGEST", help="A digest that this command printed before: it must be there."
+    "--noted",
+    metavar="DIGEST",
+    callback=_whole_digest,
+    help="A digest that this command printed before: it must be there.",
 )
 def verify(noted: str | None) -> None:
     """Read the whole log and prove that no row was changed, added or taken away.
@@ -74,7 +85,8 @@ def verify(noted: str | None) -> None:
         proof = database.verify_changes(noted)
     if proof.broken:
         raise OrchestratorError(
-            f"the audit log is not whole: {proof.broken}", hint=f"the {proof.rows:,} rows before it are true"
+            f"the audit log is not whole: {proof.broken}",
+            hint=f"{proof.rows:,} rows from its start are as they were written",
         )
     note(f"{proof.rows:,} changes, none of them touched")
     click.echo(proof.digest)

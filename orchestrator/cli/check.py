@@ -140,8 +140,11 @@ def _figures(found: Inspection) -> dict[str, str | None]:
     for reason, count in (found.dropped or {}).items():
         shown[f"left out, {reason}"] = f"{count:,}"
     if found.forecast:
+        from orchestrator.data.report import counted
+
         about = "" if found.forecast.exact else "about "
-        shown["training"] = f"{about}{found.forecast.steps:,} steps, {found.forecast.tokens:,} tokens seen"
+        steps = counted(found.forecast.steps, "step")
+        shown["training"] = f"{about}{steps}, {found.forecast.tokens:,} tokens seen"
     return shown
 
 

@@ -33,5 +33,5 @@ def command(name: str, form: str) -> None:
             "REGISTRY": each.registry,
             "DIGEST": each.digest[:12],
         },
-        nothing="the spec names no registry: add `publish` to it",
+        nothing=f"its spec names no registry; `axo pull {name}` fetches the adapter",
     )

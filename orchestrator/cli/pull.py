@@ -58,7 +58,7 @@ def _tell(pulled: Pulled) -> None:
             {
                 "adapter": pulled.reference,
                 "folder": str(pulled.folder),
-                "files": f"{pulled.files}, {pulled.size / 1e6:,.1f} MB, all as published",
+                "files": f"{pulled.files}, {pulled.size / 1e6:,.1f} MB, each as its digest says",
                 "digest": pulled.digest,
             }
         )

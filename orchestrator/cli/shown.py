@@ -110,6 +110,7 @@ def course(points: Sequence[Point], bars: int = 24) -> str:
 
 def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:
     """What can be done with a run as it stands: a command, and what it is for."""
+    from orchestrator.reasons import Reason
     from orchestrator.runs import Status
 
     if run.status is Status.SUCCEEDED:
@@ -119,6 +120,11 @@ def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:
             **({} if run.expired else pull),
             **verify,
             f"axo clone {run.id}": "write its spec to change it",
+        }
+    if run.reason is Reason.REGISTRY_REFUSED:
+        return {
+            f"axo publish {run.id}": "try again, once that is mended",
+            f"axo pull {run.id}": "fetch the adapter, which is whole",
         }
     if run.status.final:
         return {f"axo logs {run.id}": "its last words", f"axo clone {run.id}": "write its spec to change it"}

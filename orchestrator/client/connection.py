@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -16,7 +17,8 @@ from orchestrator.client.patience import CUT, UNSENT, Passing, Patience, Wait, t
 API = "/api/v1"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 _MOST_ITEMS = 500  # in one page
-_IS_IT_UP = "is it up, and is the URL of the context right? `axo context` shows it"
+_IS_IT_UP = "is it up, and is that its URL? `axo context list` has the services that you know"
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _JSON = {"Content-Type": "application/json"}
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
@@ -135,7 +137,7 @@ class Connection:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: httpx.TransportError) -> errors.UnreachableError:
-        what = str(error) or type(error).__name__
+        what = _ERRNO.sub("", str(error)) or type(error).__name__
         return errors.UnreachableError(
             f"the service at {self.url} does not answer: {what}", hint=tls_hint(error) or _IS_IT_UP
         )

@@ -97,9 +97,15 @@ class Contexts:
         return replace(self, known={**self.known, context.name: context})
 
     def without(self, name: str) -> Contexts:
-        """Without a context. Raises NotFoundError where there is none."""
-        self.named(name)
-        kept = {other: context for other, context in self.known.items() if other != name or name == LOCAL}
+        """Without a context.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            SettingsError: it is that of this machine.
+        """
+        if self.named(name).name == LOCAL:
+            raise SettingsError(f"the context `{LOCAL}` is the service of this machine, and stays")
+        kept = {other: context for other, context in self.known.items() if other != name}
         return replace(self, known=kept, current=LOCAL if self.current == name else self.current)
 
     def write(self) -> None:

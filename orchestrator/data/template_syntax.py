@@ -20,6 +20,7 @@ SYNTAX = Environment()
 MAX_TOKENS = 5_000  # of one template; to parse ten thousand takes a tenth of a second
 Tree = TypeVar("Tree", bound=nodes.Node)
 _WORDS = re.compile(r"\{\{-?\s*(\w+(?: +\w+)+)\s*(?=\||-?\}\})")
+_CONDITION = "write a condition over columns, such as `queue != 'spam'` or `answer | trim`"
 _OPERATORS = {"and", "or", "not", "in", "is", "if", "else"}
 
 
@@ -72,7 +73,9 @@ def _guarded(source: str, parser: Callable[[], Tree], state: str | None = None) 
         return parser()
     except TemplateSyntaxError as error:
         what = error.message or "this is not Jinja"
-        raise NotJinja(what, error.lineno, _name_in_words(source)) from error
+        raise NotJinja(
+            what, error.lineno, _name_in_words(source) or (_CONDITION if state else None)
+        ) from error
     except RecursionError as error:
         raise NotJinja("this is nested too deeply", None) from error
 

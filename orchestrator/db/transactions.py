@@ -28,6 +28,7 @@ _CONDITIONS = {
     "57014": "the database is too busy",
 }
 _OURS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.NotSupportedError)
+_OTHER = "let AXO_DATABASE name another file, or restore this one from a backup"
 _AGAIN = "try again; `axo doctor` looks at the database"
 
 
@@ -135,8 +136,15 @@ def _told() -> Iterator[None]:
     except sa.exc.DBAPIError as error:
         if isinstance(error, _OURS):
             raise
-        _log.warning("the database cannot be used: %s", error.orig)
-        raise DatabaseError(_sentence(error), hint=_AGAIN) from error
+        said = _sentence(error)
+        if str(error.orig) not in said:
+            _log.warning("the database cannot be used: %s", error.orig)
+        raise DatabaseError(said, hint=_OTHER if _is_no_database(error) else _AGAIN) from error
+
+
+def _is_no_database(error: sa.exc.DBAPIError) -> bool:
+    """Whether SQLite finds that a file is none of its own, or is damaged: trying again helps nobody."""
+    return getattr(error.orig, "sqlite_errorname", "") in ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
 def _sentence(error: sa.exc.DBAPIError) -> str:

@@ -66,7 +66,7 @@ class Results:
         run = self.database.find_run(name, caller.project)
         publications = self.database.publications(run.id)
         if not publications:
-            raise NotFoundError(f"nothing of {run.id} is published", hint=f"`axo publish {run.id}`")
+            raise NotFoundError(f"nothing of {run.id} is published", hint=_how_to_publish(run))
         found = {}
         if run.expired is None:
             found[wire.IN_STORAGE] = contract.verify_folder(run_store(run), contract.ADAPTER)
@@ -133,6 +133,13 @@ class Results:
 
 def _sha256(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
+
+
+def _how_to_publish(run: Run) -> str | None:
+    """What brings something of it into a registry, where that can be."""
+    if not run.spec.get("publish"):
+        return "its spec names no registry"
+    return f"`axo publish {run.id}`" if run.status is Status.SUCCEEDED or _held_back(run) else None
 
 
 def _held_back(run: Run) -> bool:

@@ -101,9 +101,11 @@ def length_for(method: str, lengths: Sequence[int], positions: int | None) -> Le
     length = min(length, most)
     longer = len(lengths) - bisect_right(lengths, length)
     if longer:
-        seen = f"of {len(lengths):,} rows looked at, {longer:,} are longer and left out"
+        are = "is" if longer == 1 else "are"
+        seen = f"of {len(lengths):,} rows looked at, {longer:,} {are} longer and left out"
         return Length(length, f"tokens; {seen}", leaves_out=True)
-    return Length(length, f"tokens; the longest of {len(lengths):,} rows has {lengths[-1]:,}")
+    longest = "the only row" if len(lengths) == 1 else f"the longest of {len(lengths):,} rows"
+    return Length(length, f"tokens; {longest} has {lengths[-1]:,}")
 
 
 def guessed_length(longest: int) -> Length:

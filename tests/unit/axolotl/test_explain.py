@@ -39,6 +39,7 @@ def test_a_key_and_its_field_name_each_other() -> None:
     assert (key.fields, field.keys) == (("training.learning_rate",), ("learning_rate",))
     assert (key.kind, key.has_default, field.default) == ("owned", False, 2e-4)
     assert field.type == "number, greater than 0, at most 1"
+    assert only("training.sequence_len").type == "whole number, at least 16, at most 1,048,576"
 
 
 def test_a_bounded_key_tells_its_bounds() -> None:

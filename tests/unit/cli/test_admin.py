@@ -14,7 +14,7 @@ from orchestrator.cli import axo
 from orchestrator.cli.failure import error_data
 from orchestrator.db import Change, Key, connected, opened
 from orchestrator.db.migrate import HEAD, upgrade, version
-from orchestrator.errors import ConflictError, NotFoundError, SettingsError
+from orchestrator.errors import ConflictError, DatabaseError, NotFoundError, SettingsError
 
 
 @pytest.fixture
@@ -34,7 +34,26 @@ def test_the_audit_log_tells_from_where_changes_came(home: Path) -> None:
     assert [re.split(" {2,}", line)[3] for line in shown] == ["FROM", "-", "192.0.2.7"]
     only = json.loads(admin("audit", "list", "--from", "192.0.2.7", "-o", "json").stdout)
     assert [(row["subject"], row["address"]) for row in only] == [("one", "192.0.2.7")]
-    assert "2 changes, none of them touched" in admin("audit", "verify").stderr
+    proven = admin("audit", "verify")
+    assert "2 changes, none of them touched" in proven.stderr
+    assert admin("audit", "verify", "--noted", proven.stdout.strip()).exit_code == 0
+
+
+def test_a_noted_digest_that_is_cut_short_is_no_broken_log(home: Path) -> None:
+    cut = admin("audit", "verify", "--noted", "5f2a91c0")
+    assert (cut.exit_code, "64 characters" in cut.stderr) == (2, True)
+    other = admin("audit", "verify", "--noted", "f" * 64)
+    assert "no row has the digest that was noted" in str(other.exception)
+
+
+def test_a_file_that_is_no_database_is_told_once_and_is_not_to_be_tried_again(home: Path) -> None:
+    home.mkdir()
+    (home / "axo.db").write_text("a note of mine, longer than the head of a database\n" * 50)
+    done = admin("audit", "list")
+    assert isinstance(done.exception, DatabaseError)
+    assert "file is not a database" in str(done.exception)
+    assert "another file" in str(done.exception.hint)
+    assert done.stderr == ""
 
 
 def admin(*arguments: str) -> Result:

@@ -172,10 +172,11 @@ def test_the_longest_row_fits_the_sequence(characters: int, tokens: int) -> None
 @pytest.mark.parametrize(
     ("lengths", "positions", "tokens", "why"),
     [
+        ([250], None, 256, "the only row has 250"),
         ([3, 250], None, 256, "the longest of 2 rows has 250"),
         ([3, 257], 4096, 512, "has 257"),
-        ([3, 900], 512, 512, "of 2 rows looked at, 1 are longer"),
-        ([10] * 99 + [9_000], None, 4096, "of 100 rows looked at, 1 are longer"),
+        ([3, 900], 512, 512, "of 2 rows looked at, 1 is longer"),
+        ([10] * 99 + [9_000], None, 4096, "of 100 rows looked at, 1 is longer"),
         ([10] * 90 + [9_000] * 10, None, 16384, "has 9,000"),
         ([10] * 90 + [99_000] * 10, None, 32768, "10 are longer"),
         ([10] * 90 + [9_000] * 10, 8000, 8000, "10 are longer"),

@@ -170,6 +170,29 @@ def test_describe_as_data_holds_attempts_and_events(home: Path) -> None:
     assert told["published"][0]["reference"] == "models:/triage/1"
 
 
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        ("", "its spec names no registry"),
+        ("publish: [{mlflow: {model: triage}}]\n", None),
+    ],
+)
+def test_what_was_never_published_is_told_with_advice_that_can_be_followed(
+    home: Path, more: str, hint: str | None
+) -> None:
+    store_run(home, "triage-1", text=SPEC + more, status=Status.CANCELLED)
+    error = call("verify", "triage-1", fails=NotFoundError).exception
+    assert isinstance(error, NotFoundError)
+    assert (str(error), error.hint) == ("nothing of triage-1 is published", hint)
+
+
+def test_a_run_that_names_no_registry_has_its_adapter_all_the_same(home: Path) -> None:
+    store_run(home, "triage-1")
+    with opened(f"sqlite:///{home / 'axo.db'}") as database, database.engine.begin() as connection:
+        connection.execute(tables.publications.delete())
+    assert "names no registry; `axo pull triage-1`" in call("publish", "triage-1").stderr
+
+
 def test_logs_come_by_attempt_and_from_their_end(home: Path) -> None:
     store_run(home, "triage-1")
     whole = call("logs", "triage-1")

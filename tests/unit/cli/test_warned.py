@@ -43,6 +43,11 @@ def test_a_run_that_waits_for_its_registry_is_published_next() -> None:
     assert list(next_commands(run)) == ["axo publish triage-1", "axo pull triage-1"]
 
 
+def test_a_run_that_its_registry_refused_can_still_be_published() -> None:
+    run = Run.model_construct(id="triage-1", status=Status.FAILED, reason=Reason.REGISTRY_REFUSED)
+    assert list(next_commands(run)) == ["axo publish triage-1", "axo pull triage-1"]
+
+
 @pytest.mark.parametrize(
     ("storage", "version", "place"),
     [([], [], None), (["x"], ["x"], None), ([], ["x"], "triage"), (["x"], [], "models:/triage/1")],

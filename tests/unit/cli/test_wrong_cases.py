@@ -150,6 +150,7 @@ CASES = [
     Case("wrong column", spec("{{ queue }}", "{{ queu }}"), ("did you mean", "queue")),
     Case("unknown filter", spec("{{ queue }}", "{{ queue | shout }}"), ("shout", "fix")),
     Case("template not closed", spec("{{ queue }}", "{{ queue"), ("spec.yaml:7",)),
+    Case("half a condition", spec("  messages:", "  where: queue ==\n  messages:"), ("a condition over",)),
     Case(
         "where leaves nothing",
         spec("  messages:", "  where: queue == 'none'\n  messages:"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,15 @@ def test_what_could_not_be_published_is_not_started(folder: Path) -> None:
     assert done.returncode == 3
     assert "spec.yaml:9" in done.stderr
     assert "AXO_MLFLOW_URI" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_with_the_way_out(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = axo(folder, "serve", "--port", str(port))
+    assert done.returncode == 3
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in done.stderr
+    assert "`--port` says another port" in done.stderr
 
 
 def test_a_plan_is_the_same_bytes_each_time(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from orchestrator.cli.login import command as login
 from orchestrator.cli.login import name_of
 from orchestrator.client.contexts import LOCAL, Context, checked_url, chosen, read_contexts
-from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError
+from orchestrator.errors import NotFoundError, SettingsError, SettingsFileError, UnreachableError
 
 TEAM = Context("team", "https://axo.example", "axo_secret")
 
@@ -48,6 +49,21 @@ def test_a_context_that_is_not_there_is_told_with_the_one_meant(tmp_path: Path) 
         contexts.with_current("tean")
     assert "did you mean 'team'" in str(caught.value.hint)
     assert contexts.with_current("team").without("team").current == LOCAL
+
+
+def test_the_context_of_this_machine_is_never_forgotten(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="stays"):
+        read_contexts(environment(tmp_path)).without(LOCAL)
+
+
+def test_a_service_that_is_not_there_is_told_without_numbers_of_the_system(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    done = CliRunner(env=environment(tmp_path)).invoke(login, [f"http://127.0.0.1:{port}"])
+    assert isinstance(done.exception, UnreachableError)
+    assert (
+        str(done.exception) == f"the service at http://127.0.0.1:{port} does not answer: Connection refused"
+    )
 
 
 def test_a_broken_file_is_told_by_its_lines_and_never_its_keys(tmp_path: Path) -> None:
