@@ -57,7 +57,7 @@ def axo(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     return done
 
 
-def axo_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def axo_here(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The same in this very process, which has imported already what each new one must first."""
     out, errors = io.StringIO(), io.StringIO()
     with (
@@ -69,7 +69,8 @@ def axo_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ):
         for key in [key for key in os.environ if key.startswith(("AXO_", "MLFLOW_"))]:
             patch.delenv(key)
-        patch.setenv("AXO_HOME", str(folder / "home"))
+        for key, value in {"AXO_HOME": str(folder / "home"), **environment}.items():
+            patch.setenv(key, value)
         patch.setattr(sys, "argv", ["axo", *arguments])
         patch.setattr(sys, "stdin", nobody)
         with pytest.raises(SystemExit) as left:

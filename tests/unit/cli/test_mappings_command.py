@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from serving import serving
-from triage import SPEC, axo, lay_out
+from triage import SPEC, axo_here, lay_out
 
 START, END = SPEC.index("mapping:"), SPEC.index("training:")
 TICKETS = """\
@@ -26,42 +26,42 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_mapping_is_pushed_named_shown_and_deleted(folder: Path) -> None:
-    assert "no mappings yet" in axo(folder, "mappings").stderr
-    missing = axo(folder, "check", "spec.yaml")
+    assert "no mappings yet" in axo_here(folder, "mappings").stderr
+    missing = axo_here(folder, "check", "spec.yaml")
     assert (missing.returncode, "spec.yaml:4:10" in missing.stderr) == (3, True), missing.stderr
     assert "nor the project has a mapping of this name (got tickets)" in missing.stderr
-    pushed = axo(folder, "mappings", "push", "tickets.yaml")
+    pushed = axo_here(folder, "mappings", "push", "tickets.yaml")
     assert (pushed.returncode, "`mapping: tickets`" in pushed.stderr) == (0, True), pushed.stderr
-    assert axo(folder, "mappings", "-o", "name").stdout == "tickets\n"
-    assert axo(folder, "mappings", "show", "tickets").stdout == TICKETS
-    checked = axo(folder, "check", "spec.yaml")
+    assert axo_here(folder, "mappings", "-o", "name").stdout == "tickets\n"
+    assert axo_here(folder, "mappings", "show", "tickets").stdout == TICKETS
+    checked = axo_here(folder, "check", "spec.yaml")
     assert (checked.returncode, "40 green" in checked.stdout) == (0, True), checked.stderr
-    planned = axo(folder, "plan", "spec.yaml", "-o", "json")
+    planned = axo_here(folder, "plan", "spec.yaml", "-o", "json")
     assert json.loads(planned.stdout)["splits"]["train"]["rows"] == 32, planned.stderr
-    assert axo(folder, "mappings", "delete", "tickets").returncode == 2, "nobody is there to be asked"
-    assert axo(folder, "mappings", "delete", "tickets", "-y").stdout == "tickets deleted\n"
-    assert axo(folder, "mappings", "show", "tickets").returncode == 5
+    assert axo_here(folder, "mappings", "delete", "tickets").returncode == 2, "nobody is there to be asked"
+    assert axo_here(folder, "mappings", "delete", "tickets", "-y").stdout == "tickets deleted\n"
+    assert axo_here(folder, "mappings", "show", "tickets").returncode == 5
 
 
 def test_what_is_no_mapping_is_refused_at_the_line_of_its_file(folder: Path) -> None:
     (folder / "tickets.yaml").write_text(TICKETS.replace("{{ queue }}", "{{ queue"))
-    refused = axo(folder, "mappings", "push", "tickets.yaml")
+    refused = axo_here(folder, "mappings", "push", "tickets.yaml")
     assert (refused.returncode, "tickets.yaml:3:23, messages[1].content" in refused.stderr) == (3, True), (
         refused.stderr
     )
     (folder / "My Tickets.yaml").write_text(TICKETS)
-    assert "give --name" in axo(folder, "mappings", "push", "My Tickets.yaml").stderr
-    assert axo(folder, "mappings", "push", "My Tickets.yaml", "--name", "tickets").returncode == 0
+    assert "give --name" in axo_here(folder, "mappings", "push", "My Tickets.yaml").stderr
+    assert axo_here(folder, "mappings", "push", "My Tickets.yaml", "--name", "tickets").returncode == 0
 
 
 def test_a_team_shares_a_mapping(folder: Path, tmp_path: Path) -> None:
     home = tmp_path / "service"
     home.mkdir()
     with serving(home) as server:
-        assert axo(folder, "login", server.url, "--name", "team").returncode == 0
-        assert axo(folder, "mappings", "push", "tickets.yaml").returncode == 0
-        submitted = axo(folder, "submit", "spec.yaml", "-o", "name")
+        assert axo_here(folder, "login", server.url, "--name", "team").returncode == 0
+        assert axo_here(folder, "mappings", "push", "tickets.yaml").returncode == 0
+        submitted = axo_here(folder, "submit", "spec.yaml", "-o", "name")
         assert submitted.returncode == 0, submitted.stderr
-        clone = axo(folder, "clone", submitted.stdout.strip(), "--stdout")
+        clone = axo_here(folder, "clone", submitted.stdout.strip(), "--stdout")
         assert "\nmapping: tickets\n" in clone.stdout, clone.stderr
-        assert axo(folder, "mappings", "--context", "local", "-o", "name").stdout == ""
+        assert axo_here(folder, "mappings", "--context", "local", "-o", "name").stdout == ""

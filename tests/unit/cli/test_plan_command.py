@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import triage
-from triage import axo, lay_out
+from triage import axo_here, lay_out
 
 from orchestrator.controller.of_run import run_store
 from orchestrator.db import Run, opened
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def plan(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return axo(folder, "plan", "spec.yaml", *arguments, AXO_SETTINGS=str(folder / "settings.yaml"))
+    return axo_here(folder, "plan", "spec.yaml", *arguments, AXO_SETTINGS=str(folder / "settings.yaml"))
 
 
 def on_machine(folder: Path, machine: str, **changes: str) -> None:

@@ -22,7 +22,7 @@ Arrange = Callable[[Path], object]
 @dataclass(frozen=True)
 class Case:
     """One thing gone wrong: what breaks it, the command, its exit code, and words it must say; `apart` in a
-    process of its own, as where the environment is another."""
+    process of its own."""
 
     name: str
     arrange: Arrange
@@ -267,10 +267,7 @@ def folder(tmp_path: Path) -> Path:
 def test_what_is_wrong_is_told(case: Case, folder: Path) -> None:
     case.arrange(folder)
     before = contents(folder)
-    if case.apart or case.environment:
-        done = axo(folder, *case.command, **case.environment)
-    else:
-        done = axo_here(folder, *case.command)
+    done = (axo if case.apart else axo_here)(folder, *case.command, **case.environment)
     assert done.returncode == case.code, done.stderr
     for words in case.told:
         assert re.search(words.replace("(", "\\("), done.stderr), f"{words!r} not in\n{done.stderr}"
