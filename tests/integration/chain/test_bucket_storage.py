@@ -45,6 +45,7 @@ def test_killed_in_a_commit_and_paused_it_ends_as_in_a_folder(
     evaluate = {"metrics": ["exact_match"], "rows": 8}
     desk.write_spec(name="bucket", training=TRAINING, publish=PUBLISH, evaluate=evaluate)
     beside.write_spec(name="bucket", training=TRAINING, publish=PUBLISH)
+    undisturbed = beside.start("run", "spec.yaml")
     axo = desk.start("run", "spec.yaml")
     top = object_storage.folder / bucket / PREFIX / "runs"
     half, run = _wait_for(lambda: _frozen_in_a_commit(object_storage.process, top))
@@ -61,6 +62,7 @@ def test_killed_in_a_commit_and_paused_it_ends_as_in_a_folder(
     assert f"Checkpoint {half} is not whole and is passed over" in logs
     assert logs.count("going on from step") == 2
 
+    assert undisturbed.wait(300) == 0, (beside.folder / "stderr.txt").read_text()
     other = contract.open_store(str(beside.home / "storage/runs" / beside.run()["id"]))
     manifests = [contract.read_manifest(each, contract.ADAPTER) for each in (store, other)]
     assert manifests[0]

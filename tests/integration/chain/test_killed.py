@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from readings import history_of, open_mlflow
+from waiting import wait
 
 from orchestrator import contract
 from orchestrator.db import Database, Run, opened
@@ -35,16 +36,11 @@ TRAINING = {
 }
 
 
-@pytest.fixture(scope="module")
-def undisturbed(make_desk: Make) -> Any:
-    desk = make_desk("calm")
-    desk.write_spec(name="calm", training=TRAINING)
-    desk.run()
-    return desk
-
-
 @pytest.mark.parametrize("seed", [11])
-def test_random_kills_change_nothing(make_desk: Make, undisturbed: Any, seed: int) -> None:
+def test_random_kills_change_nothing(make_desk: Make, seed: int) -> None:
+    undisturbed = make_desk("calm")
+    undisturbed.write_spec(name="calm", training=TRAINING)
+    beside = undisturbed.start("run", "spec.yaml")
     desk, draw = make_desk("storm"), random.Random(seed)
     target = [{"mlflow": {"model": f"storm-{seed}", "alias": "candidate"}}]
     desk.write_spec(name="storm", training=TRAINING, publish=target)
@@ -60,6 +56,7 @@ def test_random_kills_change_nothing(make_desk: Make, undisturbed: Any, seed: in
             done += _kill_trainer(desk.home, draw)
     assert done == KILLS, "the run ended before every kill was done: give it more steps"
     assert axo.wait(timeout=600) == 0, (desk.folder / "stderr.txt").read_text()
+    assert beside.wait(timeout=600) == 0, (undisturbed.folder / "stderr.txt").read_text()
 
     with _database(desk) as database, _database(undisturbed) as calm:
         (run,) = database.runs()
@@ -77,7 +74,7 @@ def test_killed_while_publishing_publishes_once(make_desk: Make) -> None:
     training = {**TRAINING, "max_steps": 4, "checkpoint_steps": 4, "eval_steps": 4}
     desk.write_spec(name="publishing", training=training, publish=target)
     axo, draw = desk.start("run", "spec.yaml"), random.Random(5)
-    _wait_for(lambda: list(desk.home.glob("storage/runs/*/adapter/MANIFEST.json")))
+    wait(lambda: list(desk.home.glob("storage/runs/*/adapter/MANIFEST.json")), 300)
     for _ in range(KILLS):
         time.sleep(draw.uniform(0.2, 3))
         _kill(axo.pid)
@@ -163,10 +160,3 @@ def _succeeded(desk: Any) -> bool:
 
 def _database(desk: Any) -> contextlib.AbstractContextManager[Database]:
     return opened(f"sqlite:///{desk.home / 'axo.db'}")
-
-
-def _wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
-        time.sleep(0.05)

@@ -28,28 +28,27 @@ LONG = {
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Path]:
-    """The folder of an MLflow server that is not running yet, its port settled."""
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """The folder of an MLflow server that is not running yet, and where it will answer."""
     folder = tmp_path / "server"
-    mlflow_server.start(folder)
+    url = mlflow_server.start(folder).url
     mlflow_server.stop(folder)
-    yield folder
+    yield folder, url
     mlflow_server.stop(folder)
 
 
-def test_mlflow_away_at_start_middle_and_end(make_desk: Make, server: Path) -> None:
-    url = mlflow_server.start(server).url
-    mlflow_server.stop(server)
+def test_mlflow_away_at_start_middle_and_end(make_desk: Make, server: tuple[Path, str]) -> None:
+    folder, url = server
     desk = make_desk("outage", url)
     desk.write_spec(name="outage", training=LONG)
     axo = desk.start("run", "spec.yaml")
     _wait_for(desk, lambda database, run: database.points(run.id, "loss"))  # trains with MLflow away
-    mlflow_server.start(server)
+    mlflow_server.start(folder)
     _wait_for(desk, lambda database, run: run.mlflow_run)
-    mlflow_server.stop(server)
+    mlflow_server.stop(folder)
     _wait_for(desk, lambda database, run: run.status == "publishing" and run.reason == "registry_away")
     assert axo.poll() is None
-    mlflow_server.start(server)
+    mlflow_server.start(folder)
     assert axo.wait(timeout=120) == 0, (desk.folder / "stderr.txt").read_text()
     client = open_mlflow(url)
     experiment = client.get_experiment_by_name("outage")
@@ -79,10 +78,10 @@ def test_a_cancelled_run_keeps_its_last_adapter_and_publishes_nothing(make_desk:
 def test_two_of_one_spec_share_one_run(make_desk: Make) -> None:
     desk = make_desk("shared")
     desk.write_spec(name="shared", publish=[])
-    both = [desk.start("run", "spec.yaml") for _ in range(1)]
+    first = desk.start("run", "spec.yaml")
     _wait_for(desk, lambda database, run: run.status != "queued")
-    both.append(desk.start("run", "spec.yaml"))
-    assert [axo.wait(timeout=300) for axo in both] == [0, 0]
+    second = desk.start("run", "spec.yaml")
+    assert [axo.wait(timeout=300) for axo in (first, second)] == [0, 0]
     with _database(desk) as database:
         (run,) = database.runs()
         assert [launch.step for launch in database.launches(run.id)] == ["prepare", "train"]

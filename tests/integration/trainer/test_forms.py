@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,15 +165,17 @@ def test_a_form_is_trained_as_axolotl_would_though_stopped_once(
     lab: Lab, name: str, tiny_model: Path, tmp_path: Path
 ) -> None:
     plan = lay_out(lab, name, tiny_model, tmp_path)
-    bare = baseline(lab, name, plan)
     run = Run(lab, plan.launch.run)
 
-    assert run.interrupt(FORMS[name].stop) == ExitCode.INTERRUPTED, run.log()[-3000:]
-    stopped = run.outcome()
-    assert (stopped.facts["lost_steps"], run.adapter.exists()) == (0, False)
-    assert run.finish() == ExitCode.SUCCESS, run.log(2)[-3000:]
-    assert run.outcome().facts["resumed_from"] == stopped.step
+    with ThreadPoolExecutor() as pool:
+        beside = pool.submit(baseline, lab, name, plan)
+        assert run.interrupt(FORMS[name].stop) == ExitCode.INTERRUPTED, run.log()[-3000:]
+        stopped = run.outcome()
+        assert (stopped.facts["lost_steps"], run.adapter.exists()) == (0, False)
+        assert run.finish() == ExitCode.SUCCESS, run.log(2)[-3000:]
+        assert run.outcome().facts["resumed_from"] == stopped.step
 
+    bare = beside.result()
     assert run.tensors == bare.tensors
     assert alike(run.points) == alike(bare.points)
     assert plan.config is not None

@@ -56,9 +56,10 @@ CLOCK = {"devices": 2, "task": {"checkpoint_seconds": 0.1}}
 
 def test_two_ranks_train_as_one_process(lab: Lab) -> None:
     alone = lab.run("alone", ALONE)
-    assert alone.finish() == 0, alone.log()[-3000:]
     pair = lab.run("pair", PAIR, devices=2)
+    beside = alone.start()
     assert pair.finish() == 0, pair.log()[-3000:]
+    assert beside.wait() == 0, alone.log()[-3000:]
     assert_near(pair, alone)
     assert pair.outcome().facts["devices"] == 2
 
