@@ -72,7 +72,7 @@ class S3Server:
         self._users.append(Grant(name, bucket, prefix))
         grants = [each for each in self._users if each.bucket == bucket]
         statements = [statement for each in grants for statement in each.statements]
-        root = self._client()
+        root = self.client()
         root.put_bucket_policy(
             Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements})
         )
@@ -82,7 +82,8 @@ class S3Server:
         told = ["--access", ROOT_KEY, "--secret", ROOT_SECRET, "--endpoint-url", self.endpoint]
         subprocess.run([program(), "admin", *told, *arguments], check=True, capture_output=True)
 
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """A client of botocore's with the rights of root."""
         from botocore.session import get_session
 
         return get_session().create_client(
