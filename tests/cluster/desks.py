@@ -54,9 +54,8 @@ def axo(desk: Path, *arguments: str, **environment: str) -> Any:
 
 def run_here(desk: Path, home: Path, mlflow: str, trainer: str) -> Any:
     """What the same spec comes to on this machine: what a run on the cluster is compared with."""
-    return axo(
-        desk, "run", "spec.yaml", AXO_HOME=str(home), AXO_MLFLOW_URI=mlflow, AXO_TRAINER_PYTHON=trainer
-    )
+    own = {"AXO_HOME": str(home), "AXO_STORAGE": str(home / "storage")}
+    return axo(desk, "run", "spec.yaml", AXO_MLFLOW_URI=mlflow, AXO_TRAINER_PYTHON=trainer, **own)
 
 
 def ended(desk: Path, run: str, url: str, key: str = "") -> Any:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -156,7 +157,8 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     monkeypatch.setenv("AXO_MLFLOW_URI", mlflow_url)
     seed = int(os.environ.get("AXO_SEED") or time.time())
     print(f"AXO_SEED={seed}")
-    with serving(home) as server:
+    with ThreadPoolExecutor() as pool, serving(home) as server:
+        beside = pool.submit(run_here, desk, tmp_path / "here", mlflow_url, trainer_python)
         run = axo(desk, "submit", "spec.yaml", AXO_URL=server.url)["id"]
         evictions = Evictions(pods, storage, run, seed)
         share = STEPS // (EVICTIONS + 1)
@@ -175,9 +177,7 @@ def test_an_evicted_run_ends_with_the_tensors_of_one_that_nobody_disturbed(
     assert [job["metadata"]["name"] for job in cluster.list("batch/v1", "Job", pods.namespace)] == [
         f"{run}-1"
     ]
-    monkeypatch.delenv("AXO_STORAGE")
-    here = run_here(desk, tmp_path / "here", mlflow_url, trainer_python)
-    assert weights(storage, run) == weights(tmp_path / "here/storage", here["id"])
+    assert weights(storage, run) == weights(tmp_path / "here/storage", beside.result()["id"])
 
 
 def test_an_evicted_run_reports_and_goes_on_from_a_bucket_with_the_keys_of_its_project(
