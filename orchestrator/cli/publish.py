@@ -1,4 +1,4 @@
-"""`axo publish`: push a finished adapter to the registries that lack it."""
+"""`axo publish`: push a finished adapter to the registries that lack it, or hold something else by now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from orchestrator.cli.output import output_option, print_list
 @click.argument("name", metavar="NAME", type=RUN)
 @output_option("table", "json", "yaml", "name")
 def command(name: str, form: str) -> None:
-    """Push the adapter of the run NAME, now, to each registry of its spec that has not confirmed it.
+    """Push the adapter of the run NAME, now, to each registry of its spec that has not confirmed it, or that
+    does not hold any more what was published.
 
     \b
     Example:

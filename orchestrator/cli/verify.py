@@ -48,4 +48,6 @@ def way_out(name: str, found: Mapping[str, Sequence[str]]) -> str | None:
     true = [place for place, faults in found.items() if not faults]
     if not true or len(true) == len(found):
         return None
-    return f"as it was made:  axo pull {name if IN_STORAGE in true else true[0]}"
+    if IN_STORAGE in true:
+        return f"as it was made:  axo pull {name}\npublish it anew:  axo publish {name}"
+    return f"as it was made:  axo pull {true[0]}"

@@ -106,11 +106,6 @@ class Due(Transactions):
         with self.writing() as connection:
             connection.execute(query)
 
-    def look_now(self, run: str, now: float) -> None:
-        """Have the controller look at a run at once."""
-        with self.writing() as connection:
-            connection.execute(update_run(run, look=now))
-
     def to_tell(self, now: float) -> dict[str, float]:
         """The runs that MLflow must be told of by now, and since when, those that have waited longest first;
         a number below 0 where there is nothing but points."""

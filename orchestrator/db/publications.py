@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.engine import insert
+from orchestrator.db.events import add_event
+from orchestrator.db.rows import update_run
+from orchestrator.db.runs import RunMoved
 from orchestrator.db.transactions import Transactions
-from orchestrator.db.values import Publication, Version
+from orchestrator.db.values import Publication, Run, Version
+from orchestrator.runs import Status
 from orchestrator.spec.stored import model_of
 
 
@@ -41,6 +47,24 @@ class Publications(Transactions):
                 .values(values)
                 .on_conflict_do_update(index_elements=keys, set_=changed)
             )
+
+    def publish_anew(self, run: Run, targets: Collection[int], message: str, now: float) -> Run:
+        """Take back what registries confirmed for these targets of a run that has succeeded, and have it
+        published.
+
+        Raises:
+            RunMoved: the run is no longer as it was.
+        """
+        changes: dict[str, Any] = {"status": Status.PUBLISHING, "reason": None, "message": message}
+        changes |= {"updated": now, "ended": None, "tell": now, "look": now}
+        gone = t.publications.delete().where(t.publications.c.run == run.id)
+        with self.writing() as connection:
+            moved = connection.execute(update_run(run.id, **changes).where(t.runs.c.status == run.status))
+            if moved.rowcount == 0:
+                raise RunMoved(f"{run.id} is no longer {run.status}")
+            connection.execute(gone.where(t.publications.c.target.in_(targets)))
+            add_event(connection, run.id, now, Status.PUBLISHING, None, message)
+        return dataclasses.replace(run, **changes)
 
 
 def _publication(row: sa.RowMapping) -> Publication:

@@ -1,7 +1,7 @@
 """Registries: where a finished adapter is published, each behind one Protocol.
 
 - `push` may be repeated: the same digest of the same run is published once, and gives the same
-  answer again. It may be cut off anywhere; what it left is used by the next push.
+  answer again, as long as that is true. It may be cut off anywhere; what it left is used by the next push.
 - A version exists, and an alias points at it, only after every byte was read back and compared.
 - `verify` re-reads what was published, at any later time.
 """

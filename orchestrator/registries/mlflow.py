@@ -36,7 +36,8 @@ class MlflowRegistry:
 
     The files lie under `adapter/<digest of all of them>` of the run's artifacts, so other content
     never replaces them; `PUBLISHED.json`, written last, makes the folder whole. The version keeps
-    that digest too: a change of a file together with `PUBLISHED.json` is still found.
+    that digest too: a change of a file together with `PUBLISHED.json` is still found. A version that
+    was tampered with stays as it is, and another is made.
     """
 
     uri: str
@@ -53,7 +54,7 @@ class MlflowRegistry:
             self._client.search_registered_models(max_results=1)
 
     def push(self, package: Package) -> Published:
-        """Publish, once per digest and run; a version that is there already only gets its alias.
+        """Publish, once per digest and run; a version that is there and true only gets its alias.
 
         Raises:
             FileNotAllowed: the folder holds a file that may not leave.
@@ -62,9 +63,10 @@ class MlflowRegistry:
         """
         files = [hash_file(package.folder / name, name) for name in allowed_files(package.folder)]
         with self._translated():
-            version = self._find_version(package)
+            made = self._versions(package)
+            version = next((each for each in made if not self._faults(each)), None)
             if version is None:
-                folder = self._upload(package, files)
+                folder = self._upload(package, files, len(made))
                 self._ensure_model()
                 version = self._create_version(package, folder, content_digest(files))
             if self.alias is not None:
@@ -74,16 +76,12 @@ class MlflowRegistry:
     def verify(self, published: Published) -> list[str]:
         """What is untrue of a published version: every file is read back and compared by SHA-256."""
         with self._translated():
-            version = self._client.get_model_version(self.model, published.version)
-            artifacts = mlflow_client.open_artifacts(self.uri, version.run_id)
-            folder = version.source.removeprefix(f"runs:/{version.run_id}/")
-            if RECEIPT not in mlflow_client.files_below(artifacts, folder):
-                return [f"{RECEIPT} is missing"]
-            faults = [] if version.tags.get(DIGEST_TAG) == published.digest else [_other_adapter(published)]
-            files = _read_receipt(artifacts, folder)
-            if content_digest(files) != version.tags.get(PACKAGE_TAG):
-                faults.append(f"{RECEIPT} names other files than the version was made with")
-            return faults + _untrue(artifacts, folder, files)
+            version = self._version(published)
+            if version is None:
+                return [f"{published.reference} was deleted"]
+            if version.tags.get(DIGEST_TAG) == published.digest:
+                return self._faults(version)
+            return [_other_adapter(published), *self._faults(version)]
 
     @property
     def _client(self) -> MlflowClient:
@@ -92,19 +90,39 @@ class MlflowRegistry:
     def _translated(self) -> AbstractContextManager[None]:
         return mlflow_client.translated(self.uri, away=RegistryAway, refused=RegistryError)
 
-    def _find_version(self, package: Package) -> ModelVersion | None:
-        """The version that an earlier push of this content made; the oldest one if there were two."""
+    def _version(self, published: Published) -> ModelVersion | None:
+        try:
+            return self._client.get_model_version(self.model, published.version)
+        except Exception as error:
+            if not mlflow_client.was_refused_as(error, "RESOURCE_DOES_NOT_EXIST"):
+                raise
+            return None
+
+    def _versions(self, package: Package) -> list[ModelVersion]:
+        """The versions that earlier pushes of this content made, the oldest first."""
         ours = [
             found
             for found in self._client.search_model_versions(f"run_id = '{self.mlflow_run}'")
             if (found.name, found.tags.get(DIGEST_TAG)) == (self.model, package.digest)
         ]
-        return min(ours, key=lambda found: int(found.version), default=None)
+        return sorted(ours, key=lambda found: int(found.version))
 
-    def _upload(self, package: Package, files: Sequence[File]) -> str:
-        """Put the files under the run, read them back, and write the receipt last."""
+    def _faults(self, version: ModelVersion) -> list[str]:
+        """What is untrue of the files of a version."""
+        artifacts = mlflow_client.open_artifacts(self.uri, version.run_id)
+        folder = version.source.removeprefix(f"runs:/{version.run_id}/")
+        if RECEIPT not in mlflow_client.files_below(artifacts, folder):
+            return [f"{RECEIPT} is missing"]
+        files, faults = _read_receipt(artifacts, folder), []
+        if content_digest(files) != version.tags.get(PACKAGE_TAG):
+            faults.append(f"{RECEIPT} names other files than the version was made with")
+        return faults + _untrue(artifacts, folder, files)
+
+    def _upload(self, package: Package, files: Sequence[File], untrue: int) -> str:
+        """Put the files under the run, beside those of `untrue` versions, read them back, and write the
+        receipt last."""
         artifacts = mlflow_client.open_artifacts(self.uri, self.mlflow_run)
-        folder = f"adapter/{content_digest(files)[:16]}"
+        folder = f"adapter/{content_digest(files)[:16]}" + (f"-{untrue + 1}" if untrue else "")
         for file in files:
             _put(artifacts, package.folder / file.path, f"{folder}/{file.path}")
         if faults := _untrue(artifacts, folder, files):

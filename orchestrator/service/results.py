@@ -40,16 +40,17 @@ class Results:
     news: threading.Event
 
     def publish(self, caller: Caller, name: str) -> wire.Run:
-        """Have the adapter pushed to the registries that lack it, now.
+        """Have the adapter pushed, now, to the registries that lack it or hold something else by now.
 
         Raises:
-            ConflictError: the run has no finished adapter.
+            ConflictError: the run has no finished adapter, or none that is whole.
+            RegistryError: what was published cannot be read back.
         """
         caller.need(Role.SUBMITTER)
         run, now = self.database.find_run(name, caller.project), self.clock()
         database = self.database.by(caller.change("run.publish", run.id, now))
         if run.status is Status.SUCCEEDED:
-            database.look_now(run.id, now)
+            run = self._publish_anew(run, database, now)
         elif contract.read_manifest(run_store(run), contract.ADAPTER) is None or not _held_back(run):
             raise ConflictError(f"{run.id} has no finished adapter: it is {run.status}")
         else:
@@ -113,6 +114,22 @@ class Results:
                 f"the adapter of {run.id} is not whole: {path} is gone", hint=f"`axo verify {run.id}`"
             ) from error
         return AdapterContent(file.sha256, file.size, read)
+
+    def _publish_anew(self, run: Run, database: Database, now: float) -> Run:
+        """Publish once more what registries do not hold as it was published; nothing where all is true."""
+        there = {each.target: each for each in self.database.publications(run.id)}
+        lacking = [at for at in range(len(spec_of(run).publish)) if at not in there]
+        untrue = [at for at, each in there.items() if verify(self.settings, run, each)]
+        if not lacking + untrue:
+            return run
+        if faults := contract.verify_folder(run_store(run), contract.ADAPTER):
+            raise ConflictError(
+                f"the adapter of {run.id} cannot be published again: in storage {faults[0]}",
+                hint=f"`axo verify {run.id}` tells where it is true; `axo clone {run.id}` trains it again",
+            )
+        names = ", ".join(there[at].reference for at in untrue)
+        words = f"{names}: not what was published any more, so it is published anew" if names else ""
+        return database.publish_anew(run, untrue, words, now)
 
     def _finished(self, caller: Caller, name: str) -> tuple[Run, contract.Manifest]:
         run = self.database.find_run(name, caller.project)

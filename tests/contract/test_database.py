@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -434,6 +435,63 @@ def test_publishing_again_replaces_the_confirmation(database: Database) -> None:
             "triage-1", Publication(0, "mlflow", f"models:/x/{version}", version, "u", "d", 5.0)
         )
     assert [p.version for p in database.publications("triage-1")] == ["2"]
+
+
+def test_what_is_published_anew_loses_its_confirmations_and_is_due(database: Database) -> None:
+    run = database.move(database.submit(a_run())[0], Status.SUCCEEDED, None, "", 5.0)
+    for target in (0, 1):
+        database.add_publication(run.id, Publication(target, "mlflow", "models:/x/1", "1", "u", "d", 5.0))
+    anew = database.publish_anew(run, [1], "it was tampered with", 9.0)
+    assert anew == replace(database.run(run.id), look=9.0)
+    assert (anew.status, anew.ended) == (Status.PUBLISHING, None)
+    assert [each.target for each in database.publications(run.id)] == [0]
+    assert [owed.run for owed in database.due(9.0, 9)] == [run.id]
+    assert database.events(run.id)[-1].message == "it was tampered with"
+    with pytest.raises(ConflictError):
+        database.publish_anew(run, [0], "", 10.0)
+    assert [each.target for each in database.publications(run.id)] == [0]
+
+
+def test_of_wishes_at_one_moment_each_is_kept_or_refused_and_a_cancel_stays(database: Database) -> None:
+    for turn in range(25):
+        made = a_run(f"triage-{turn}", created=float(turn))
+        run = database.submit(replace(made, spec={"base_model": "org/base", "adapter": {}}))[0]
+        cancelled, deleted = wished_at_once(database, run, tries=turn)
+        assert (database.deleted_run(run.id) is not None) == deleted
+        if deleted:
+            assert (database.project_of(run.id), database.events(run.id)) == (None, [])
+            continue
+        found = database.run(run.id)
+        assert found.status is Status.CANCELLED
+        assert found.intent is Intent.CANCEL or not cancelled
+        assert not _done(partial(database.set_intent, run.id, Intent.RUN, 80.0))
+
+
+def wished_at_once(database: Database, run: Run, tries: int) -> tuple[bool, bool]:
+    """Cancel, pause and resume a run, move it on as a controller does, and try to delete it, all at one
+    moment; whether it could be cancelled, and deleted."""
+    start = threading.Barrier(6)
+
+    def act(what: Callable[[], object], times: int = 1) -> bool:
+        start.wait()
+        return any(_done(what) for _ in range(times))
+
+    with ThreadPoolExecutor(6) as pool:
+        intents = (Intent.CANCEL, Intent.PAUSE, Intent.RUN, Intent.PAUSE)
+        cancelled, *_ = [pool.submit(act, partial(database.set_intent, run.id, to, 50.0)) for to in intents]
+        end = pool.submit(act, partial(database.move, run, Status.CANCELLED, Reason.BY_USER, "", 60.0))
+        deleted = pool.submit(act, partial(database.delete_run, run, 70.0), tries)
+    assert end.result()
+    return cancelled.result(), deleted.result()
+
+
+def _done(act: Callable[[], object]) -> bool:
+    """Whether somebody could do it."""
+    try:
+        act()
+    except ConflictError:
+        return False
+    return True
 
 
 def test_writers_in_several_threads_wait_for_each_other(database: Database) -> None:

@@ -122,7 +122,7 @@ def clone(
 
 @router.post("/{run}/publish", status_code=202)
 def publish(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
-    """Push a finished adapter to the registries that lack it, now."""
+    """Push a finished adapter, now, to the registries that lack it or hold something else by now."""
     return service.results.publish(caller, run)
 
 

@@ -131,11 +131,13 @@ def _report(life: Life, run: str) -> None:
 
 
 def _refused(life: Life, run: str) -> None:
-    """The registry refuses it, and MLflow once to hear of it; then its publishing is asked for again, and
-    once more when there is nothing left to do."""
+    """The registry refuses it, and MLflow once to hear of it; then its publishing is asked for again, once
+    more when there is nothing left to do, and when what was published is so no longer."""
     life.wait(run, lambda found: found.status.final)
     (life.home / "refuse").unlink(missing_ok=True)
-    for _ in range(2):
+    for tampered in (False, False, True):
+        if tampered:
+            (life.home / "tampered").touch()
         life.host.service.results.publish(LOCAL, run)
         life.wait(run, lambda found: found.status is Status.SUCCEEDED)
 

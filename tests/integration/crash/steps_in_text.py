@@ -12,6 +12,7 @@ ROOMS = (
     "backends/asked.py",
     "backends/local.py",
     "contract/adapter.py",
+    "contract/file_store.py",
     "contract/store.py",
     "controller/*.py",
     "locks.py",

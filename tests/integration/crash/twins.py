@@ -1,6 +1,7 @@
 """MLflow and its registry as files in a folder, so that what they were told outlives whoever told it.
 
-While the file `refuse` is there, the registry takes nothing; `deaf` has MLflow refuse to hear once."""
+While the file `refuse` is there, the registry takes nothing; `deaf` has MLflow refuse to hear once;
+`tampered` has what was published be something else until it is pushed again."""
 
 from __future__ import annotations
 
@@ -73,6 +74,7 @@ class RegistryTwin:
     def push(self, package: Package) -> Published:
         if (PLACE / "refuse").exists():
             raise RegistryError("the registry refuses it")
+        (PLACE / "tampered").unlink(missing_ok=True)
         version = PLACE / f"version-{package.run_id}-{package.digest}"
         if not version.exists():
             _said("version", run=package.run_id, digest=package.digest)
@@ -80,4 +82,4 @@ class RegistryTwin:
         return Published("mlflow", f"models:/{self.model}/1", "1", "http://mlflow/1", package.digest)
 
     def verify(self, published: Published) -> list[str]:
-        return []
+        return ["it was tampered with"] if (PLACE / "tampered").exists() else []

@@ -63,7 +63,7 @@ def _watched() -> None:
         say("stands by")
         if not stop.is_set():
             with suppress(LeaseLost):  # one write surely comes too late, whatever else was under way
-                self.database.under(lease).look_now("triage-0", 0.0)
+                self.database.under(lease).tell_again("triage-0", 0.0)
 
     Transactions.writing, Loop._lead = watched, leads  # type: ignore[method-assign]
 

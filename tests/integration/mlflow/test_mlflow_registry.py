@@ -218,6 +218,25 @@ def test_tampering_with_a_file_is_found(
     assert registry.verify(published) == ["adapter_model.safetensors has other content than was published"]
 
 
+def test_what_was_tampered_with_is_published_anew_and_stays_as_it_is(
+    registry: MlflowRegistry, package: Package, mlflow_folder: Path
+) -> None:
+    first = registry.push(package)
+    weights = published_folder(mlflow_folder, registry.mlflow_run) / "adapter_model.safetensors"
+    weights.write_bytes(b"\x01" + weights.read_bytes()[1:])
+    (weights.parent / "extra.bin").write_bytes(b"x")
+    second = registry.push(package)
+    assert registry.push(package) == second
+    assert registry.verify(second) == []
+    assert registry.verify(first) == [
+        "extra.bin was never published",
+        "adapter_model.safetensors has other content than was published",
+    ]
+    client = mlflow_client.open_client(registry.uri)
+    assert client.get_registered_model(registry.model).aliases == {"candidate": second.version}
+    assert versions(registry) == [first.version, second.version]
+
+
 def test_tampering_with_a_file_and_the_receipt_is_found(
     registry: MlflowRegistry, package: Package, mlflow_folder: Path
 ) -> None:
@@ -255,8 +274,8 @@ def test_another_digest_than_the_one_published_is_found(registry: MlflowRegistry
 def test_a_version_that_was_deleted_is_told(registry: MlflowRegistry, package: Package) -> None:
     published = registry.push(package)
     mlflow_client.open_client(registry.uri).delete_model_version(registry.model, published.version)
-    with pytest.raises(RegistryError, match="not found"):
-        registry.verify(published)
+    assert registry.verify(published) == [f"{published.reference} was deleted"]
+    assert registry.verify(registry.push(package)) == []
 
 
 def test_what_may_not_leave_is_refused_before_anything_is_sent(

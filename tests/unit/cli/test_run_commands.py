@@ -95,9 +95,9 @@ def test_watching_a_list_is_for_people(home: Path) -> None:
 @pytest.mark.parametrize("looking", ["get", "get triage-1", "describe triage-1", "top --once"])
 def test_whoever_looks_on_hears_that_nothing_drives_a_run(home: Path, looking: str) -> None:
     """As after a kill of `axo run`, or a restart of the machine."""
-    store_run(home, "triage-1", status=Status.TRAINING)
+    run = store_run(home, "triage-1", status=Status.TRAINING)
     with opened(f"sqlite:///{home / 'axo.db'}") as database:
-        database.look_now("triage-1", 1_000.0)
+        database.update(run, look=1_000.0)
         assert "nothing drives" in call(*looking.split()).stderr
         database.hold_lease(LEASE, "somebody", 60.0)
         assert "nothing drives" not in call(*looking.split()).stderr

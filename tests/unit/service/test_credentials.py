@@ -121,7 +121,7 @@ DOORS = {
     "POST /api/v1/runs/{run}/pause": WANT,
     "POST /api/v1/runs/{run}/resume": WANT,
     "POST /api/v1/runs/{run}/clone": Door(Role.SUBMITTER, good=422, body={"name": "x-2"}),  # a local path
-    "POST /api/v1/runs/{run}/publish": replace(WANT, status=Status.SUCCEEDED),
+    "POST /api/v1/runs/{run}/publish": replace(WANT, status=Status.SUCCEEDED, before=held_back),
     "POST /api/v1/plans": Door(Role.SUBMITTER, good=422, theirs=422, body={"spec": "name: x"}),  # a poor spec
     "GET /api/v1/machines": replace(VIEW, theirs=200),
     "GET /api/v1/registries": replace(VIEW, theirs=200),
@@ -152,7 +152,7 @@ DOORS = {
 }
 
 # Where more than one step of a change could be seen, were it not one transaction.
-_STEPS = {"POST /api/v1/runs/{run}/publish": held_back, "DELETE /api/v1/files/{sha256}": finished}
+_STEPS = {"DELETE /api/v1/files/{sha256}": finished}
 
 
 class World:
