@@ -23,6 +23,7 @@ from benches._measure import machine
 from benches._program import Program, program, service_variables
 from benches._spec import SPEC
 from orchestrator.db import Attempt, Database, Point, opened
+from orchestrator.service.runs import MAX_PAGE
 
 EVENTS = """
     INSERT INTO events (run, time, status, message)
@@ -45,7 +46,7 @@ PAGES = {
 
 def main(arguments: Sequence[str]) -> None:
     parser = ArgumentParser(prog="scripts/bench service", description=__doc__)
-    parser.add_argument("--runs", type=int, default=100_000, help="Runs that a page is taken of.")
+    parser.add_argument("--runs", type=int, default=100_000, help="Runs that a page is taken of; 2 at least.")
     parser.add_argument("--seconds", type=float, default=20, help="How long submissions are sent.")
     options = parser.parse_args(arguments)
     with (
@@ -136,9 +137,10 @@ def _fill(database: Database, runs: int) -> None:
 def _middle(database: Database, runs: int) -> str:
     """The cursor of a page halfway down."""
     cursor: str | None = None
-    for _ in range(max(1, runs // 1000)):
-        _, cursor = database.page("default", limit=500, cursor=cursor)
-    return cursor or ""
+    for above in range(runs // 2, 0, -MAX_PAGE):
+        _, cursor = database.page("default", limit=min(above, MAX_PAGE), cursor=cursor)
+    assert cursor is not None, "two runs at least have a middle"
+    return cursor
 
 
 def _growth(database: Database) -> None:
