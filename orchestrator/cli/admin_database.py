@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.files import naming
 from orchestrator.cli.output import note
 
 
@@ -51,7 +52,7 @@ def backup(file: Path) -> None:
 
     if not is_there(_url()):
         raise NotFoundError("there is no database yet", hint="AXO_DATABASE or AXO_HOME says where one is")
-    with connected(_url(), 1) as database:
+    with connected(_url(), 1) as database, naming(file):
         _tell(f"{file} holds", back_up(database, file))
 
 

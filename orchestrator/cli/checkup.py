@@ -137,7 +137,8 @@ def _storage(settings: Settings) -> Finding:
     try:
         contract.prove_store(contract.open_store(url))
     except (OSError, contract.ContractError) as error:
-        told = str(error) if isinstance(error, contract.StoreError) else f"{url}: {error}"
+        said = error.strerror if isinstance(error, OSError) else None
+        told = str(error) if isinstance(error, contract.StoreError) else f"{url}: {said or error}"
         return Finding("storage", "fail", told, fix, away=True)
     return Finding("storage", "ok", f"{url} can be written and read, and has one winner among writers")
 

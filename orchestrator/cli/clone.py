@@ -12,6 +12,7 @@ import click
 
 from orchestrator.cli.completion import CHANGE, RUN
 from orchestrator.cli.connection import connected, named_mapping
+from orchestrator.cli.files import write_whole
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def command(run: str, changes: Sequence[str], name: str | None, output: Path | N
     if stdout:
         click.echo(cloned.text, nl=False)
         return
-    with file.open("x", encoding="utf-8") as opened:
-        opened.write(cloned.text)
+    write_whole(file, cloned.text, "x")
     note(f"wrote {file}, the spec of {found.id} with")
     for field, (_, now) in differing([flat(found.spec), flat(cloned.spec.model_dump(mode="json"))]).items():
         note(f"  {field}: {now}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.files import naming
 from orchestrator.cli.output import note
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Writing:
     def write(self, analysis: Analysis) -> None:
         from orchestrator.data.written import write_files
 
-        self.written = write_files(analysis, self.files)
+        with naming(self.files.train):
+            self.written = write_files(analysis, self.files)
 
     def tell(self) -> None:
         """What was written, and the lines of a spec that reads it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from orchestrator.cli.frame import Frame
 from orchestrator.errors import FaultsError, OrchestratorError, StorageError
 
 INTERRUPTED = 130
+_FULL = "make room where output goes and where temporary files lie (TMPDIR)"
 
 
 def guarded(call: Callable[[], object], frame: Frame, arguments: Sequence[str]) -> int:
@@ -37,12 +39,19 @@ def guarded(call: Callable[[], object], frame: Frame, arguments: Sequence[str]) 
     except OrchestratorError as error:
         return _explain(error, frame)
     except OSError as error:
-        wrapped = StorageError(f"{error.filename or 'storage'}: {error.strerror or error}")
-        wrapped.__cause__ = error
-        return _explain(wrapped, frame)
+        return _explain(_told(error), frame)
     except Exception as error:
         return _bug(error, frame)
     return 0
+
+
+def _told(error: OSError) -> StorageError:
+    """A file's error with its name; one without a name is that of stdout, or of a temporary file."""
+    said, full = error.strerror or str(error), error.errno == errno.ENOSPC
+    told = f"{error.filename}: {said}" if error.filename else said
+    wrapped = StorageError(told, hint=_FULL if full and not error.filename else None)
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def error_data(error: OrchestratorError) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.files import write_whole
 from orchestrator.cli.frame import can_ask, did_you_mean
 from orchestrator.cli.output import cut, note
 
@@ -173,9 +174,8 @@ def _write(output: Path, text: str) -> None:
     from orchestrator.spec.draft import SCHEMA_FILE
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("x", encoding="utf-8") as file:
-        file.write(text)
-    (output.parent / SCHEMA_FILE).write_text(spec_schema_text(), encoding="utf-8")
+    write_whole(output, text, "x")
+    write_whole(output.parent / SCHEMA_FILE, spec_schema_text())
     note(f"wrote {output}, and {output.parent / SCHEMA_FILE} for editors")
     note("next:")
     for verb in ("check", "plan", "run"):

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 import click
 
+from orchestrator.cli.files import naming, write_whole
 from orchestrator.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ class Picture:
         """
         match file.suffix.lower():
             case ".png":
-                _as_image(self).save(file)
+                with naming(file):
+                    _as_image(self).save(file)
             case ".svg":
-                file.write_text(self.svg(), encoding="utf-8")
+                write_whole(file, self.svg())
             case _:
                 raise click.UsageError(
                     f"{file}: give it a name in .svg or .png for a picture, in .csv for figures"

@@ -10,6 +10,7 @@ import click
 
 from orchestrator.cli.completion import RUN_OR_MODEL
 from orchestrator.cli.connection import connected
+from orchestrator.cli.files import naming
 from orchestrator.cli.moved import Moved
 from orchestrator.cli.output import fields, note, output_option, print_data
 
@@ -38,7 +39,7 @@ def command(name: str, folder: Path | None, form: str) -> None:
     if name.startswith("models:/"):
         pulled = pull_version(Settings.from_environment(), name, folder or Path(_folder_for(name)))
     else:
-        with connected() as client, Moved("fetched") as progress:
+        with naming(folder or Path(name)), connected() as client, Moved("fetched") as progress:
             pulled = pull_run(client, name, folder, progress.add)
     if form == "table":
         _tell(pulled)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.files import write_whole
 from orchestrator.cli.output import note
 
 
@@ -30,7 +31,7 @@ def command(which: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_whole(output, text)
         note(f"wrote {output}")
 
 

@@ -8,6 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.files import write_whole
+
 if TYPE_CHECKING:
     from orchestrator.client import Client
 
@@ -36,7 +38,7 @@ def write_steps(client: Client, runs: Sequence[str], file: Path) -> int:
         for row in _rows(client, run, keys, last):
             table.writerow([run, *row] if several else row)
             count += 1
-    file.write_text(text.getvalue(), encoding="utf-8", newline="")
+    write_whole(file, text.getvalue())
     return count
 
 

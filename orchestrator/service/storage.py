@@ -24,7 +24,7 @@ def need_room(settings: Settings, project: str, stored: Callable[[], int], more:
         FullError: a disk of the service is nearly full.
     """
     if full := full_disk(settings, settings.of(project).storage):
-        raise FullError(full, hint="ask the operator for room; what runs goes on")
+        raise FullError(full, hint="make room there, or ask the operator for it; what runs goes on")
     if settings.stored_bytes is None:
         return
     taken = stored()
