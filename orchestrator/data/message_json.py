@@ -14,7 +14,7 @@ from orchestrator.data.shapes import CALLS
 from orchestrator.data.tool_calls import calls_of, halved
 
 OTHERS = "other fields"
-# A weight may be anything: 0 and 1 stay, what is no number becomes NaN.
+# A weight may be anything: 0 and 1 stay, what is neither becomes NaN.
 MESSAGE = pl.Struct(
     {
         "role": pl.String(),
@@ -73,7 +73,7 @@ def _message(message: Mapping[str, object], forms: Sequence[tuple[str, str]]) ->
 def _weight(value: object) -> float | None:
     if value is None:
         return None
-    return float(value) if isinstance(value, int | float) else math.nan
+    return float(value) if value in (0, 1) else math.nan
 
 
 def _text(value: object) -> str | None:

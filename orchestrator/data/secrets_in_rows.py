@@ -50,5 +50,5 @@ def _pieces(schema: pl.Schema) -> pl.Expr:
     """What may be a secret in a row's texts, each with the character before it."""
     if MESSAGES not in schema:
         return pl.col("text").str.extract_all(WITH_NEIGHBOUR)
-    content = pl.element().struct.field("content")
-    return pl.col(MESSAGES).list.eval(content.str.extract_all(WITH_NEIGHBOUR).explode(empty_as_null=False))
+    pieces = pl.element().struct.field("content").str.extract_all(WITH_NEIGHBOUR)
+    return pl.col(MESSAGES).list.eval(pieces.explode(empty_as_null=False, keep_nulls=False))

@@ -74,6 +74,14 @@ def test_every_kind_in_either_message(tmp_path: Path) -> None:
     assert len(found) == len(SECRETS)
 
 
+def test_beside_a_message_without_text(tmp_path: Path) -> None:
+    """A broken pair of the history makes its row red, and is no reason to stop before that is told."""
+    rows: list[dict[str, Any]] = [{"q": "q", "a": f"a {n}", "h": []} for n in range(20)]
+    rows += [{"q": f"key {KEY}", "a": "a", "h": [["asked", None]]}]
+    opened = inputs(tmp_path, rows, {**MAPPING, "history": "h"})
+    assert {kind: found.count for kind, found in told(opened, tmp_path).items()} == {"an AWS access key": 1}
+
+
 def test_plain_text(tmp_path: Path) -> None:
     rows = [{"t": "nothing"}, {"t": f"{KEY} and {BLOCK}"}]
     found = told(inputs(tmp_path, rows, {"text": "{{ t }}"}, "pretrain"), tmp_path)

@@ -191,6 +191,12 @@ def test_weights(tmp_path: Path) -> None:
     assert codes(of) == {"invalid_weight": [2], "no_trained_message": [3]}
 
 
+@pytest.mark.parametrize("weight", ["-1", "0.5", "true", "1.0", '"1"', "[1]", "1e999", "1" + "0" * 400])
+def test_a_weight_in_text_may_be_anything(tmp_path: Path, weight: str) -> None:
+    text = f'[{{"role":"user","content":"a"}},{{"role":"assistant","content":"b","weight":{weight}}}]'
+    assert ("invalid_weight" in codes(judged(tmp_path, [{"m": text}]))) == (weight not in ("true", "1.0"))
+
+
 def test_the_last_answer_alone_is_trained(tmp_path: Path) -> None:
     rows = [{"m": [ASK, DONE, ASK, DONE, ASK, DONE, ASK]}, {"m": [ASK, DONE]}]
     of = judged(tmp_path, rows, train_on="last")
