@@ -18,12 +18,21 @@ from typing import Any, Protocol
 
 from orchestrator.contract import StepKind
 from orchestrator.errors import BackendError
+from orchestrator.reasons import Reason
 from orchestrator.runs import Observation
 from orchestrator.settings import Machine, Settings
 
 
 class BackendAway(BackendError):
     """The backend cannot be asked now; nothing is known, and it is tried again."""
+
+    reason = Reason.UNKNOWN
+
+
+class BackendFull(BackendAway):
+    """The backend takes no more now; nothing was started, and it is tried again."""
+
+    reason = Reason.QUOTA
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,7 @@ class Controller:
             try:
                 run = self._act(run, action, store)
             except BackendAway as error:  # the launch is looked for next time, and made again if need be
-                unknown, words = Reason.UNKNOWN, with_hint(error)
-                run = self.database.move(run, run.status, unknown, words, self.clock())
+                run = self.database.move(run, run.status, error.reason, with_hint(error), self.clock())
                 break
             if run.status.final:
                 break  # an act that could not be done has ended the run

@@ -37,9 +37,9 @@ class Release:
         """What it says to do next."""
         return self._helm("install", CHART, self._written({}))
 
-    def upgrade(self, **settings: Any) -> None:
-        """With these changes of the settings."""
-        self._helm("upgrade", CHART, self._written(settings))
+    def upgrade(self, **settings: Any) -> str:
+        """With these changes of the settings; what it says to do next."""
+        return self._helm("upgrade", CHART, self._written(settings))
 
     def rollback(self) -> None:
         self._helm("rollback")

@@ -124,7 +124,9 @@ def upgraded_while_one_trains(release: Release, world: QuickWorld) -> str:
     with forwarded(release.namespace) as world.url:
         run = world.submit("held", hold=10)
         pod = world.pod(run)
-    release.upgrade(launches_per_second=3)
+    said = release.upgrade(launches_per_second=3)
+    assert "its runs go on" in said
+    assert "keys create" not in said
     assert settings(release)["launches_per_second"] == 3
     assert world.pod(run) == pod
     world.let_go(run)

@@ -23,6 +23,7 @@ from orchestrator.reasons import Reason
 PROVE = bool(os.environ.get("AXO_PROVE"))
 AWAY_SECONDS = 60 if PROVE else 4
 FEW_OR_MANY = 50 if PROVE else 6
+TOLD_OF = {"kube-apiserver": Reason.UNKNOWN, **({"kubelet": Reason.NODE_LOST} if PROVE else {})}  # after 50 s
 
 
 @pytest.fixture
@@ -161,8 +162,8 @@ def test_the_clusters_parts_and_the_service_may_die(world: QuickWorld) -> None:
             with without(part, lambda: script("up")):
                 world.let_go(ending)
                 time.sleep(AWAY_SECONDS)
-                if part == "kube-apiserver":
-                    wait(lambda: world.run(held[-1]).reason is Reason.UNKNOWN)
+                if part in TOLD_OF:
+                    wait(lambda part=part: world.run(held[-1]).reason is TOLD_OF[part])
             (done,) = world.ended(ending)
             world.assert_right(done)
             assert world.pod(held[-1]) == pods[held[-1]]

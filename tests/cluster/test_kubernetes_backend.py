@@ -11,7 +11,7 @@ from cluster_world import GPU, SMALL, KubernetesLab, pod_of, sees
 from kueue_queue import has_kueue
 from waiting import wait
 
-from orchestrator.backends import BackendAway
+from orchestrator.backends import BackendAway, BackendFull, LaunchRequest
 from orchestrator.backends.kubernetes import KubernetesBackend
 from orchestrator.errors import BackendError
 from orchestrator.machines import Machine
@@ -128,7 +128,7 @@ def test_why_a_launch_waits(lab: KubernetesLab) -> None:
     backend, launch = lab.backend(secrets=("none",)), lab.request("secret", secrets=("none",))
     backend.launch(launch)
     assert 'secret "none" not found' in sees(backend, launch, Phase.PENDING, Reason.VOLUME).detail
-    lab.cluster.apply(quota(lab.namespace))
+    lab.cluster.apply(quota(lab.namespace, "pods"))
     backend, launch = lab.backend(), lab.request("quota")
     backend.launch(launch)
     assert "exceeded quota: none" in sees(backend, launch, Phase.PENDING, Reason.QUOTA).detail
@@ -138,13 +138,29 @@ def from_secret(name: str) -> Object:
     return {"name": "A", "valueFrom": {"secretKeyRef": {"name": name, "key": "a"}}}
 
 
-def quota(namespace: str) -> Object:
+def quota(namespace: str, what: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "none", "namespace": namespace},
-        "spec": {"hard": {"pods": "0"}},
+        "spec": {"hard": {what: "0"}},
     }
+
+
+def test_a_launch_that_the_quota_of_jobs_has_no_room_for_is_made_once_it_has(lab: KubernetesLab) -> None:
+    backend = lab.backend()
+    lab.cluster.apply(quota(lab.namespace, "count/jobs.batch"))
+    refused: list[LaunchRequest] = []
+
+    def launch(run: str) -> None:
+        refused[:] = [lab.request(run)]
+        backend.launch(refused[0])
+
+    with pytest.raises(BackendFull, match=r"exceeded quota: none, requested: count/jobs\.batch=1"):
+        list(map(launch, (f"run-{number}" for number in range(200))))  # until it is in force
+    assert lab.job(refused[0]) is None
+    lab.cluster.delete("v1", "ResourceQuota", "none", lab.namespace)
+    lab.started(backend, refused[0].run)
 
 
 def test_a_job_tells_of_its_newest_checkpoint_each_half_hour(lab: KubernetesLab) -> None:

@@ -100,6 +100,21 @@ def test_the_admission_policy_lets_launches_in_and_nothing_else(lab: KubernetesL
         )
 
 
+@pytest.mark.usefixtures("admission")
+def test_what_is_no_longer_allowed_can_be_told_about_and_removed(lab: KubernetesLab) -> None:
+    """The allowed images may change while Jobs of the old ones are there, as by an upgrade."""
+    backend = lab.backend(lambda job: job["spec"].update(suspend=True), trainer_image=IMAGE)
+    launch = lab.request()
+    backend.launch(launch)
+    sees(backend, launch, Phase.PENDING, Reason.SUSPENDED)
+    allowed = {"data": {"images": "registry.example/new"}}
+    lab.cluster.change("v1", "ConfigMap", "axo-allowed", allowed, lab.namespace)
+    wait(lambda: "images must be one of" in refused(lab))
+    backend.note_checkpoint(launch.name, 4, 0.0)
+    backend.stop(launch.name, 0.0)
+    sees(backend, launch, Phase.MISSING, None)
+
+
 def token_for(audience: str) -> Object:
     """A volume with a token of the pod's service account."""
     token = {"audience": audience, "path": "token"}

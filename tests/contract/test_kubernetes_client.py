@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from orchestrator.backends import BackendAway
+from orchestrator.backends import BackendAway, BackendFull
 from orchestrator.backends.kubernetes.api import AlreadyThere, Api, NotThere
 from orchestrator.errors import BackendError
 
@@ -171,6 +171,16 @@ def test_a_right_that_is_missing_may_be_given(server: Server, api: Api) -> None:
     with pytest.raises(BackendAway, match="does not let us ask") as refused:
         api.create(JOBS, {})
     assert "k8s/access.yaml" in str(refused.value.hint)
+
+
+def test_a_quota_that_is_used_up_may_have_room_later(server: Server, api: Api) -> None:
+    words = (
+        'jobs.batch "a" is forbidden: exceeded quota: few, requested: count/jobs.batch=1, '
+        "used: count/jobs.batch=2, limited: count/jobs.batch=2"
+    )
+    server.status, server.answer = 403, json.dumps({"kind": "Status", "message": words}).encode()
+    with pytest.raises(BackendFull, match="exceeded quota: few"):
+        api.create(JOBS, {})
 
 
 def test_nobody_listening_is_no_answer(server: Server, api: Api) -> None:

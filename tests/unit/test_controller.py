@@ -14,7 +14,7 @@ from memory_world import PREPARED, Crash, MemoryBackend, World, memory_world
 
 from orchestrator import contract
 from orchestrator.backend_sections import DockerSection
-from orchestrator.backends import BackendAway
+from orchestrator.backends import BackendAway, BackendFull
 from orchestrator.backends.docker import DockerBackend
 from orchestrator.contract import Cause, FileStore, Outcome, Record, Result, claim_attempt
 from orchestrator.controller import reconcile as reconciling
@@ -169,6 +169,16 @@ def test_a_backend_that_is_away_when_something_is_launched_is_told_and_waited_fo
         assert run.message == "there is no namespace training; make it"
     assert world.passes().status is Status.WAITING
     assert [launch.number for launch in world.database.launches(world.run_id)] == [1, 2]
+
+
+def test_a_backend_that_is_full_is_waited_for(world: World) -> None:
+    world.backend.fault = BackendFull("exceeded quota: count/jobs.batch=2")
+    run = world.passes()
+    assert (run.status.final, run.reason) == (False, Reason.QUOTA)
+    assert run.message == "exceeded quota: count/jobs.batch=2"
+    world.passes(2)
+    world.end(1, Result.SUCCESS, **PREPARED)
+    assert [launch.number for launch in world.database.launches(world.run_id)] == [1]
 
 
 def test_a_run_ends_by_its_storage_while_its_backend_cannot_be_asked(world: World) -> None:

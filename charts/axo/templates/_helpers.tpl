@@ -72,10 +72,13 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Secrets that launches may mount: those of specs, and the one that opens the bucket. */}}
+{{/* Secrets that launches may mount: those of specs, and what opens the bucket, which may be one for each project. */}}
 {{- define "axo.allowedSecrets" -}}
 {{- $opens := regexFind "//[^/@]+@" .Values.storage.bucket | trimPrefix "//" | trimSuffix "@" -}}
 {{- $names := .Values.training.secrets -}}
-{{- if $opens }}{{ $names = append $names $opens }}{{ end -}}
+{{- if contains "{project}" $opens -}}
+{{- $pattern := regexQuoteMeta $opens | replace (regexQuoteMeta "{project}") "[a-z0-9-]+" | printf "^%s$" -}}
+{{- range .Values.secrets }}{{ if regexMatch $pattern . }}{{ $names = append $names . }}{{ end }}{{ end -}}
+{{- else if $opens }}{{ $names = append $names $opens }}{{ end -}}
 {{- uniq $names | join " " -}}
 {{- end -}}

@@ -13,13 +13,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 from orchestrator.backend_sections import REQUESTS_PER_SECOND
-from orchestrator.backends import BackendAway
+from orchestrator.backends import BackendAway, BackendFull
 from orchestrator.backends.kubernetes.pace import REQUESTS, Pacer
 from orchestrator.errors import BackendError
 
 _SECONDS = (5.0, 30.0)  # to connect, to answer
 
 _MERGE = "application/merge-patch+json"
+_OVER_QUOTA = " is forbidden: exceeded quota: "
 _LACKS_RIGHT = ' is forbidden: User "'  # said also where the namespace is not there
 MAKE_NAMESPACE = (
     "make the namespace and its rights from k8s/namespace.yaml and k8s/access.yaml, "
@@ -167,6 +168,10 @@ def _translated(status: int, message: str) -> BackendError:
             return NotThere(message)
         case 403 if _LACKS_RIGHT in message:
             return NotAllowed(f"the cluster does not let us ask: {message}", hint=MAKE_NAMESPACE)
+        case 403 if (
+            _OVER_QUOTA in message
+        ):  # of how many Jobs there may be, which those that end make room in
+            return BackendFull(message)
         case 409:
             return AlreadyThere(message)
         case 401 | 429:

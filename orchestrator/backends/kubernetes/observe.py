@@ -42,7 +42,7 @@ _WAITING: Mapping[str, Reason] = {
     "CreateContainerError": Reason.CONTAINER,
     "RunContainerError": Reason.CONTAINER,
 }
-# Who takes a pod away (the reasons of its condition DisruptionTarget).
+# Who takes a pod away (the reasons of its condition DisruptionTarget); any other is EVICTED too.
 _DISRUPTIONS: Mapping[str, Reason] = {
     "PreemptionByScheduler": Reason.PREEMPTED,
     "EvictionByEvictionAPI": Reason.EVICTED,
@@ -58,7 +58,7 @@ _OWN_SCRATCH = re.compile(
     r"|Container .+ exceeded its local ephemeral storage limit"
 )
 _POD_STATUS = ("phase", "message", "conditions", "containerStatuses")
-_VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedBinding")
+_VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume")
 
 
 def observation(
@@ -122,7 +122,7 @@ def needs_events(job: Object, pods: Sequence[Object]) -> bool:
     if has_ended(job) or is_suspended(job):
         return False
     pod = _newest(pods)
-    return pod is None or met(pod, "status", "phase") == "Pending"
+    return pod is None or (met(pod, "status", "phase") == "Pending" and not _is_unschedulable(pod))
 
 
 def _ended(job: Object, pod: Object | None) -> Observation | None:
@@ -177,7 +177,7 @@ def _suspended(seen: Observation, pod: Object, detail: str, reason: Reason) -> O
 
 def _of_pod(job: Object, pod: Object, events: Sequence[Object]) -> Observation:
     disrupted = condition(pod, "DisruptionTarget")
-    taken = _DISRUPTIONS.get(text(disrupted, "reason")) if disrupted else None
+    taken = _DISRUPTIONS.get(text(disrupted, "reason"), Reason.EVICTED) if disrupted else None
     leaving = met(pod, "metadata", "deletionTimestamp") is not None
     match met(pod, "status", "phase"):
         case "Pending":
@@ -185,7 +185,7 @@ def _of_pod(job: Object, pod: Object, events: Sequence[Object]) -> Observation:
             return Observation(Phase.PENDING, None, detail, reason)
         case "Running" if leaving:
             return Observation(Phase.RUNNING, None, text(disrupted, "message"), taken)
-        case "Running" if condition(pod, "Ready", "Unknown"):
+        case "Running" if _is_out_of_touch(pod):
             return Observation(Phase.RUNNING, None, "", Reason.NODE_LOST)
         case "Running":
             return Observation(Phase.RUNNING)
@@ -198,15 +198,25 @@ def _of_pod(job: Object, pod: Object, events: Sequence[Object]) -> Observation:
             return Observation(Phase.UNKNOWN, detail=f"its pod is in the phase {other!r}")
 
 
+def _is_out_of_touch(pod: Object) -> bool:
+    """Whether no more is heard of a pod's node: the node controller then calls the pod not ready, and leaves
+    the kubelet's last word on its containers (MarkPodsNotReady of its controller_utils.go)."""
+    return all(condition(pod, kind, said) for kind, said in (("Ready", "False"), ("ContainersReady", "True")))
+
+
 def _of_pending(pod: Object, events: Sequence[Object]) -> tuple[str, Reason]:
-    scheduled = condition(pod, "PodScheduled", "False")
-    if scheduled and scheduled.get("reason") == "Unschedulable":
-        return in_plain_words(text(scheduled, "message")), Reason.UNSCHEDULABLE
+    if _is_unschedulable(pod):
+        words = text(condition(pod, "PodScheduled", "False"), "message")
+        return in_plain_words(words), Reason.UNSCHEDULABLE
     waiting = _state(pod, "waiting")
     if reason := _WAITING.get(text(waiting, "reason")):
         return text(waiting, "message") or text(waiting, "reason"), reason
     mount = _newest_event(events, _VOLUME_EVENTS)
     return (mount, Reason.VOLUME) if mount else ("", Reason.STARTING)
+
+
+def _is_unschedulable(pod: Object) -> bool:
+    return text(condition(pod, "PodScheduled", "False"), "reason") == "Unschedulable"
 
 
 def _newest(pods: Sequence[Object]) -> Object | None:

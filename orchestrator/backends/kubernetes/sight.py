@@ -17,6 +17,7 @@ from orchestrator.backends.kubernetes.remembered import Remembered
 from orchestrator.backends.kubernetes.watch import Watched
 
 EVENT_SECONDS = 2.0  # for so long, one list of events serves every launch that waits
+EVENTS = 2000  # at most; they come by their names, so those that nobody reads must not fill the list
 
 Object = Mapping[str, Any]
 
@@ -74,7 +75,8 @@ class Sight:
                 self.__dict__[kind].close()
 
     def _ask_warnings(self, kind: str) -> Sequence[Object]:
-        query = {"fieldSelector": f"type={kind}", "limit": "500"}
+        about = f"type={kind},reason!=FailedScheduling"  # pods say that themselves
+        query = {"fieldSelector": about, "limit": str(EVENTS)}
         return list(self._api.get(f"{self._core}/events", **query)["items"])
 
     @cached_property

@@ -60,7 +60,7 @@ class Watched:
         self._objects: dict[str, dict[str, Object]] = {}
         self._version = ""
         self._in_touch = False
-        self._left_out = 0
+        self._left_out = self._failures = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         threading.Thread(target=self._follow, name=f"watch {path}", daemon=True).start()
@@ -90,21 +90,20 @@ class Watched:
             del self._objects[launch]
 
     def _follow(self) -> None:
-        failures = 0
         while not self._over.is_set():
             try:
                 self._turn()
-                failures = 0
+                self._failures = 0
             except TooOld:
                 self._version = ""
             except BackendAway as error:
                 self._lose_touch(error)
-                failures += 1
+                self._failures += 1
             except Exception as error:  # whatever was said, it goes on, from a fresh list
                 self._lose_touch(error)
                 self._version = ""
-                failures += 1
-            self._over.wait(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
+                self._failures += 1
+            self._over.wait(AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)])
 
     def _turn(self) -> None:
         """List where that is needed, then watch until the server ends it."""
@@ -142,7 +141,7 @@ class Watched:
             raise TooOld(told) if thing.get("code") == _GONE else BackendAway(f"the watch ended: {told}")
         name, kept = ("", None) if kind == "BOOKMARK" else self._kept(thing)
         with self._lock:
-            self._version = thing["metadata"]["resourceVersion"]
+            self._version, self._failures = thing["metadata"]["resourceVersion"], 0
             if kept is not None:
                 self._set(name, None if kind == "DELETED" else kept)
         if kept is not None:

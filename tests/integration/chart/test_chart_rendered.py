@@ -17,10 +17,6 @@ SQLITE, POSTGRESQL, EVERYTHING = (
 )
 PAGE = ROOT / "docs/how-to/kubernetes.md"
 QUEUES = ("--set=kueue.enabled=true", "--set=admin.enabled=true", "--set=training.secrets={hub}")
-ALLOWED = (
-    "--set=image.repository=ghcr.io/your-team/axo",
-    "--set=trainerImage.repository=ghcr.io/your-team/axo-trainer",
-)
 
 
 def test_every_set_of_values_has_its_kind() -> None:
@@ -55,7 +51,7 @@ def test_it_makes_what_the_plain_manifests_have(helm: Helm) -> None:
 
 
 def test_what_is_an_administrators_is_that_of_the_plain_manifests(helm: Helm) -> None:
-    made = {named(thing): bare(thing) for thing in helm.objects(SQLITE, *QUEUES, *ALLOWED)}
+    made = {named(thing): bare(thing) for thing in helm.objects(SQLITE, *QUEUES)}
     plain = of_k8s("kueue", "admin/admission", "admin/allowed", "admin/priorities", "admin/queues")
     usual = {named(thing) for thing in helm.objects(SQLITE)}
     assert {name: thing for name, thing in made.items() if name not in usual} == plain
@@ -74,6 +70,21 @@ def test_a_bucket_is_let_through_as_the_plain_manifest_does(helm: Helm) -> None:
     plain = of_k8s("storage")
     assert {name: made[name] for name in plain} == plain
     assert not [kind for kind, *_ in made if kind.startswith("PersistentVolume")]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "allowed"),
+    [
+        ("s3://storage@b/axo", "hub storage"),
+        ("s3://storage-{project}@b/{project}", "hub storage-a storage-b"),
+        ("s3://b/axo", "hub"),
+    ],
+)
+def test_launches_may_mount_what_opens_their_bucket(helm: Helm, bucket: str, allowed: str) -> None:
+    sets = ("training.secrets={hub}", "secrets={storage-a,storage-b,mlflow}", "admin.enabled=true")
+    more = (*(f"--set={each}" for each in sets), f"--set-literal=storage.bucket={bucket}")
+    (found,) = (each for each in helm.objects(POSTGRESQL, *more) if each["metadata"]["name"] == "axo-allowed")
+    assert found["data"]["secrets"] == allowed
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)

@@ -42,6 +42,10 @@ def disrupted(reason: str) -> Object:
     return {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "words"}
 
 
+def ready(so: bool, of: str = "") -> Object:
+    return {"type": f"{of}Ready", "status": str(so)}
+
+
 def seen(name: str) -> Observation:
     return observation(**RECORDED[name], now=NOW, waits=("", Reason.QUEUED) if name == "suspended" else None)
 
@@ -98,8 +102,10 @@ def test_the_exit_code_is_the_programs_own() -> None:
             Phase.RUNNING,
             Reason.NODE_LOST,
         ),
-        (pod({"type": "Ready", "status": "Unknown"}), Phase.RUNNING, Reason.NODE_LOST),
+        (pod(ready(False), ready(True, "Containers")), Phase.RUNNING, Reason.NODE_LOST),
+        (pod(ready(False), ready(False, "Containers")), Phase.RUNNING, None),  # it is ending
         (pod(disrupted("TerminationByKubelet"), phase="Failed"), Phase.PENDING, Reason.EVICTED),
+        (pod(disrupted("ByWhoeverComesNext"), phase="Failed"), Phase.PENDING, Reason.EVICTED),
         (pod(phase="Failed", code=75), Phase.PENDING, Reason.RESUMING),
         (pod(phase="Failed", code=70), Phase.RUNNING, None),  # until the Job counts it
         (pod(phase="Succeeded", code=0), Phase.RUNNING, None),
@@ -163,7 +169,7 @@ def test_a_job_that_only_lets_time_pass_rests_unless_it_has_a_place_in_a_queue()
 
 def test_events_are_asked_for_only_where_they_could_say_more() -> None:
     asked = {name for name, parts in RECORDED.items() if needs_events(parts["job"], parts["pods"])}
-    nothing_to_say = {"deadline", "out of memory", "crashed", "suspended"}
+    nothing_to_say = {"deadline", "out of memory", "crashed", "suspended", "no gpus", "no node", "no claim"}
     assert asked == set(RECORDED) - nothing_to_say
     assert not needs_events({}, [pod()])
 

@@ -113,6 +113,17 @@ def test_a_broken_connection_goes_on_where_it_was(follow: Follow) -> None:
     assert script.asked == ["list", "watch 100", "watch 101", "watch 102"]
 
 
+def test_a_connection_that_told_something_before_it_broke_is_opened_again_soon(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a proxy that ends every connection after a minute: nothing is amiss with the server."""
+    monkeypatch.setattr(watch, "AGAIN_SECONDS", (0.0, 0.01, 20.0))
+    broken: list[list[bytes | Exception]] = [[event("ADDED", job("b", 101 + n)), AWAY] for n in range(3)]
+    began = time.monotonic()
+    follow(Script([[job("a", 90)]], broken))
+    assert time.monotonic() - began < 10
+
+
 def test_while_nothing_is_heard_nothing_is_known(follow: Follow) -> None:
     assert follow(Script([[job("a", 90)]], [[AWAY]], deaf=True)).of("a") is None
     assert names(follow(Script([[job("a", 90)]], [[AWAY]])), "a") == ["a"]  # once it is connected again
