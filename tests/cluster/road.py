@@ -26,19 +26,34 @@ class Road:
 
     url: str
     port: int = 0
+    host: str = "127.0.0.1"
     _open: list[socket.socket] = field(default_factory=list)
+    _silent: set[socket.socket] = field(default_factory=set)
 
     def carry(self, come: socket.socket) -> None:
         """Let a connection go on to the port."""
-        with come, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)) as gone:
+        with come, contextlib.suppress(OSError), socket.create_connection((self.host, self.port)) as gone:
             self._open += [come, gone]
-            back = threading.Thread(target=_pump, args=(gone, come))
+            back = threading.Thread(target=self._pump, args=(gone, come))
             back.start()
-            _pump(come, gone)
+            self._pump(come, gone)
             back.join()
+
+    def fall_silent(self) -> None:
+        """Those that are connected now stay so, and hear and are heard no more; whoever comes later is."""
+        self._silent.update(self._open)
 
     def close(self) -> None:
         for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._silent:
+                    target.sendall(data)
+        for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
@@ -64,12 +79,3 @@ def road(host: str, port: int = 0) -> Iterator[Road]:
             made.close()
             for thread in (accepting, *threads):
                 thread.join()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    for each in (source, target):
-        with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)

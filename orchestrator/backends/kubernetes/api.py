@@ -89,6 +89,7 @@ class Api:
                 *lines, rest = (rest + part).split(b"\n")
                 yield from filter(None, lines)
         except (HTTPError, OSError) as error:
+            self._drop_idle()
             raise BackendAway(f"the watch broke: {error}") from error
         finally:
             answer.close()
@@ -132,7 +133,13 @@ class Api:
         except ApiException as error:
             raise _translated(error.status, _message(error.body)) from error
         except (HTTPError, OSError) as error:
+            self._drop_idle()
             raise BackendAway(f"the cluster does not answer: {error}") from error
+
+    def _drop_idle(self) -> None:
+        """Let go of connections that wait for another request: what broke one has likely broken them too, and
+        whoever asks next would find that out half a minute later."""
+        self._client.client.rest_client.pool_manager.clear()
 
     @cached_property
     def _client(self) -> Any:
