@@ -74,6 +74,7 @@ from orchestrator.contract.report import (
     Taken,
     report_path,
 )
+from orchestrator.contract.sound import MAX_STEP
 from orchestrator.contract.store import (
     ContractError,
     Fenced,
@@ -86,7 +87,6 @@ from orchestrator.contract.store import (
     open_store,
 )
 from orchestrator.contract.streams import (
-    MAX_STEP,
     PART_BYTES,
     Record,
     Stream,

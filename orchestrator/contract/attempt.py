@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 from orchestrator.contract.layout import attempt_key
 from orchestrator.contract.manifest import VERSION
+from orchestrator.contract.sound import MAX_STEP, is_time, is_whole
 from orchestrator.contract.store import ContractError, Fenced, Store, known_fields, to_json
 
 StepKind = Literal["prepare", "train", "evaluate"]
-MAX_WHOLE, MAX_TIME = 2**31 - 1, 1e11
 _CLAIM = re.compile(r"attempts/([1-9][0-9]{0,8})/claim\.json")  # no more than a database's number holds
 _RECORD = re.compile(r"^attempts/(\d+)/metrics-\d+\.jsonl$")
 
@@ -107,12 +107,7 @@ class Claim:
     def _is_sound(self) -> bool:
         """Whether everything is of its kind, and not beyond what a database holds."""
         whole = (self.attempt, self.launch, self.pid)
-        return (
-            type(self.host) is str
-            and all(type(number) is int and 0 <= number <= MAX_WHOLE for number in whole)
-            and type(self.time) in (int, float)
-            and 0 <= self.time <= MAX_TIME
-        )
+        return type(self.host) is str and all(map(is_whole, whole)) and is_time(self.time)
 
 
 @dataclass(frozen=True)
@@ -161,10 +156,8 @@ class Outcome:
             self.kind in get_args(StepKind)
             and type(self.message) is str
             and isinstance(self.facts, dict)
-            and all(type(number) is int and abs(number) <= MAX_WHOLE for number in whole)
-            and all(
-                type(time) in (int, float) and 0 <= time <= MAX_TIME for time in (self.started, self.ended)
-            )
+            and all(is_whole(number, -MAX_STEP) for number in whole)
+            and all(map(is_time, (self.started, self.ended)))
         )
 
 

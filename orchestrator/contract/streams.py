@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 from orchestrator.contract.layout import attempt_key
+from orchestrator.contract.sound import is_figure, is_time, is_whole
 from orchestrator.contract.store import Store
 
 Stream = Literal["log", "metrics"]
 RecordKind = Literal["start", "metrics", "checkpoint"]
 PART_BYTES = 256 * 1024
 PIECE_BYTES = 16 * 1024 * 1024
-MAX_STEP, MAX_TIME, MAX_KEY, MAX_WHOLE = 2**31 - 1, 1e11, 200, 10**300
+MAX_KEY = 200
 
 
 def part_key(attempt: int, stream: Stream, part: int) -> str:
@@ -109,15 +110,10 @@ class Record:
         """Whether everything is of its kind, and not beyond what a database holds."""
         return (
             self.kind in get_args(RecordKind)
-            and type(self.step) is int
-            and 0 <= self.step <= MAX_STEP
-            and type(self.time) in (int, float)
-            and 0 <= self.time <= MAX_TIME
+            and is_whole(self.step)
+            and is_time(self.time)
             and all(len(key) <= MAX_KEY and key.isprintable() for key in self.values)
-            and all(
-                type(value) is float or (type(value) is int and abs(value) < MAX_WHOLE)
-                for value in self.values.values()
-            )
+            and all(map(is_figure, self.values.values()))
         )
 
 
