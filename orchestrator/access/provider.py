@@ -55,8 +55,8 @@ class SignerKeys:
 
     def _wants(self, name: str) -> bool:
         now = self._clock()
-        wanted = name not in self._keys or now - self._fetched > FRESH_SECONDS
-        return wanted and now - self._tried >= AGAIN_SECONDS
+        wanted = name not in self._keys or not 0 <= now - self._fetched <= FRESH_SECONDS
+        return wanted and not 0 <= now - self._tried < AGAIN_SECONDS  # nor before the clock was set back
 
     def _refresh(self, name: str) -> None:
         """Fetch the keys; one thread does, and who can do with the old ones goes on with them."""

@@ -14,7 +14,8 @@ MOST = 10_000  # addresses, and credentials, that are remembered
 
 
 class Throttle:
-    """Remembers who failed of late, and which credentials were good.
+    """Remembers who failed of late, and which credentials were good. Failures of a time that is yet to come
+    were before the clock was set back, and are over.
 
     A good credential is let through from any address: people behind one proxy share theirs, and one of
     them must not be able to lock the others out.
@@ -30,7 +31,7 @@ class Throttle:
         with self._lock:
             failures = self._failures.get(_network(address), ())
             if (
-                sum(now - time < SECONDS for time in failures) >= FAILURES
+                sum(0 <= now - time < SECONDS for time in failures) >= FAILURES
                 and _digest(credential) not in self._good
             ):
                 raise ThrottledError(hint=f"try again in {SECONDS:g} seconds, with a credential that is good")

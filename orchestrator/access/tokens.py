@@ -7,7 +7,6 @@ keys (`jwk`, `jku`, `x5u`, `x5c`) is not looked at. Rules: RFC 8725.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import jwt
 
 MAX_CHARACTERS = 16 * 1024
+_FAR = 1e12  # seconds since 1970
 _KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 # Time is judged here, by a clock that is an argument.
 _CHECKS: Any = {
@@ -80,7 +80,7 @@ def read_claims(text: str, trusted: Trusted, keys: SignerKeys, now: float) -> Ma
             issuer=trusted.issuer,
             options=_CHECKS,
         )
-    except (jwt.PyJWTError, ValueError, TypeError) as error:
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise NotBelieved(type(error).__name__) from error
     _check_times(claims, now, trusted.leeway)
     return claims
@@ -104,7 +104,7 @@ def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> None:
     """Raises NotBelieved outside of its time; each of the three is a number of seconds since 1970."""
     times = {name: claims[name] for name in ("exp", "iat", "nbf") if name in claims}
     if any(
-        isinstance(t, bool) or not isinstance(t, int | float) or not math.isfinite(t) for t in times.values()
+        isinstance(t, bool) or not isinstance(t, int | float) or not abs(t) < _FAR for t in times.values()
     ):
         raise NotBelieved("one of its times is no number")
     if times["exp"] + leeway <= now:

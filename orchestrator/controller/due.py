@@ -55,11 +55,13 @@ class DueRuns:
         self._failures: dict[str, int] = {}
         self._pace = Pace(controller.settings.launches_per_second)
         self._rounds, self._taken_over = Rounds(), False
+        self._latest: float | None = None
         controller.backend.on_news(self._hear)
 
     def turn(self) -> float:
         """Begin with what is due; the seconds to rest after it."""
         now, database = self._clock(), self._controller.database
+        self._notice(now)
         begun = sum(self._begin(owed.run) for owed in database.due_beside_the_queue(now, BATCH))
         if free := self._pace.free(now):
             for owed in database.next_of_the_queue(now, free):
@@ -68,6 +70,16 @@ class DueRuns:
                     THROTTLED.inc(max(0.0, now - owed.look))
         STUCK.set(self.hands.stuck + self.glancing.stuck)
         return 0.0 if begun == BATCH else REST_SECONDS
+
+    def _notice(self, now: float) -> None:
+        """Put off nothing for as long as the clock was set back, in this term or before it."""
+        if self._latest is None:
+            self._controller.database.bring_forward(now, now + SURE_SECONDS[1])
+        elif now < self._latest:
+            _log.warning("the clock was set back by %.1f seconds; all runs are looked at", self._latest - now)
+            self._controller.database.bring_forward(now, now)
+            self._taken_over = False
+        self._latest = now
 
     def go_round(self) -> float:
         """Look at what glances found news of, and glance at what is due; the seconds to rest after it."""

@@ -71,4 +71,4 @@ class Heard:
         return len(self._said) / REPORTS_PER_SECOND
 
     def _fresh(self, said: Said, now: float) -> bool:
-        return now - said.at < max(FRESH_SECONDS, 3 * self._round)
+        return abs(now - said.at) < max(FRESH_SECONDS, 3 * self._round)

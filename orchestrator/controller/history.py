@@ -76,5 +76,6 @@ def _history(
 
 
 def training_seconds(attempts: Sequence[Attempt]) -> float:
-    """Seconds in which some attempt was training, from its first record to its newest."""
-    return sum(a.last - a.started for a in attempts if a.started is not None and a.last is not None)
+    """Seconds in which some attempt was training, from its first record to its newest; none where its clock
+    was set back by more."""
+    return sum(max(0.0, a.last - a.started) for a in attempts if a.started is not None and a.last is not None)

@@ -48,14 +48,17 @@ class Shipping:
             if self._away or self._over.is_set():
                 break
         self._hands.wait_done(TURN_SECONDS)
-        self._told = {run: at for run, at in self._told.items() if at + LIVE_SECONDS > self._clock()}
+        self._told = {run: at for run, at in self._told.items() if self._is_of_late(at)}
         if self._away:
             return self._wait_for_it(self._away)
         return REST_SECONDS if len(due) < MANY else 0.0
 
     def _rests(self, run: str, tell: float) -> bool:
         """Whether a run has nothing but points to tell, and told some only just now."""
-        return tell < 0.0 and self._clock() - self._told.get(run, 0.0) < LIVE_SECONDS
+        return tell < 0.0 and self._is_of_late(self._told.get(run, 0.0))
+
+    def _is_of_late(self, at: float) -> bool:
+        return 0 <= self._clock() - at < LIVE_SECONDS
 
     def _begin(self, run: str, tell: float) -> None:
         while not self._over.is_set() and not self._away:

@@ -106,6 +106,13 @@ class Due(Transactions):
         with self.writing() as connection:
             connection.execute(query)
 
+    def bring_forward(self, now: float, beyond: float) -> None:
+        """Have those runs looked at, and MLflow told of those, that were put off to a time `beyond`: the
+        clock was set back since."""
+        with self.writing() as connection:
+            connection.execute(t.runs.update().where(t.runs.c.look > beyond).values(look=now))
+            connection.execute(t.runs.update().where(t.runs.c.tell > beyond).values(tell=now))
+
     def to_tell(self, now: float) -> dict[str, float]:
         """The runs that MLflow must be told of by now, and since when, those that have waited longest first;
         a number below 0 where there is nothing but points."""

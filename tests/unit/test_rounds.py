@@ -195,3 +195,25 @@ def test_a_run_that_changed_is_glanced_at_sooner() -> None:
     assert rounds.due(now + 601.0 + LOOK_SECONDS) == 1
     rounds.leave("a")
     assert rounds.due(now + 9_999.0) == 0
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off(world: World) -> None:
+    clock, database = [10_000.0], world.database
+    work = DueRuns(world.controller, lambda: clock[0], threading.Event())
+
+    def turn(at: float) -> float:
+        """When the run is to be looked at next."""
+        clock[0] = at
+        work.turn()
+        work.go_round()
+        assert work.hands.wait_done(5.0)
+        assert work.glancing.wait_done(5.0)
+        return database.run(world.run_id).look or 0.0
+
+    database.update(world.run, look=10_500.0, tell=10_050.0)
+    assert turn(10_000.0) == 10_500.0
+    assert 6_400.0 < turn(6_400.0) <= 7_300.0
+    assert database.run(world.run_id).tell == 6_400.0
+    assert work._rounds.due(6_402.0) == 1, "it is glanced at as before"
+    work = DueRuns(world.controller, lambda: clock[0], threading.Event())  # of a later term
+    assert 1_000.0 < turn(1_000.0) <= 1_900.0

@@ -180,6 +180,8 @@ def with_wrong_claims(provider: Provider) -> Iterator[str]:
         {"exp": "tomorrow"},
         {"exp": float("inf")},
         {"exp": float("nan")},
+        {"exp": 10**400},
+        {"nbf": -(10**400)},
         {"iat": NOW + 31},
         {"iat": None},
         {"nbf": NOW + 31},
@@ -202,6 +204,8 @@ def with_wrong_keys(provider: Provider) -> Iterator[str]:
 def misshapen(provider: Provider) -> Iterator[str]:
     good = provider.token()
     head, body, signature = good.split(".")
+    deep = '{"alg": "RS256", "kid": ' + "[" * 5000 + "]" * 5000 + "}"
+    yield f"{base64.urlsafe_b64encode(deep.encode()).rstrip(b'=').decode()}.{body}.{signature}"
     yield from (
         "",
         ".",
@@ -256,6 +260,18 @@ def test_keys_outlive_an_outage_for_a_bounded_time(access: Access, provider: Pro
     provider.away = False
     clock.now += AGAIN_SECONDS
     assert access.caller(token)
+
+
+def test_a_clock_that_is_set_back_locks_nobody_out(access: Access, provider: Provider, clock: Clock) -> None:
+    access.caller(provider.token())
+    provider.keys.append({**RSAAlgorithm.to_jwk(STRANGER.public_key(), as_dict=True), "kid": "new"})
+    for _ in range(FAILURES):
+        with pytest.raises(AuthError):
+            access.caller("nothing", address="10.0.0.1")
+    clock.now = NOW - 3600.0
+    for name, key in (("r", RSA_KEY), ("new", STRANGER)):
+        early = provider.token(key, kid=name, iat=clock.now, nbf=clock.now, exp=clock.now + 60)
+        assert access.caller(early, address="10.0.0.1")
 
 
 def test_a_service_that_starts_in_an_outage_says_so(access: Access, provider: Provider, clock: Clock) -> None:
