@@ -91,9 +91,14 @@ def test_a_service_that_dies_and_comes_back_knows_each_step_once(desk: Any) -> N
     time.sleep(AWAY_SECONDS)
     seen: dict[int, float] = {}
     with service(desk, port) as (client, _):
-        while not (now := client.run(run.id)).status.final or not now.tracked:
+
+        def has_ended() -> bool:
+            now = client.run(run.id)
             seen.setdefault(now.step or 0, time.time())
-            time.sleep(0.05)
+            return now.status.final and now.tracked
+
+        wait(has_ended, 240)
+        now = client.run(run.id)
         assert now.status == "succeeded", now
         assert reports(port) > 0
     assert_told_once(desk, run.id, seen)

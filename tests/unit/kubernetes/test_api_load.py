@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait
 
 from orchestrator.backend_sections import KubernetesSection
 from orchestrator.backends.kubernetes import KubernetesBackend
@@ -102,8 +103,8 @@ def test_a_thousand_active_launches_at_rest_ask_less_than_once_a_second() -> Non
     settings = Settings(nowhere, STORAGE, None, nowhere, nowhere, backend="kubernetes", kubernetes=section)
     backend = KubernetesBackend(settings, api, lambda: now[0])  # type: ignore[arg-type]
     names = [f"run-{number}-2" for number in range(1000)]
-    while None in (backend._sight._watched_jobs.of(names[0]), backend._sight._watched_pods.of(names[0])):
-        threading.Event().wait(0.01)
+    watched = (backend._sight._watched_jobs, backend._sight._watched_pods)
+    wait(lambda: all(kind.of(names[0]) is not None for kind in watched))
     seen = [backend.observe(name) for name in names]
     assert [seen[n].phase for n in (0, 899, 999)] == [Phase.RUNNING, Phase.PENDING, Phase.PENDING]
     assert [seen[n].reason for n in (0, 899, 999)] == [None, Reason.UNSCHEDULABLE, Reason.QUEUED]
