@@ -15,7 +15,13 @@ from orchestrator.client import Client
 from orchestrator.client.download import Told
 from orchestrator.errors import ConflictError, RegistryError
 from orchestrator.registries.mlflow import fetch_version, parse_reference
-from orchestrator.registries.serving import model_and_revision, serving_notes, vllm_command, vllm_rank
+from orchestrator.registries.serving import (
+    model_and_revision,
+    read_config,
+    serving_notes,
+    vllm_command,
+    vllm_rank,
+)
 from orchestrator.settings import Settings
 from orchestrator.uploads import is_plain_name
 
@@ -96,7 +102,8 @@ def _appearing(folder: Path) -> Iterator[Path]:
 def _pulled(
     reference: str, name: str, folder: Path, filled: Path, digest: str, base: tuple[str, str | None]
 ) -> Pulled:
-    config = _json_file(filled / "adapter_config.json")
+    file = filled / "adapter_config.json"
+    config = read_config(file.read_bytes()) if file.exists() else None
     notes = serving_notes(config) if config is not None else []
     path = str(folder.absolute())
     sizes = [file.stat().st_size for file in filled.rglob("*") if file.is_file()]

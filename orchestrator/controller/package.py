@@ -18,6 +18,7 @@ from orchestrator.db import Database, Run
 from orchestrator.errors import RegistryError
 from orchestrator.registries import Package
 from orchestrator.registries.card import CardFacts, Score, provenance, render_card
+from orchestrator.registries.serving import read_config
 from orchestrator.spec.models import MlflowTarget, Spec
 from orchestrator.spec.stored import base_told
 
@@ -146,8 +147,7 @@ def _card_facts(made: Made) -> CardFacts:
 def _adapter_config(store: contract.Store, manifest: Manifest) -> Mapping[str, Any] | None:
     if not any(file.path == "adapter_config.json" for file in manifest.files):
         return None
-    config: Mapping[str, Any] = json.loads(store.read(f"{ADAPTER}/adapter_config.json"))
-    return config
+    return read_config(store.read(f"{ADAPTER}/adapter_config.json"))
 
 
 def _score_rows(facts: Mapping[str, Any]) -> int | None:

@@ -26,6 +26,27 @@ _VLLM_REFUSED = {
 MERGE = "Merge it into the base model with PEFT's `merge_and_unload()` and serve the result."
 
 
+def read_config(data: bytes) -> Mapping[str, Any] | None:
+    """PEFT's config of an adapter, as its file has it; None where that is none: code of a model may have
+    written it."""
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return config if isinstance(config, dict) and _is_sound(config) else None
+
+
+def _is_sound(config: Mapping[str, Any]) -> bool:
+    """Whether what is read of a config here is of its kind."""
+    ranks, saved = config.get("rank_pattern") or {}, config.get("modules_to_save") or []
+    return (
+        isinstance(ranks, dict)
+        and isinstance(saved, list)
+        and all(type(rank) is int for rank in (config.get("r") or 0, *ranks.values()))
+        and all(isinstance(name, str) for name in saved)
+    )
+
+
 def serving_notes(adapter_config: Mapping[str, Any]) -> list[str]:
     """Why vLLM cannot serve an adapter, in sentences; empty when it can.
 

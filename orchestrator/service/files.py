@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from orchestrator import contract, db, uploads, wire
@@ -17,6 +17,7 @@ from orchestrator.service.storage import need_room
 from orchestrator.settings import Settings
 
 ABANDONED_SECONDS = 2 * 24 * 3600.0
+USED_SECONDS = 3600.0  # how exactly it is known when a part came: a part seldom writes
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Files:
             due = f"{sizes[number]} bytes" if number < len(sizes) else f"no part {number}"
             raise SpecError([Fault(f"of this file there is {due}, and {len(data)} came", path="part")])
         if file.finished is None:
+            if (now := self.clock()) - file.used >= USED_SECONDS:
+                self.database.begin_file(replace(file, used=now), self.settings.max_project_bytes)
             uploads.write_part(self._store(caller), sha256, number, data)
 
     def finish(self, caller: Caller, sha256: str) -> wire.File:

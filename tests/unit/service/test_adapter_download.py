@@ -12,11 +12,13 @@ import httpx
 import pytest
 from stored_run import store_run
 
+from orchestrator import contract
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.pull import pull_run
 from orchestrator.contract import ContractError
+from orchestrator.controller.of_run import run_store
 from orchestrator.errors import ConflictError, NotFoundError, RegistryError, UnreachableError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
@@ -167,3 +169,28 @@ def test_a_range_is_answered_or_left_alone(host: Host, asked: str, status: int, 
         whole = http.get(f"/api/v1/runs/triage-aaaaa/adapter/{WEIGHTS}").content
     assert answer.status_code == status
     assert len(answer.content) == (len(whole) if size is None else size)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[" * 9000,
+        "[]",
+        "7",
+        "{",
+        '{"r": "x"}',
+        '{"modules_to_save": [{}]}',
+        '{"rank_pattern": [1]}',
+        '{"r": 1e9}',
+    ],
+)
+def test_a_config_that_is_none_keeps_no_adapter_from_its_owner(tmp_path: Path, config: str) -> None:
+    store, made = run_store(store_run(tmp_path / "home", "triage-aaaaa")), tmp_path / "made"
+    made.mkdir()
+    (made / "adapter_config.json").write_text(config)
+    (made / WEIGHTS).write_bytes(b"0")
+    contract.commit_folder(store, made, contract.ADAPTER, contract.Manifest("adapter", ()))
+    settings = Settings.from_environment({"AXO_HOME": str(tmp_path / "home")})
+    with open_host(settings) as host, asking(host) as client:
+        assert pull_run(client, "triage", tmp_path / "out").rank is None
+    assert (tmp_path / "out" / "adapter_config.json").read_text() == config

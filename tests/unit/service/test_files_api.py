@@ -20,6 +20,7 @@ from orchestrator.client.patience import FOLLOW_SECONDS
 from orchestrator.client.upload import upload
 from orchestrator.contract import hash_file
 from orchestrator.errors import (
+    AuthError,
     ConflictError,
     ForbiddenError,
     NotFoundError,
@@ -30,11 +31,11 @@ from orchestrator.errors import (
 )
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Status
-from orchestrator.service import Caller, Role
+from orchestrator.service import Access, Caller, Role
 from orchestrator.service.files import ABANDONED_SECONDS
 from orchestrator.settings import Settings
 
-PART = 1000
+PART, DAY = 1000, 86_400.0
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +179,47 @@ def test_an_abandoned_file_makes_room(client: Client, now: list[float], tmp_path
     client.begin_file("b" * 64, 20 * PART)
     with pytest.raises(NotFoundError):
         client.put_part(digest, 1, path.read_bytes()[PART : 2 * PART])
+
+
+def test_a_file_that_takes_days_to_come_is_not_abandoned(
+    client: Client, now: list[float], tmp_path: Path
+) -> None:
+    path, digest, size = written(tmp_path, 3 * PART)
+    client.begin_file(digest, size)
+    for part in range(3):
+        now[0] += 0.6 * ABANDONED_SECONDS
+        client.put_part(digest, part, path.read_bytes()[part * PART : (part + 1) * PART])
+        client.begin_file(f"{part}" * 64, 1)  # which clears what was abandoned
+    assert client.finish_file(digest).complete
+
+
+class ExpiringClient(Client):
+    """Its key expires after two parts."""
+
+    now: list[float]
+    parts = 0
+
+    def put_part(self, sha256: str, part: int, data: bytes) -> None:
+        if self.parts == 2:
+            self.now[0] += 2 * DAY
+        super().put_part(sha256, part, data)
+        self.parts += 1
+
+
+def test_an_upload_whose_key_expires_goes_on_with_another_key(
+    host: Host, now: list[float], tmp_path: Path
+) -> None:
+    path, digest, size = written(tmp_path, 5 * PART)
+    asked = (wire.KeyAsked(name="ci", role="submitter", days=days) for days in (1, 9))
+    old, new = (host.service.keys.create(Caller(), each).key for each in asked)
+    app = make_app(host.service, Access(host.service.database, lambda: now[0]))
+    with ExpiringClient("http://embedded", old, transport=EmbeddedTransport(app)) as client:
+        client.now = now
+        with pytest.raises(AuthError, match="has expired or was revoked"):
+            upload(client, path, digest, size)
+    with Client("http://embedded", new, transport=EmbeddedTransport(app)) as client:
+        assert client.begin_file(digest, size).missing == [2, 3, 4]
+        assert upload(client, path, digest, size) == 3 * PART
 
 
 def test_files_are_listed_looked_at_and_deleted(client: Client, tmp_path: Path) -> None:
