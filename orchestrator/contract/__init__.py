@@ -65,6 +65,7 @@ from orchestrator.contract.manifest import (
     share_folder,
     verify_folder,
 )
+from orchestrator.contract.opening import open_store
 from orchestrator.contract.proof import prove_store
 from orchestrator.contract.report import (
     MAX_REPORT_BYTES,
@@ -84,7 +85,6 @@ from orchestrator.contract.store import (
     Store,
     StoreError,
     hash_file,
-    open_store,
 )
 from orchestrator.contract.streams import (
     PART_BYTES,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.contract.store import Store, open_store
+from orchestrator.contract.opening import open_store
+from orchestrator.contract.store import Store
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"

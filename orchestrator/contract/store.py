@@ -1,4 +1,4 @@
-"""Storage as both sides see it: objects under keys, what may go wrong with them, and how one is opened."""
+"""Storage as both sides see it: objects under keys, and what may go wrong with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-from urllib.parse import unquote, urlparse
 
 COPY_BYTES = 4 * 1024 * 1024
 READ_BYTES = 32 * 1024 * 1024  # that are read at once: whoever trains may put there what they like
@@ -92,28 +91,6 @@ class Store(Protocol):
 
     def below(self, prefix: str) -> Store:
         """The same store, rooted at the folder `prefix`."""
-
-
-def open_store(url: str, patience: float = 0.0) -> Store:
-    """The store at a `file://` URL, a local path or `s3://[<secret>@]<bucket>/<prefix>`.
-
-    While a server is away, each request is repeated for `patience` seconds.
-
-    Raises:
-        ContractError: the scheme is not one this version writes to, or what opens the store is not here.
-    """
-    parsed = urlparse(url)
-    if parsed.scheme in ("", "file"):
-        from orchestrator.contract.file_store import FileStore
-
-        return FileStore(Path(unquote(parsed.path) if parsed.scheme else url).absolute())
-    if parsed.scheme == "s3":
-        from orchestrator.contract.s3 import S3Store
-
-        return S3Store.at(url, patience)
-    raise ContractError(
-        f"storage URLs of kind {parsed.scheme}:// are not supported; use file:///some/folder or s3://bucket/prefix"
-    )
 
 
 def check_key(key: str) -> None:

@@ -16,7 +16,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from orchestrator.contract import (
@@ -40,22 +39,12 @@ from orchestrator.contract import (
 from orchestrator.contract.program import STORAGE_PATIENCE, Log, scratch_folder
 from orchestrator.errors import DataError, FaultsError, OrchestratorError
 from orchestrator.signals import Signals, Stopped
+from orchestrator.steps.work import Work
 
 _USAGE = "usage: python -m orchestrator.steps <run folder or URL> <launch>"
 _MESSAGE_CHARACTERS = 2000
 
 Facts = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a step is given: its plan, storage, a scratch folder, the fence, and a way to say things."""
-
-    plan: LaunchPlan
-    storage: Store
-    scratch: Path
-    fence: Fence
-    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)

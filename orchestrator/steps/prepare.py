@@ -37,8 +37,8 @@ from orchestrator.errors import DataError, Fault, FaultsError, SpecError
 from orchestrator.spec.mapping import Mapping as RowMapping
 from orchestrator.spec.models import Spec
 from orchestrator.staging import ResolvedModel, resolve_model, stage_model
-from orchestrator.steps.attempt import Work
 from orchestrator.steps.uploaded import with_uploads_here
+from orchestrator.steps.work import Work
 
 
 @dataclass(frozen=True)

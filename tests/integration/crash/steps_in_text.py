@@ -13,7 +13,6 @@ ROOMS = (
     "backends/local.py",
     "contract/adapter.py",
     "contract/file_store.py",
-    "contract/store.py",
     "controller/*.py",
     "locks.py",
     "service/*.py",

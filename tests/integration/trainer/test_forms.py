@@ -24,8 +24,8 @@ from orchestrator.plan import Plan, Prepared, plan_prepare, plan_train
 from orchestrator.settings import MACHINES
 from orchestrator.spec.load import parse_spec
 from orchestrator.spec.models import Spec
-from orchestrator.steps.attempt import Work
 from orchestrator.steps.prepare import prepare_step
+from orchestrator.steps.work import Work
 
 ROWS = 26
 COMMON = {
