@@ -15,7 +15,7 @@ from orchestrator.changes import differing, flat
 from orchestrator.cli.completion import RUN
 from orchestrator.cli.connection import connected
 from orchestrator.cli.output import fields, note, output_option, print_data, readable, table
-from orchestrator.cli.units import duration
+from orchestrator.cli.units import duration, short
 
 if TYPE_CHECKING:
     from orchestrator.cli.picture import Picture
@@ -216,6 +216,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return short(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text[:12] if _DIGEST.fullmatch(text) else " ".join(text.split())

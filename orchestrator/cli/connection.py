@@ -33,15 +33,14 @@ def connected(*, driving: bool = False, looking: bool = False) -> Iterator[Clien
         with Client(context.url, context.credential, project=context.project, told=Absence()) as client:
             yield client
         return
+    from orchestrator.cli.warned import warnings_noted
     from orchestrator.host import open_host
     from orchestrator.settings import Settings
 
     with ExitStack() as stack:
+        stack.enter_context(warnings_noted())
         host = stack.enter_context(open_host(Settings.from_environment()))
         if driving:
-            from orchestrator.cli.warned import warnings_noted
-
-            stack.enter_context(warnings_noted())
             stack.enter_context(host.driving())
         elif looking and host.left_alone:
             note("nothing drives the runs of this machine now: `axo resume NAME` does, until it ends")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.output import sparkline
-from orchestrator.cli.units import duration, size, to_the_minute
+from orchestrator.cli.units import duration, short, size, to_the_minute
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -104,8 +104,8 @@ def course(points: Sequence[Point], bars: int = 24) -> str:
     """First and last value of a metric, and its course between them."""
     values = [point.value for point in points]
     if len(values) == 1:
-        return f"{values[0]:.4g}"
-    return f"{values[0]:.4g} to {values[-1]:.4g}  {sparkline(values, bars)}"
+        return short(values[0])
+    return f"{short(values[0])} to {short(values[-1])}  {sparkline(values, bars)}"
 
 
 def next_commands(run: Run, *, published: bool = False) -> dict[str, str]:

@@ -20,6 +20,11 @@ def size(value: float) -> str:
     return f"{value / 1024:.0f} KiB"
 
 
+def short(value: float) -> str:
+    """A figure to four digits; from a thousand on as a whole number."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def count(number: int) -> str:
     """A number of parameters as people say it: 7.2 B, 0.6 M."""
     for factor, unit in ((10**9, "B"), (10**6, "M")):

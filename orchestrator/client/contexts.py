@@ -109,7 +109,7 @@ class Contexts:
         return replace(self, known=kept, current=LOCAL if self.current == name else self.current)
 
     def write(self) -> None:
-        """Replace the file; only its owner can read it."""
+        """Replace the file; only its owner can read it. Raises SettingsError where it cannot be written."""
         import yaml
 
         entries = {
@@ -121,11 +121,15 @@ class Contexts:
             if context.url is not None
         }
         text = yaml.safe_dump({"current": self.current, "contexts": entries}, sort_keys=False)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-            opened.write(text)
-        fresh.replace(self.file)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+                opened.write(text)
+            fresh.replace(self.file)
+        except OSError as error:
+            what = f"{self.file} cannot be written: {error.strerror}"
+            raise SettingsError(what, hint="set AXO_HOME to a folder you can write") from error
 
 
 def read_contexts(environment: Mapping[str, str] | None = None) -> Contexts:

@@ -12,7 +12,7 @@ from orchestrator.cli.curve import draw_series
 from orchestrator.cli.output import fields, sparkline, table
 from orchestrator.cli.picture import Line
 from orchestrator.cli.shown import estimate_rows
-from orchestrator.cli.units import age, duration
+from orchestrator.cli.units import age, duration, short
 from orchestrator.wire import Figure, RunDetail
 
 
@@ -37,6 +37,14 @@ def test_age(seconds: float, text: str) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.000199, "0.000199"), (9.6049, "9.605"), (-1234.5, "-1,234"), (13_461.2, "13,461"), (2e12, "2e+12")],
+)
+def test_a_figure_keeps_four_digits(value: float, text: str) -> None:
+    assert short(value) == text
 
 
 def test_a_sparkline_shows_the_course_at_its_width() -> None:

@@ -49,11 +49,15 @@ def test_a_run_that_its_registry_refused_can_still_be_published() -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "version", "place"),
-    [([], [], None), (["x"], ["x"], None), ([], ["x"], "triage"), (["x"], [], "models:/triage/1")],
+    ("storage", "version", "said"),
+    [
+        ([], [], None),
+        (["x"], ["x"], None),
+        ([], ["x"], "as it was made:  axo pull triage\npublish it anew:  axo publish triage"),
+        (["x"], [], "as it was made:  axo pull models:/triage/1"),
+    ],
 )
 def test_an_adapter_that_was_changed_in_one_place_is_fetched_from_the_other(
-    storage: list[str], version: list[str], place: str | None
+    storage: list[str], version: list[str], said: str | None
 ) -> None:
-    said = way_out("triage", {IN_STORAGE: storage, "models:/triage/1": version})
-    assert said == (place and f"as it was made:  axo pull {place}")
+    assert way_out("triage", {IN_STORAGE: storage, "models:/triage/1": version}) == said

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stored_run import store_run
 from triage import SPEC, axo, axo_here, lay_out
 
 
@@ -132,6 +133,13 @@ def test_what_could_not_be_published_is_not_started(folder: Path) -> None:
     assert done.returncode == 3
     assert "spec.yaml:9" in done.stderr
     assert "AXO_MLFLOW_URI" in done.stderr
+
+
+def test_a_server_that_is_away_is_told_once_and_without_the_id_of_a_request(folder: Path) -> None:
+    store_run(folder / "home", "triage-1", text=f"{SPEC}publish: [{{mlflow: {{model: triage}}}}]\n")
+    done = axo(folder, "verify", "triage-1")
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: no MLflow server is configured"), done.stderr
 
 
 def test_a_port_that_is_taken_is_told_with_the_way_out(folder: Path) -> None:

@@ -51,6 +51,13 @@ def test_a_context_that_is_not_there_is_told_with_the_one_meant(tmp_path: Path) 
     assert contexts.with_current("team").without("team").current == LOCAL
 
 
+def test_a_file_that_cannot_be_written_is_named_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("in the way")
+    with pytest.raises(SettingsError, match=r"home/config\.yaml cannot be written") as caught:
+        read_contexts(environment(tmp_path / "home")).with_context(TEAM).write()
+    assert "AXO_HOME" in str(caught.value.hint)
+
+
 def test_the_context_of_this_machine_is_never_forgotten(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="stays"):
         read_contexts(environment(tmp_path)).without(LOCAL)
