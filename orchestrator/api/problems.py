@@ -108,6 +108,7 @@ def install(app: FastAPI) -> None:
     app.add_middleware(RequestIds)
     app.exception_handler(errors.OrchestratorError)(answer)
     app.exception_handler(contract.StoreError)(_storage)
+    app.exception_handler(contract.ContractError)(_unsound)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(Exception)(_bug)
@@ -134,6 +135,13 @@ def answer(request: Request, error: errors.OrchestratorError) -> JSONResponse:
 def _storage(request: Request, error: contract.StoreError) -> JSONResponse:
     kind = errors.StorageError if isinstance(error, contract.StorageAway) else errors.StorageRefusedError
     return answer(request, kind(str(error)))
+
+
+def _unsound(request: Request, error: contract.ContractError) -> JSONResponse:
+    """Storage holds something else than what it must, such as what code of a model has put there."""
+    _log.warning("%s: %s", _id(request), error)
+    what = "what storage holds of it is not what it must be"
+    return answer(request, errors.ConflictError(what, hint="the service's log says what that is"))
 
 
 def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

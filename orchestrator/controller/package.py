@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from orchestrator.registries.card import CardFacts, Score, provenance, render_ca
 from orchestrator.registries.serving import read_config
 from orchestrator.spec.models import MlflowTarget, Spec
 from orchestrator.spec.stored import base_told
+
+_CONFIG = re.compile(r"launches/([1-9][0-9]{0,8})/axolotl\.yaml")
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,10 @@ def _texts(made: Made) -> dict[str, bytes]:
 
 def newest_config(store: contract.Store) -> str | None:
     """The Axolotl config of a run's newest launch that has one."""
-    configs = [key for key in store.keys("launches") if key.endswith("/axolotl.yaml")]
-    newest = max(configs, key=lambda key: int(key.split("/")[1]), default=None)
-    return store.read(newest).decode() if newest else None
+    numbers = [int(match[1]) for key in store.keys("launches") if (match := _CONFIG.fullmatch(key))]
+    if not numbers:
+        return None
+    return store.read(f"{contract.launch_key(max(numbers))}/axolotl.yaml").decode(errors="replace")
 
 
 def _provenance(made: Made) -> dict[str, Any]:

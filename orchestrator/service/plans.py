@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator import contract, errors, wire
+from orchestrator import errors, wire
 from orchestrator.backends import Backend, LaunchRequest
 from orchestrator.changes import Foreseen, changes
 from orchestrator.controller.of_run import run_store
@@ -106,7 +106,7 @@ def _planned(settings: Settings, project: str, asked: wire.Submission) -> dict[s
         what = f"planning it takes longer than {SECONDS / 60:g} minutes"
         raise errors.TooLargeError(what, hint="submit it: preparing has the time") from error
     if done.returncode:
-        raise contract.ContractError(f"the planner died ({done.returncode}): {done.stderr[-1000:]}")
+        raise RuntimeError(f"the planner died ({done.returncode}): {done.stderr[-1000:]}")
     answer = json.loads(done.stdout)
     if "error" in answer:
         told = answer["error"]

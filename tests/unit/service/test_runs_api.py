@@ -15,6 +15,7 @@ from orchestrator import wire
 from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
+from orchestrator.controller.of_run import run_store
 from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Intent, Status
@@ -172,3 +173,50 @@ def test_prometheus_reads_how_the_service_stands(home: Path, host: Host, client:
     for name in ("axo_due_lag_seconds", "axo_mlflow_lag_seconds", "axo_launch_throttle_seconds_total"):
         assert f"\n{name} " in text
     assert "axo_controller_leads 0.0" in text
+
+
+def test_what_code_of_a_model_left_in_a_runs_folder_is_no_fault_of_the_service(home: Path) -> None:
+    run = store_run(home, "triage-bbbbb")
+    store, folder = run_store(run), home / "storage/runs/triage-bbbbb"
+    for place in ("launches/1", "launches/x", "launches/02", f"launches/{'9' * 30}", "launches/\u0663"):
+        store.write(f"{place}/axolotl.yaml", b"base_model: \xff" if place == "launches/1" else b"theirs")
+    store.write("attempts/1/claim.json", b"[")
+    (folder / "attempts/2/log-00000.txt").unlink()
+    (folder / "attempts/2/log-00000.txt").symlink_to("/etc/passwd")
+    settings = Settings.from_environment({"AXO_HOME": str(home)})
+    with open_host(settings) as host, asking(host, Caller()) as client:
+        assert client.config(run.id) == "base_model: \ufffd"
+        assert [attempt.number for attempt in client.attempts(run.id)] == [2]
+        assert client.adapter(run.id)
+        assert list(client.logs(run.id)) == []
+        (folder / "launches/3").mkdir()
+        (folder / "launches/3/axolotl.yaml").symlink_to("/etc/passwd")
+        with pytest.raises(ConflictError, match="what storage holds of it is not what it must be"):
+            client.config(run.id)
+        (folder / "attempts").rename(home / "elsewhere")
+        (folder / "attempts").symlink_to(home / "elsewhere")
+        assert client.attempts(run.id) == []
+
+
+def test_what_belongs_to_another_project_opens_nothing(home: Path, host: Host) -> None:
+    """Cursors, ids of events and of runs that somebody of another project was given."""
+    for number, project in enumerate(("ours", "theirs", "ours", "theirs")):
+        store_run(home, f"triage-{project}{number}", project=project, created=1000.0 + number)
+    with asking(host, Caller("ours")) as ours, asking(host, Caller("theirs")) as theirs:
+        cursor = host.service.runs.page(Caller("ours"), limit=1).cursor
+        page = host.service.runs.page(Caller("theirs"), cursor=cursor)
+        assert [run.id for run in page.items] == ["triage-theirs1"]
+        last = ours.events("triage-ours2")[-1].id
+        found = theirs.follow("triage-theirs3", last)
+        assert {each.run for each in found if isinstance(each, wire.Event)} == {"triage-theirs3"}
+        acts = (theirs.run, theirs.events, theirs.attempts, theirs.verify, theirs.publish, theirs.pin)
+        for act in (*acts, theirs.delete_run, theirs.cancel, theirs.config, theirs.adapter):
+            with pytest.raises(NotFoundError, match="there is no run") as caught:
+                act("triage-ours2")
+            assert "ours" not in str(caught.value.hint)
+        with pytest.raises(NotFoundError):
+            theirs.clone("triage-ours2", wire.CloneAsked(name="mine"))
+        assert ours.delete_run("triage-ours0").run == "triage-ours0"
+        with pytest.raises(NotFoundError) as caught:
+            theirs.run("triage-ours0")
+        assert "deleted" not in str(caught.value.hint)
