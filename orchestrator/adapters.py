@@ -176,8 +176,16 @@ def _of_run(run: str, manifest: Manifest, storage: Store) -> EarlierAdapter:
 def _model_of(run: str, storage: Store) -> str | None:
     """The key of the base model that a run trained on, as its launches were told."""
     plans = [key for key in storage.keys(f"{run_key(run)}/launches") if key.endswith("/plan.json")]
-    models = [LaunchPlan.from_json(storage.read(key)).model for key in sorted(plans)]
-    return next((model for model in models if model), None)
+    return next((model for key in sorted(plans) if (model := _model_in(storage, key))), None)
+
+
+def _model_in(storage: Store, key: str) -> str | None:
+    """The base model that a plan names; None where that is no plan: code of a model may have written it."""
+    try:
+        model = LaunchPlan.from_json(storage.read(key)).model
+    except (ContractError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return model if isinstance(model, str) else None
 
 
 def _config(reference: str, text: bytes) -> Mapping[str, Any]:
@@ -193,14 +201,15 @@ def _config(reference: str, text: bytes) -> Mapping[str, Any]:
 def _taken(name: str, value: Any) -> Any:
     """A value of adapter_config.json as a spec says it; layers by a pattern are every linear layer."""
     if name == "target_modules":
-        return sorted(value) if isinstance(value, list) else None
+        names = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        return sorted(value) if names else None
     if name == "alpha" and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
 
 def _comparable(value: Any) -> Any:
-    return sorted(value) if isinstance(value, list) else value
+    return sorted(map(str, value)) if isinstance(value, list) else value
 
 
 def _share(storage: Store, earlier: EarlierAdapter, key: str) -> None:

@@ -1,8 +1,8 @@
 """What a user can ask for: the verbs that API and command line call, over database and storage.
 
-A verb takes the `Caller` first, sees nothing outside the caller's project, does not wait for a
-backend or MLflow, and answers with a body of `orchestrator.wire`. What a run needs done is left to
-the controller: a verb writes what is wanted and marks the run as due.
+A verb takes the `Caller` first, sees nothing outside the caller's project, waits for no backend, and for
+MLflow only where what was published is read back, and answers with a body of `orchestrator.wire`. What a
+run needs done is left to the controller: a verb writes what is wanted and marks the run as due.
 """
 
 from __future__ import annotations

@@ -85,6 +85,24 @@ def test_weights_of_another_base_model_are_refused(storage: FileStore, tmp_path:
     assert faults(caught)[0].path == "adapter.continue_from"
 
 
+@pytest.mark.parametrize("plan", [b"[" * 9000, b"[]", b"{}", b"\xff", b'{"run": 1}'])
+def test_a_plan_that_is_none_names_no_base_model(storage: FileStore, tmp_path: Path, plan: bytes) -> None:
+    trained(storage, adapter(tmp_path / "made"), "first-abc12")
+    storage.write("runs/first-abc12/launches/1/plan.json", plan)
+    assert find_adapter("first-abc12", tmp_path, storage).model == "models/one"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"r": [1, "a"]}, {"target_modules": [1, "a"]}, {"lora_alpha": {}}, {"lora_dropout": [None, 1]}],
+)
+def test_settings_of_the_wrong_kind_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(SpecError):
+        continued(
+            going_on(", r: 8, target_modules: [q_proj]"), EarlierAdapter("earlier", {**CONFIG, **changes})
+        )
+
+
 def test_rank_alpha_dropout_and_layers_are_those_of_the_earlier_one() -> None:
     taken = continued(going_on(), EarlierAdapter("earlier", CONFIG)).adapter
     assert (taken.r, taken.alpha, taken.dropout, taken.target_modules) == (8, 24, 0.1, ["q_proj", "v_proj"])
