@@ -93,6 +93,7 @@ def command(
         model = base_folder(client, settings, run, base_model)
         if differs(run, model):
             note(f"{model} is not, byte for byte, the base model that the run was trained on")
+        note("loading the base model and the adapter, for this call alone")
         answers = ask(client, settings, run, model, questions, asking, moved.add)
     told = [_told(question, number, answers) for number, question in enumerate(questions)]
     if form != "table":

@@ -17,7 +17,7 @@ def size(value: float) -> str:
     for factor, unit in ((GIB, "GiB"), (1024**2, "MiB")):
         if value >= factor:
             return f"{value / factor:.{1 if value < 100 * factor else 0}f} {unit}"
-    return f"{value / 1024:.0f} KiB"
+    return f"{value / 1024:.0f} KiB" if value >= 1024 else f"{value:.0f} B"
 
 
 def short(value: float) -> str:

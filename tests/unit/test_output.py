@@ -12,7 +12,7 @@ from orchestrator.cli.curve import draw_series
 from orchestrator.cli.output import fields, sparkline, table
 from orchestrator.cli.picture import Line
 from orchestrator.cli.shown import estimate_rows
-from orchestrator.cli.units import age, duration, short
+from orchestrator.cli.units import age, duration, short, size
 from orchestrator.wire import Figure, RunDetail
 
 
@@ -45,6 +45,13 @@ def test_duration(seconds: float, text: str) -> None:
 )
 def test_a_figure_keeps_four_digits(value: float, text: str) -> None:
     assert short(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (108, "108 B"), (1024, "1 KiB"), (5 * 1024**2, "5.0 MiB")]
+)
+def test_no_file_of_some_bytes_takes_nothing(value: int, text: str) -> None:
+    assert size(value) == text
 
 
 def test_a_sparkline_shows_the_course_at_its_width() -> None:

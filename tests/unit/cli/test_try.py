@@ -71,6 +71,7 @@ def test_both_models_answer_side_by_side() -> None:
         "  base:    paid twice [2J",
         "  adapter: paid twice (cut at 3 tokens)",
     ]
+    assert "loading the base model and the adapter" in shown.stderr
     assert "axo pull triage-1" in shown.stderr
     assert "model is not, byte for byte, the base model" in shown.stderr
     (told,) = json.loads(tried("late", "--no-base", "-o", "json").stdout)
