@@ -16,7 +16,7 @@ from dataclasses import replace
 import polars as pl
 
 from orchestrator.data.checks import MESSAGES, slow_check
-from orchestrator.data.compiled import TEXT_TYPES, CompiledMapping, no_column
+from orchestrator.data.compiled import CompiledMapping, no_column
 from orchestrator.data.map_conversation import from_conversation
 from orchestrator.data.map_history import history_faults, with_history
 from orchestrator.data.map_templates import from_templates, from_text
@@ -26,7 +26,7 @@ from orchestrator.data.rows import ROW
 from orchestrator.data.shapes import EXTRAS
 from orchestrator.data.template import Condition, Slow, TemplateFault, compile_condition
 from orchestrator.data.template_syntax import at_path
-from orchestrator.data.tool_calls import read_tools
+from orchestrator.data.tool_calls import may_hold_tools, read_tools
 from orchestrator.data.tool_checks import TOOLS, tool_checks
 from orchestrator.defaults import SlowTemplates
 from orchestrator.errors import Fault, SpecError
@@ -99,7 +99,7 @@ def _tools(column: str | None, schema: pl.Schema, faults: list[Fault]) -> pl.Exp
         faults.append(no_column("mapping.tools", column, schema))
         return None
     dtype = schema[column]
-    if not isinstance(dtype, (*TEXT_TYPES, pl.List, pl.Struct)):
+    if not may_hold_tools(dtype):
         what = f"the column holds {dtype}, not tools"
         fix = "name a column with a list of tools, or its JSON text"
         faults.append(Fault(what, fix, path="mapping.tools", value=column))

@@ -41,6 +41,7 @@ from orchestrator.data.recognise_names import (
     TEXTS,
     TOOLS,
 )
+from orchestrator.data.tool_calls import may_hold_tools
 from orchestrator.spec.mapping import Conversation, Mapping, MessageTemplate, Turns
 
 Form = Literal[
@@ -116,7 +117,8 @@ def _talk(columns: Columns, named: str | None = None) -> Recognition | None:
     if columns.named(("rejected", "rejectedresponse")) and columns.named(("chosen",)):
         why = "`chosen` and `rejected` are rated answers; the chosen ones are learned"
         return Recognition("preference", _conversation(talk, answer=behind), "sft", "likely", why)
-    system, tools = columns.named(SYSTEMS, columns.texts), columns.named(TOOLS)
+    offered = (name for name, dtype in columns.schema.items() if may_hold_tools(dtype))
+    system, tools = columns.named(SYSTEMS, columns.texts), columns.named(TOOLS, offered)
     form = _KNOWN_FIELDS.get((talk.role, talk.content), "conversation")
     why = f"`{talk.column}` holds messages with `{talk.role}` and `{talk.content}`"
     return Recognition(

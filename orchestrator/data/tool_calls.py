@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from orchestrator.data.compiled import TEXT_TYPES
 from orchestrator.data.conversation import without_nulls
 from orchestrator.data.shapes import CALLS
 
@@ -38,6 +39,11 @@ def said_calls(texts: pl.Series) -> pl.Series:
 def read_tools(values: pl.Series) -> pl.Series:
     """Tools as JSON text: null where there are none, `UNREADABLE` where they are no list of definitions."""
     return _each(values, _tools, pl.String())
+
+
+def may_hold_tools(dtype: pl.DataType) -> bool:
+    """Whether values of a type are texts, which `read_tools` reads as JSON, lists or objects."""
+    return isinstance(dtype, (*TEXT_TYPES, pl.List, pl.Struct))
 
 
 def tool_names(tools: pl.Series) -> pl.Series:

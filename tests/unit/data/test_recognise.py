@@ -38,6 +38,14 @@ SHAREGPT = talk("from", "value", ("human", "a"), ("gpt", "b"))
 
 
 @pytest.mark.parametrize(
+    ("tools", "named"),
+    [(None, "tools"), ("[]", "tools"), ([{"name": "f"}], "tools"), (3, None), (True, None)],
+)
+def test_a_column_named_as_that_of_tools(tools: Any, named: str | None) -> None:
+    assert recognised([{"messages": MESSAGES, "tools": tools}]).mapping.tools == named
+
+
+@pytest.mark.parametrize(
     ("row", "form", "confidence", "fields"),
     [
         ({"messages": MESSAGES}, "openai", "sure", {"column": "messages"}),
