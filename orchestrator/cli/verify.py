@@ -30,7 +30,9 @@ def prove(name: str, form: str) -> bool:
     with connected() as client:
         found = client.verify(name)
     if form != "table":
-        print_data({place: {"true": not faults, "faults": faults} for place, faults in found.items()}, form)
+        print_data(
+            {place: {"as_published": not faults, "faults": faults} for place, faults in found.items()}, form
+        )
     else:
         for place, faults in found.items():
             click.echo(f"{place}: {'as published' if not faults else 'NOT what was published'}")

@@ -102,7 +102,15 @@ def prove_mapping(data: bytes, file: Path, rules: Callable[[RowMapping], Iterabl
     Raises:
         SpecError: with every fault there is, those that `rules` finds too.
     """
-    _proven(read_yaml(data, str(file)), RowMapping, rules)
+    document = read_yaml(data, str(file))
+    if isinstance(document.value, dict) and "mapping" in document.value:
+        whole = Fault(
+            "this is a whole spec, and no mapping alone",
+            path="mapping",
+            fix="put what stands below `mapping` in a file of its own",
+        )
+        raise SpecError([_placed(document, whole)])
+    _proven(document, RowMapping, rules)
 
 
 def with_spec(loaded: Loaded, spec: Spec) -> Loaded:

@@ -61,7 +61,7 @@ def test_the_service_in_a_pod_trains_and_publishes_with_the_images_that_ship(
         told = ended(desk, run, url, key)
         assert told["status"] == "succeeded", told
         proof = axo(desk, "verify", run, AXO_URL=url, AXO_KEY=key)
-        assert proof["adapter in storage"]["true"]
+        assert proof["adapter in storage"]["as_published"]
     here = run_here(desk, tmp_path / "here", mlflow_url, trainer_python)
     assert told["published"][0]["digest"] == here["published"][0]["digest"]
 

@@ -49,6 +49,9 @@ def test_what_is_no_mapping_is_refused_at_the_line_of_its_file(folder: Path) -> 
     assert (refused.returncode, "tickets.yaml:3:23, messages[1].content" in refused.stderr) == (3, True), (
         refused.stderr
     )
+    (whole,) = axo_here(folder, "mappings", "push", "spec.yaml", "--name", "spec").stderr.split("error: ")[1:]
+    assert whole.startswith("spec.yaml:4:1, mapping: this is a whole spec"), whole
+    assert len(whole.splitlines()) == 2, whole
     (folder / "My Tickets.yaml").write_text(TICKETS)
     assert "give --name" in axo_here(folder, "mappings", "push", "My Tickets.yaml").stderr
     assert axo_here(folder, "mappings", "push", "My Tickets.yaml", "--name", "tickets").returncode == 0
