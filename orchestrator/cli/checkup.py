@@ -17,7 +17,7 @@ from typing import Literal
 
 from orchestrator import __version__, contract
 from orchestrator.axolotl.schema import AXOLOTL_VERSION
-from orchestrator.backends import BackendAway, LaunchRequest, open_backend
+from orchestrator.backends import BackendAway, BackendFull, LaunchRequest, open_backend
 from orchestrator.cli.connection import connected, spoken_to
 from orchestrator.cli.hardware import gpus
 from orchestrator.client.contexts import Context
@@ -212,6 +212,7 @@ def _launches(settings: Settings) -> Finding:
     steps: list[tuple[contract.StepKind, Machine]] = [("prepare", machines[0])]
     steps += [("train", machine) for machine in machines]
     refused: dict[str, str | None] = {}
+    full: BackendFull | None = None
     try:
         backend = open_backend(settings)
         with contextlib.closing(backend):
@@ -219,6 +220,8 @@ def _launches(settings: Settings) -> Finding:
                 launch = LaunchRequest("doctor-xxxxx", 1, step, settings.of("default").storage, machine)
                 try:
                     backend.check(launch)
+                except BackendFull as error:
+                    full = error
                 except BackendAway:
                     raise
                 except BackendError as error:
@@ -227,6 +230,8 @@ def _launches(settings: Settings) -> Finding:
         return Finding(about, "fail", str(error), error.hint, away=True)
     if refused:
         return Finding(about, "fail", "; ".join(refused), next(filter(None, refused.values()), None))
+    if full:
+        return Finding(about, "warn", str(full), "wait until launches have ended, or raise the quota")
     return Finding(about, "ok", f"it answers, and would take launches on {', '.join(settings.machines)}")
 
 

@@ -39,7 +39,7 @@ def command(name: str, folder: Path | None, form: str) -> None:
     if name.startswith("models:/"):
         pulled = pull_version(Settings.from_environment(), name, folder or Path(_folder_for(name)))
     else:
-        with naming(folder or Path(name)), connected() as client, Moved("fetched") as progress:
+        with connected() as client, naming(folder or Path(name)), Moved("fetched") as progress:
             pulled = pull_run(client, name, folder, progress.add)
     if form == "table":
         _tell(pulled)

@@ -98,6 +98,14 @@ def api(server: Server) -> Iterator[Api]:
     api.close()
 
 
+def test_a_kubeconfig_that_cannot_be_read_is_told_as_a_cluster_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path))
+    with pytest.raises(BackendAway, match="the cluster does not answer"):
+        Api().get(JOBS)
+
+
 def test_a_change_is_merged_into_the_object_that_is_meant(server: Server, api: Api) -> None:
     note = {"metadata": {"uid": "u", "resourceVersion": "7", "annotations": {"a": "b"}}}
     api.change(f"{JOBS}/run-a-1", note)

@@ -139,7 +139,8 @@ class Api:
     def _drop_idle(self) -> None:
         """Let go of connections that wait for another request: what broke one has likely broken them too, and
         whoever asks next would find that out half a minute later."""
-        self._client.client.rest_client.pool_manager.clear()
+        if "_client" in self.__dict__:
+            self._client.client.rest_client.pool_manager.clear()
 
     @cached_property
     def _client(self) -> Any:
@@ -175,9 +176,8 @@ def _translated(status: int, message: str) -> BackendError:
             return NotThere(message)
         case 403 if _LACKS_RIGHT in message:
             return NotAllowed(f"the cluster does not let us ask: {message}", hint=MAKE_NAMESPACE)
-        case 403 if (
-            _OVER_QUOTA in message
-        ):  # of how many Jobs there may be, which those that end make room in
+        # Of how many Jobs there may be, which those that end make room in.
+        case 403 if _OVER_QUOTA in message:
             return BackendFull(message)
         case 409:
             return AlreadyThere(message)

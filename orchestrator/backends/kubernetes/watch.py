@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from orchestrator.errors import BackendError
 WATCH_SECONDS = 300  # the server ends a watch then, and it goes on in another
 SILENCE_SECONDS = 70.0  # bookmarks come about once a minute
 AGAIN_SECONDS = (0.2, 1.0, 5.0, 15.0)  # by how often it failed in a row
+LASTED_SECONDS = 15.0  # a connection that broke after that did not fail: a proxy ends those that are quiet
 _GONE = 410
 
 Object = Mapping[str, Any]
@@ -91,6 +93,7 @@ class Watched:
 
     def _follow(self) -> None:
         while not self._over.is_set():
+            began = time.monotonic()
             try:
                 self._turn()
                 self._failures = 0
@@ -98,7 +101,8 @@ class Watched:
                 self._version = ""
             except BackendAway as error:
                 self._lose_touch(error)
-                self._failures += 1
+                lasted = time.monotonic() - began > LASTED_SECONDS
+                self._failures = 1 if lasted else self._failures + 1
             except Exception as error:  # whatever was said, it goes on, from a fresh list
                 self._lose_touch(error)
                 self._version = ""

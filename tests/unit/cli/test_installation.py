@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from memory_world import MemoryBackend
 from stored_run import store_run
 
+from orchestrator.backends import BackendFull
 from orchestrator.cli import axo
 from orchestrator.cli.frame import SENTENCES
 from orchestrator.cli.names import names
@@ -149,6 +150,10 @@ def test_every_reason_why_a_backend_would_refuse_launches_is_told_once(
     monkeypatch.setattr("orchestrator.cli.checkup.open_backend", lambda _: backend)
     found, code = doctor()
     assert (found["cluster"]["told"], found["cluster"]["fix"], code) == ("no such image", "build it", 3)
+    backend.fault = BackendFull("exceeded quota: count/jobs.batch=2")
+    found, code = doctor()
+    assert (found["cluster"]["state"], found["cluster"]["told"]) == ("warn", str(backend.fault))
+    assert (code, "raise the quota" in found["cluster"]["fix"]) == (0, True)
     backend.fault = None
     assert doctor()[0]["cluster"]["told"] == "it answers, and would take launches on cpu, gpu"
 

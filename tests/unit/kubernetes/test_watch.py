@@ -124,6 +124,16 @@ def test_a_connection_that_told_something_before_it_broke_is_opened_again_soon(
     assert time.monotonic() - began < 10
 
 
+def test_a_quiet_connection_that_broke_after_a_while_is_opened_again_soon(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "AGAIN_SECONDS", (0.0, 0.01, 20.0))
+    monkeypatch.setattr(watch, "LASTED_SECONDS", 0.0)
+    began = time.monotonic()
+    follow(Script([[job("a", 90)]], [[AWAY], [AWAY], [AWAY]]))
+    assert time.monotonic() - began < 10
+
+
 def test_while_nothing_is_heard_nothing_is_known(follow: Follow) -> None:
     assert follow(Script([[job("a", 90)]], [[AWAY]], deaf=True)).of("a") is None
     assert names(follow(Script([[job("a", 90)]], [[AWAY]])), "a") == ["a"]  # once it is connected again
