@@ -109,7 +109,7 @@ def _known(columns: Columns, forms: Sequence[_Form]) -> Recognition | None:
 def _talk(columns: Columns, named: str | None = None) -> Recognition | None:
     """A column of messages; `named` is the one that somebody named as that of the answers."""
     talk = talk_in(columns, named) if named else find_talk(columns)
-    if talk is None or (not named and columns.plain(talk.column) == "history"):
+    if talk is None or (not talk.answers if named else columns.plain(talk.column) == "history"):
         return None
     asked, answer = find_talk(columns, QUESTIONS), talk if named else find_talk(columns, ANSWERS)
     behind = answer.column if asked and answer and asked.column != answer.column else None

@@ -31,7 +31,8 @@ class Talk:
     """A column of messages, and the fields in which a message has its role and its text.
 
     `roles` are those that are not known as they stand; `guessed` says that the order of speakers, not
-    their names, told who is the assistant.
+    their names, told who is the assistant, and `answers` that a name did. Other lists, as of entities with
+    `type` and `text`, may look like messages, but none of theirs is known to answer.
     """
 
     column: str
@@ -39,6 +40,7 @@ class Talk:
     content: str
     roles: Mapping[str, Role]
     guessed: bool = False
+    answers: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -68,7 +70,8 @@ def talk_in(columns: Columns, name: str) -> Talk | None:
         return None
     roles, guessed = roles_of(said)
     notes = (f"of the speakers, {listed(said)}, the first is taken for the user",) if guessed else ()
-    return Talk(name, role, content, roles, guessed, notes)
+    answers = not guessed and "assistant" in {roles.get(name, ROLES.get(name)) for name in said}
+    return Talk(name, role, content, roles, guessed, answers, notes)
 
 
 def roles_of(said: Sequence[str]) -> tuple[dict[str, Role], bool]:

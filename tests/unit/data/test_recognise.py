@@ -259,6 +259,21 @@ def test_a_column_of_messages_that_is_named_as_the_answer_is_a_conversation(
     assert found.model_dump(exclude_none=True) == mapping
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"type": "PERSON", "text": "Alice"}]',
+        [{"name": "Alice", "value": "1"}, {"name": "Bob", "value": "2"}],
+        [{"role": "user", "content": "only asked"}],
+    ],
+)
+def test_a_named_list_in_which_no_assistant_speaks_is_an_answer(answer: Any) -> None:
+    row = {"input": "Alice met Bob", "output": answer}
+    found = recognise(pl.DataFrame([row]).schema, [row], "output").mapping
+    assert found.conversation is None
+    assert "output" in str(found.messages)
+
+
 def test_messages_inside_of_a_column_are_no_column_of_messages() -> None:
     assert recognised([{"data": {"messages": MESSAGES}, "text": "a b"}] * 3).mapping.conversation is None
 
