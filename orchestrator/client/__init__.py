@@ -34,6 +34,7 @@ from orchestrator.runs import Keep, Status
 
 PLAN_SECONDS = 600.0  # the service reads the data
 FINISH_SECONDS = 600.0  # the service reads the whole file again
+PROOF_SECONDS = 1800.0  # it fetches all that was published
 _MOST_EVENTS = 1000  # in one answer
 
 
@@ -131,11 +132,11 @@ class Client:
 
     def publish(self, name: str) -> wire.Run:
         """Push a finished adapter to the registries that lack it, now."""
-        return self._read(wire.Run, "POST", _run(name, "publish"))
+        return self._read(wire.Run, "POST", _run(name, "publish"), seconds=PROOF_SECONDS)
 
     def verify(self, name: str) -> dict[str, list[str]]:
         """Re-read what was published of a run: what is untrue of it, by reference."""
-        return self._read(dict[str, list[str]], "GET", _run(name, "verify"))
+        return self._read(dict[str, list[str]], "GET", _run(name, "verify"), seconds=PROOF_SECONDS)
 
     def attempts(self, name: str) -> list[wire.Attempt]:
         """The attempts of a run, oldest first."""

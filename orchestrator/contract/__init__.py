@@ -35,6 +35,7 @@ from orchestrator.contract.attempt import (
     claim_attempt,
     newest_attempt,
     owner,
+    read_claim,
     read_outcome,
 )
 from orchestrator.contract.file_store import UNFINISHED, FileStore
@@ -155,6 +156,7 @@ __all__ = [
     "pick_records",
     "pieces_of_stream",
     "prove_store",
+    "read_claim",
     "read_manifest",
     "read_outcome",
     "read_stream",

@@ -173,7 +173,7 @@ def claim_attempt(run: Store, launch: int, *, host: str, pid: int, now: float) -
 
 def attempts(run: Store) -> list[Claim]:
     """Every claim of a run, oldest first; of what is none, its number alone counts (`owner`)."""
-    found = (_read_claim(run, number) for number in sorted(_numbers(run.keys("attempts"))))
+    found = (read_claim(run, number) for number in sorted(_numbers(run.keys("attempts"))))
     return [claim for claim in found if claim is not None]
 
 
@@ -206,8 +206,8 @@ def _numbers(keys: Iterable[str]) -> list[int]:
     return [int(match[1]) for key in keys if (match := _CLAIM.fullmatch(key))]
 
 
-def _read_claim(run: Store, number: int) -> Claim | None:
-    """The claim of that number; None where that is no claim of it."""
+def read_claim(run: Store, number: int) -> Claim | None:
+    """The claim of that number, which is there; None where that is no claim of it."""
     try:
         claim = Claim.from_json(run.read(f"{attempt_key(number)}/claim.json"))
     except ContractError:

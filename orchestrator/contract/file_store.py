@@ -27,6 +27,7 @@ from orchestrator.contract.store import (
 UNFINISHED = ".tmp-"  # begins the names of files that are being written
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe opens at once, and is then seen to be one
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 class FileStore:
@@ -152,21 +153,32 @@ class FileStore:
             raise
         finally:
             os.close(place)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise ContractError(f"storage holds something else than a file at {key}")
         with open(file, "rb") as reader:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise ContractError(f"storage holds something else than a file at {key}")
             yield reader
 
 
-def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """The files below a folder, and links, not followed; what is removed meanwhile is not there."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(entry.path, f"{prefix}{entry.name}/")
-            elif not entry.name.startswith(UNFINISHED):
-                with contextlib.suppress(FileNotFoundError):
-                    yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
+def _sizes(top: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """The files below a folder, and links, not followed; what is removed meanwhile is not there, nor what
+    lies in a folder further down that cannot be read: what trained there may have made it."""
+    folders = [(top, prefix)]
+    while folders:
+        folder, below = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((entry.path, f"{below}{entry.name}/"))
+                    elif not entry.name.startswith(UNFINISHED):
+                        with contextlib.suppress(FileNotFoundError):
+                            yield f"{below}{entry.name}", entry.stat(follow_symlinks=False).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if folder == top or error.errno not in _UNREADABLE:
+                raise
 
 
 @contextlib.contextmanager

@@ -89,8 +89,9 @@ def commit_folder(
     """Copy the folder `source` to `prefix` and write its manifest last; `manifest.files` is filled in.
 
     What an earlier, broken commit left there is removed first. `guard` is asked before anything is changed;
-    and since nothing is written over, an attempt that was asleep between that and its writing changes no file
-    that a later one has committed.
+    and since nothing is written over, an attempt that was asleep between that and its writing puts nothing in
+    the place of a file that a later one has committed. No store removes on a condition, so one that was
+    asleep just before removing may still remove it.
 
     Raises:
         Fenced: a later attempt owns the run.

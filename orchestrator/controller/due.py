@@ -21,10 +21,12 @@ from orchestrator.controller.reconcile import Controller, Looked
 from orchestrator.controller.rounds import LOOK_SECONDS, Rounds
 from orchestrator.controller.workers import Hands
 from orchestrator.db import LeaseLost, Run, RunMoved, Standing
+from orchestrator.reasons import Reason
 from orchestrator.runs import Intent, Status
 
 # After so long, at some moment between, a run is looked at whatever glances saw.
 SURE_SECONDS = (300.0, 900.0)
+SET_BACK_SECONDS = 1.0  # less puts no look off for long
 REST_SECONDS = 0.25
 CALM_SECONDS = 0.02  # in which more news comes together
 BATCH = 200
@@ -32,6 +34,7 @@ HANDS = 4
 PUBLISHING_HANDS = 2
 GLANCING_HANDS = 4
 GLANCES_AT_ONCE = 50
+FULL_SECONDS = 15.0  # until a launch is tried again that there was no room for
 AGAIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 _log = logging.getLogger(__name__)
@@ -75,7 +78,7 @@ class DueRuns:
         """Put off nothing for as long as the clock was set back, in this term or before it."""
         if self._latest is None:
             self._controller.database.bring_forward(now, now + SURE_SECONDS[1])
-        elif now < self._latest:
+        elif now < self._latest - SET_BACK_SECONDS:
             _log.warning("the clock was set back by %.1f seconds; all runs are looked at", self._latest - now)
             self._controller.database.bring_forward(now, now)
             self._taken_over = False
@@ -138,7 +141,9 @@ class DueRuns:
             return now + min(random.uniform(*SURE_SECONDS), max(LOOK_SECONDS, looked.within))
         self._rounds.leave(run.id)
         paused = run.status is Status.PAUSED and run.intent is Intent.PAUSE
-        return None if run.status.final or paused else now + LOOK_SECONDS
+        if run.status.final or paused:
+            return None
+        return now + (FULL_SECONDS if run.reason is Reason.QUOTA else LOOK_SECONDS)
 
     def _glance(self) -> None:
         """Glance at runs until none is due."""

@@ -60,9 +60,10 @@ def has_news(standing: Standing, backend: Backend, said: Said | None = None) -> 
     if said is not None:
         same = (said.launch, said.attempt) == (standing.launch, standing.attempt)
         return not same or not standing.started or stall is not None
-    newest = contract.newest_attempt(contract.open_run(standing.storage, standing.run))
+    store = contract.open_run(standing.storage, standing.run)
+    newest = contract.newest_attempt(store)
     if newest is None or newest.number < standing.attempt:
         return False
     if newest.number > standing.attempt:
-        return True
+        return contract.read_claim(store, newest.number) is not None
     return standing.claimed and (newest.ended or newest.record > standing.offset)

@@ -53,7 +53,7 @@ def _keep(store: contract.Store, step: int, facts: Mapping[str, Any]) -> bool:
         except (contract.ContractError, FileNotFoundError, ValueError):
             return False
         adapter = Manifest("adapter", (), step=step, attempt=found.attempt, record=found.record, facts=facts)
-        with suppress(contract.ContractError):
+        with suppress(contract.ContractError, FileExistsError, NotADirectoryError, IsADirectoryError):
             contract.commit_folder(store, staged, ADAPTER, adapter)
             return True
     return False

@@ -32,6 +32,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.stored import base_named
 
 PUBLISH_AGAIN_SECONDS = 5.0
+_TURNED_AWAY = (Reason.QUOTA, Reason.UNKNOWN)
 _HELD_UP = (Reason.REGISTRY_AWAY, Reason.STORAGE_AWAY, Reason.TROUBLE)
 _log = logging.getLogger(__name__)
 _FOLLOWED = Observation(Phase.MISSING)  # what another launch has followed, nobody needs to ask about
@@ -93,7 +94,7 @@ class Controller:
         silence = silence_of(self.database, self.settings, run.id, views, attempts, self.clock())
         view = self._run_view(run, attempts, silence.stall(run, self.clock()))
         self._note_checkpoint(run, views)
-        actions = decision.decide(view, views)
+        actions = _in_order(run, decision.decide(view, views))
         for action in actions:
             try:
                 run = self._act(run, action, store)
@@ -222,6 +223,14 @@ def _base_of(run: Run) -> str | None:
 def _time_left(view: RunView) -> float:
     """Seconds of training until the run's time is up."""
     return math.inf if view.max_seconds is None else max(0.0, view.max_seconds - view.training_seconds)
+
+
+def _in_order(run: Run, actions: Sequence[decision.Action]) -> Sequence[decision.Action]:
+    """A run that was turned away shows why until its launch is made, and nothing else in between."""
+    launches = [action for action in actions if isinstance(action, decision.Launch)]
+    if run.reason not in _TURNED_AWAY or not launches:
+        return actions
+    return [*launches, *(action for action in actions if action not in launches)]
 
 
 def _view(

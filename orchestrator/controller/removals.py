@@ -35,7 +35,11 @@ class Removals:
         self.database.check_lease()
         try:
             remove(contract.open_store(removal.storage), removal.folder)
-        except (OSError, contract.ContractError) as error:
+        except (
+            OSError,
+            contract.ContractError,
+            RecursionError,
+        ) as error:  # folders may be nested without end
             _log.warning("%s of %s cannot be removed yet: %s", removal.folder, removal.storage, error)
             return False
         self.database.removed(removal, self.clock())

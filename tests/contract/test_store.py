@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ def test_an_outcome_that_is_a_hole_of_a_terabyte_costs_nothing(tmp_path: Path) -
     assert contract.read_outcome(run, 1) is None
 
 
-@pytest.mark.parametrize("key", ["link", "folder/key", "attempts/1/key", "pipe"])
+@pytest.mark.parametrize("key", ["link", "folder", "attempts", "folder/key", "attempts/1/key", "pipe"])
 def test_what_is_no_file_of_the_folder_itself_is_not_read(
     trapped: FileStore, key: str, tmp_path: Path
 ) -> None:
@@ -167,6 +168,21 @@ def test_what_is_no_file_of_the_folder_itself_is_not_read(
 def test_what_is_listed_follows_no_link(trapped: FileStore) -> None:
     (trapped.root / "attempts/up").symlink_to("../..")
     assert list(trapped.sizes()) == ["attempts/1", "attempts/up", "folder", "link", "pipe"]
+
+
+def test_folders_nested_without_end_hide_nothing_else(tmp_path: Path) -> None:
+    """Paths as long as no call takes, and more folders inside each other than Python makes calls."""
+    store = FileStore(tmp_path)
+    store.write("attempts/1/claim.json", b"{}")
+    place = os.open(tmp_path / "attempts", os.O_RDONLY)
+    for name in ["d"] * 1500 + ["d" * 250] * 12 + ["end"]:
+        os.mkdir(name, dir_fd=place)
+        below = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    assert store.keys("attempts") == ["attempts/1/claim.json"]
+    subprocess.run(["rm", "-rf", str(tmp_path / "attempts/d")], check=True)
 
 
 def test_a_link_is_removed_as_a_file_is_and_nothing_lies_below_it(trapped: FileStore, tmp_path: Path) -> None:

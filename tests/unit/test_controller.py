@@ -176,6 +176,13 @@ def test_a_backend_that_is_full_is_waited_for(world: World) -> None:
     run = world.passes()
     assert (run.status.final, run.reason) == (False, Reason.QUOTA)
     assert run.message == "exceeded quota: count/jobs.batch=2"
+    told = len(world.database.events(world.run_id))
+    work = DueRuns(world.controller, lambda: 10.0, threading.Event())
+    for _ in range(3):
+        world.backend.fault = BackendFull("exceeded quota: count/jobs.batch=2")
+        work.one(world.run_id)
+    assert len(world.database.events(world.run_id)) == told, "what it waits for is said once"
+    assert world.database.run(world.run_id).look == 25.0
     world.passes(2)
     world.end(1, Result.SUCCESS, **PREPARED)
     assert [launch.number for launch in world.database.launches(world.run_id)] == [1]
@@ -242,6 +249,9 @@ def test_what_stands_in_the_place_of_a_claim_counts_as_none(world: World, claim:
     world.record(2, Record("start", 0, 1.0, {"total_steps": 25}))
     run_store(world.run).write("attempts/2/claim.json", claim)
     assert world.passes().status is Status.WAITING
+    standing = world.controller.reconcile(world.run_id).standing
+    assert standing is not None
+    assert not has_news(standing, world.backend)
     world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
     world.passes()
     world.record(3, Record("start", 0, 1.0, {"total_steps": 25}), loss(1))

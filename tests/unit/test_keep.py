@@ -149,6 +149,20 @@ def test_links_that_code_of_a_model_left_keep_no_run_from_its_end(
     assert tmp_path.is_dir()
 
 
+@pytest.mark.parametrize("place", ["adapter", "adapter/MANIFEST.json/x"])
+def test_what_stands_in_the_adapters_place_keeps_no_run_from_its_end(
+    world: World, tmp_path: Path, place: str
+) -> None:
+    training(world)
+    store = run_store(world.run)
+    checkpoint(store, 3, tmp_path)
+    store.write(place, b"x")
+    world.database.set_intent(world.run_id, Intent.CANCEL, 5.0, Keep.LAST)
+    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
+    assert world.passes().status is Status.CANCELLED
+    assert contract.read_manifest(store, ADAPTER) is None
+
+
 def training(world: World) -> None:
     world.passes()
     world.end(1, Result.SUCCESS, **PREPARED)
