@@ -15,6 +15,8 @@ from orchestrator.errors import UnreachableError
 
 Change = wire.Event | wire.Run | None
 
+_FOREIGN = "the stream holds something that is not this service's"
+
 
 def changes(open_stream: OpenStream, after: int, heartbeat: float, wait: Wait) -> Generator[Change]:
     """What happens to a run: its events once each, the run whenever it changed, None for every sign of
@@ -56,10 +58,10 @@ def log_parts(
         try:
             over = ended()
             with open_stream({}, {"seen": wire.seen_text(read)}) as answer:
-                for line in answer.iter_lines():
+                for line in _lines(answer):
                     wait.over()
                     if line.strip():
-                        part = wire.LogPart.model_validate_json(line)
+                        part = _log_part(line)
                         read[part.name] = part.offset + part.size
                         yield part
             wait.over()
@@ -69,10 +71,29 @@ def log_parts(
             wait.after(failure)
 
 
+def _lines(answer: httpx.Response) -> Iterator[str]:
+    """The lines of an answer as they come. Of all that httpx and Python take for the end of a line only this
+    one cannot stand within JSON; U+2028 and U+0085 do."""
+    begun = b""
+    for block in answer.iter_bytes():
+        *whole, begun = (begun + block).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode(errors="replace")
+    if begun:
+        yield begun.decode(errors="replace")
+
+
+def _log_part(line: str) -> wire.LogPart:
+    try:
+        return wire.LogPart.model_validate_json(line)
+    except ValidationError as error:
+        raise UnreachableError(_FOREIGN) from error
+
+
 def _messages(answer: httpx.Response) -> Iterator[tuple[str, str]]:
     """The kind and data of each server-sent event; a comment is one without a kind."""
     kind = data = ""
-    for line in answer.iter_lines():
+    for line in _lines(answer):
         name, _, value = line.partition(":")
         if name == "event":
             kind = value.strip()
@@ -91,4 +112,4 @@ def _change(kind: str, data: str) -> Change:
     try:
         return kinds[kind].model_validate(json.loads(data)) if kind in kinds else None
     except (ValueError, ValidationError) as error:
-        raise UnreachableError("the stream holds something that is not this service's") from error
+        raise UnreachableError(_FOREIGN) from error

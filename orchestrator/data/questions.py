@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,7 @@ def lines(text: str, name: str) -> Iterator[str | dict[str, Any]]:
 
     Raises DataError with the line that is no object.
     """
-    filled = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    filled = [(number, line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1) if line.strip()]
     if not filled or not filled[0][1].lstrip().startswith("{"):
         yield from (line for _, line in filled)
         return

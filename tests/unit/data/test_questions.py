@@ -114,6 +114,8 @@ def test_columns_that_a_template_reads() -> None:
 def test_lines_are_texts_or_rows() -> None:
     assert list(lines("one\n\n two\n", "f")) == ["one", " two"]
     assert list(lines('\n{"a": 1}\n{"a": 2}\n', "f")) == [{"a": 1}, {"a": 2}]
+    assert list(lines("one\u2028two\r\nthree", "f")) == ["one\u2028two", "three"]
+    assert list(lines('{"a": "1\u2028\x85"}\r\n{"a": 2}', "f")) == [{"a": "1\u2028\x85"}, {"a": 2}]
     for text, line in (('{"a": 1}\n{"a"', 2), ('{"a": 1}\n\n[1]', 3)):
         with pytest.raises(DataError, match=f"f:{line}"):
             list(lines(text, "f"))

@@ -69,6 +69,26 @@ class _Cut(httpx.SyncByteStream):
         self._whole.close()
 
 
+class BytewiseTransport(EmbeddedTransport):
+    """A way to the service on which every byte comes alone."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        answer.stream = _Bytewise(answer.stream)  # type: ignore[arg-type]
+        return answer
+
+
+class _Bytewise(httpx.SyncByteStream):
+    def __init__(self, whole: httpx.SyncByteStream) -> None:
+        self._whole = whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (bytes([byte]) for part in self._whole for byte in part)
+
+    def close(self) -> None:
+        self._whole.close()
+
+
 def asking(host: Host, cuts: int = 0) -> Client:
     transport = CutTransport(make_app(host.service, Caller()), cuts)
     return Client("http://embedded", transport=transport, sleep=lambda _: None)
@@ -133,6 +153,31 @@ def test_a_log_that_is_no_text_has_an_end(host: Host, run: Run) -> None:
         told = [part for part in client.logs(run.id) if part.attempt == 2]
     assert sum(part.size for part in told) == writer.length
     assert "".join(part.text for part in told).endswith("é" * 300_000)
+
+
+@pytest.mark.parametrize("way", [EmbeddedTransport, BytewiseTransport])
+def test_what_else_ends_a_line_somewhere_stands_within_one(
+    host: Host, run: Run, way: type[EmbeddedTransport]
+) -> None:
+    said = "".join(map(chr, (0x0B, 0x0C, 0x0D, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029))).join("first words")
+    writer = contract.StreamWriter(run_store(run), 2, "log")
+    writer.append(f"{said}\n".encode())
+    writer.flush()
+    host.service.database.move(run, Status.FAILED, Reason.CRASHED, said, 2_000.0)
+    with Client("http://embedded", transport=way(make_app(host.service, Caller()))) as client:
+        assert [part.text for part in client.logs(run.id) if part.attempt == 2] == [f"{said}\n"]
+        assert [part.text for part in client.follow_logs(run.id) if part.attempt == 2] == [f"{said}\n"]
+        told = [change for change in client.follow(run.id) if isinstance(change, wire.Event)]
+    assert told[-1].message == said
+
+
+def test_a_log_that_is_none_of_the_services_is_told() -> None:
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>Welcome</html>"))
+    with (
+        Client("http://axo.example", transport=page) as client,
+        pytest.raises(UnreachableError, match="something that is not this service's"),
+    ):
+        list(client.logs("triage"))
 
 
 def test_a_stream_shows_that_it_lives(host: Host, run: Run) -> None:
