@@ -7,11 +7,13 @@ import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
 _END = b""
+_PARTS = 4  # of a body that its reader has yet to take, as a network holds little of it
 
 
 class EmbeddedTransport(httpx.BaseTransport):
@@ -25,7 +27,7 @@ class EmbeddedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = request.read()
-        exchange = _Exchange(body)
+        exchange = _Exchange(body, self._loop)
         running = asyncio.run_coroutine_threadsafe(
             self._app(_scope(request), exchange.receive, exchange.send), self._loop
         )
@@ -52,10 +54,12 @@ async def _end_the_rest() -> None:
 class _Exchange:
     """One request and its answer, between the caller's thread and the loop's."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, loop: asyncio.AbstractEventLoop) -> None:
         self._body: bytes | None = body
+        self._loop = loop
         self.head: Future[tuple[int, list[tuple[bytes, bytes]]]] = Future()
-        self.parts: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._parts: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._room = asyncio.Semaphore(_PARTS)
 
     async def receive(self) -> dict[str, Any]:
         if self._body is None:  # nobody goes away here but by cancelling the whole exchange
@@ -67,13 +71,21 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.head.set_result((message["status"], message["headers"]))
         elif body := message.get("body"):
-            self.parts.put(body)
+            await self._room.acquire()
+            self._parts.put(body)
 
     def done(self, running: Future[None]) -> None:
         if not self.head.done():
             error = None if running.cancelled() else running.exception()
             self.head.set_exception(error or RuntimeError("the application did not answer"))
-        self.parts.put(_END)
+        self._parts.put(_END)
+
+    def taken(self) -> Iterator[bytes]:
+        """The parts of the answer's body, each of which makes room for another."""
+        while (part := self._parts.get()) != _END:
+            with suppress(RuntimeError):  # the loop is closed, and nothing more will come
+                self._loop.call_soon_threadsafe(self._room.release)
+            yield part
 
 
 class _Stream(httpx.SyncByteStream):
@@ -81,8 +93,7 @@ class _Stream(httpx.SyncByteStream):
         self._exchange, self._running = exchange, running
 
     def __iter__(self) -> Iterator[bytes]:
-        while (part := self._exchange.parts.get()) != _END:
-            yield part
+        return self._exchange.taken()
 
     def close(self) -> None:
         self._running.cancel()
