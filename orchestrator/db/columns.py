@@ -31,22 +31,29 @@ class Number(sa.TypeDecorator[float]):
 
 
 def write_json(value: Any) -> str:
-    """JSON as its standard has it, null for numbers that it lacks: PostgreSQL takes no other. Half characters
-    are question marks, for no answer of the API could hold them."""
+    """JSON as its standard has it, null for numbers that it lacks: PostgreSQL takes no other. A NUL it takes,
+    but then reads no field of the whole value, so none is kept. Half characters are question marks, for no
+    answer of the API could hold them."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = _json(value)
     except ValueError:
-        text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
-    return _whole(text)
+        text = _json(_sound(value))
+    return _whole(_json(_sound(value)) if r"\u0000" in text else text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def _whole(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _finite(value: Any) -> Any:
+def _sound(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.replace("\0", "")
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {_sound(key): _sound(inner) for key, inner in value.items()}
+    return [_sound(inner) for inner in value] if isinstance(value, list | tuple) else value

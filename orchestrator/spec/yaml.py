@@ -130,7 +130,7 @@ class _Reader:
     def _node(self, event: Any, path: KeyPath) -> Any:
         self._count(event, path)
         self._values[path] = self._place(event)
-        self._refuse_references(event, path)
+        self._refuse(event, path)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -163,7 +163,7 @@ class _Reader:
         """The text of a key; a list, mapping or alias as a key is a fault and spoils what is around it."""
         self._count(event, path)
         if isinstance(event, yaml.ScalarEvent):
-            self._refuse_references(event, path)
+            self._refuse(event, path)
             return str(event.value)
         self._fault(event, "a key must be text", "quote it if it is meant as text", path)
         self._unreadable.add(path)
@@ -186,13 +186,16 @@ class _Reader:
             self._fault(event, f"nested deeper than {MAX_DEPTH} levels", "a spec needs five")
             raise _TooMuch
 
-    def _refuse_references(self, event: Any, path: KeyPath) -> None:
+    def _refuse(self, event: Any, path: KeyPath) -> None:
+        """Name what no value needs. A NUL comes by an escape such as `\\0`: raw ones are refused before."""
         if isinstance(event, yaml.AliasEvent):
             self._fault(event, f"the alias *{event.anchor} is not allowed", "write the value out", path)
         elif event.anchor is not None:
             self._fault(event, f"the anchor &{event.anchor} is not allowed", "remove it", path)
         elif event.tag is not None:
             self._fault(event, f"the tag {event.tag} is not allowed", "remove it", path)
+        elif isinstance(event, yaml.ScalarEvent) and "\0" in event.value:
+            self._fault(event, "a NUL in a text is not allowed", r"remove the \0, \x00 or \u0000", path)
         else:
             return
         self._unreadable.add(path)

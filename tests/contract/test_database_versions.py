@@ -93,6 +93,20 @@ def test_a_database_of_the_first_release_keeps_its_runs(empty: str) -> None:
         assert (run.project, run.step, run.loss, run.look) == ("default", 3, 1.5, 0.0)
 
 
+def test_nuls_that_an_earlier_release_kept_are_taken_out(empty: str) -> None:
+    """PostgreSQL reads no field of a JSON value that has one: the page of its project was an error."""
+    with connected(empty) as database:
+        upgrade(database, "0020")
+        with database.writing() as connection:
+            connection.execute(sa.text(FIRST_RUN))
+            with_nul = {"facts": r'{"dataset": "d", "said\u0000": ["\\u0000", "a\u0000b"]}'}
+            connection.execute(sa.text("UPDATE runs SET facts = :facts"), with_nul)
+        upgrade(database)
+    with opened(empty) as database:
+        assert database.run("old-abcde").facts == {"dataset": "d", "said": [r"\u0000", "ab"]}
+        assert [run.dataset for run in database.page("default")[0]] == ["d"]
+
+
 def test_a_newer_schema_is_refused_until_it_says_that_this_code_may_work_with_it(url: str) -> None:
     with opened(url) as database:
         set_version(database, "9999", oldest="9998")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -144,3 +145,21 @@ def test_a_database_of_the_release_before_holds_what_its_runs_used(empty: str) -
         assert (found.facts["rows"], found.storage, found.size) == (3, STORAGE, None)
         with database.reading() as connection:
             assert connection.scalar(sa.select(t.datasets.c.deleted)) is None
+
+
+def test_a_nul_in_what_training_code_says_bars_nobody_from_anything(database: Database) -> None:
+    said = {"adapter": {"license\0": "MIT\0"}}
+    run, other = prepared(database, "a"), prepared(database, "b", "theirs", 101.0)
+    database.add_facts(run, said)
+    database.submit(replace(run, id="c", spec={"adapter": {"note": "\0"}}, base="/\0data", facts=said))
+    assert [(listed.id, listed.dataset) for listed in database.page("ours")[0]] == [
+        ("c", None),
+        ("a", DIGEST),
+    ]
+    assert database.waiting_for_uploads("ours") == {"c": []}
+    for each in (other, run):
+        end(database, each)
+        database.delete_dataset(each.project, DIGEST, 500.0)
+        database.delete_run(replace(each, spec={"base_model": "org/base"}), 500.0)
+    kept = database.run("c")
+    assert (kept.facts, kept.base) == ({"adapter": {"license": "MIT"}}, "/data")
