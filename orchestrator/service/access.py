@@ -14,7 +14,7 @@ from orchestrator.access.throttle import Throttle
 from orchestrator.access.tokens import Holder, NotBelieved, read_token
 from orchestrator.access_section import AccessSection, Grant, OidcSection
 from orchestrator.db import Database, Key
-from orchestrator.errors import AuthError, ForbiddenError, SettingsError
+from orchestrator.errors import AuthError, DatabaseError, ForbiddenError, SettingsError
 from orchestrator.service.caller import Caller, Role
 from orchestrator.settings import Settings
 
@@ -96,8 +96,15 @@ class Access:
             raise _unknown()
         if project not in (None, key.project):
             raise ForbiddenError(f"this key is good for the project {key.project} alone")
-        self._database.note_key_used(key, now)
+        self._note_used(key, now)
         return Caller(key.project, Role.of(key.role), f"{key.name}/{key.id}")
+
+    def _note_used(self, key: Key, now: float) -> None:
+        """Remember that a key was used; while the database takes no writes, who only reads is let in too."""
+        try:
+            self._database.note_key_used(key, now)
+        except DatabaseError as error:
+            _log.warning("it is not noted that the key %s was used: %s", key.id, error)
 
     def _by_token(self, credential: str, project: str | None) -> Caller:
         if self._oidc is None or self._provider is None:
