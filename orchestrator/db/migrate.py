@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from orchestrator.db import tables as t
 from orchestrator.db.engine import serialise
-from orchestrator.db.transactions import Transactions
+from orchestrator.db.transactions import Transactions, take_time
 from orchestrator.errors import SettingsError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -61,8 +61,6 @@ def upgrade(database: Transactions, to: str = HEAD) -> tuple[str | None, str]:
         found = version(connection)
         _refuse_newer(connection, found)
         if found is None or found < to:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             run_alembic(connection, to)
             return found, to
         return found, found
@@ -81,7 +79,9 @@ def _refuse_newer(connection: sa.Connection, found: str | None) -> None:
 
 
 def run_alembic(connection: sa.Connection, to: str) -> None:
-    """Run the migrations up to a version, in the transaction of a connection."""
+    """Run the migrations up to a version, in the transaction of a connection; no limit on time holds for what
+    is left of it."""
+    take_time(connection)
     from alembic import command
     from alembic.config import Config
 

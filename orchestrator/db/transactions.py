@@ -108,7 +108,7 @@ class Transactions:
         with _told(), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            take_time(connection)
             yield connection
 
     def check_lease(self) -> None:
@@ -116,6 +116,13 @@ class Transactions:
         if self._lease is not None:
             with self.reading() as connection:
                 _check(connection, self._lease)
+
+
+def take_time(connection: sa.Connection) -> None:
+    """Let a transaction last as long as it takes, also between its statements, while a disk is slow say."""
+    if connection.dialect.name == "postgresql":
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(sa.text(f"SET LOCAL {limit} = 0"))
 
 
 def _check(connection: sa.Connection, lease: Lease) -> None:

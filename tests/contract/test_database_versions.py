@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from types import ModuleType
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 import zstandard
+from alembic import command
 
 from orchestrator.db import (
     Attempt,
@@ -20,6 +24,7 @@ from orchestrator.db import (
     Point,
     Publication,
     Run,
+    backup,
     connected,
     open_database,
     opened,
@@ -199,6 +204,24 @@ def test_a_database_that_is_away_is_told_without_its_address(tmp_path: Path) -> 
     assert (str(away.value), away.value.exit_code) == ("the database cannot be reached", 4)
 
 
+def test_a_slow_disk_and_slow_imports_end_no_transaction_of_postgresql(
+    make_empty: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which ends one that rests between its statements for longer than any that has work to do would."""
+    slow_down(monkeypatch, command, "upgrade")
+    slow_down(monkeypatch, backup, "_say")
+    with connected(make_empty("postgresql")) as database, connected(make_empty("postgresql")) as other:
+        for each in (database, other):
+            sa.event.listen(each.engine, "connect", shorten_patience)
+            each.engine.dispose()
+        assert upgrade(database) == (None, HEAD)
+        database.submit(RUN)
+        rows = back_up(database, tmp_path / "all.axo")
+        slow_down(monkeypatch, command, "upgrade")
+        assert restore(other, tmp_path / "all.axo") == rows
+        assert everything(other) == everything(database)
+
+
 FIRST_RUN = """
 INSERT INTO runs (id, name, spec_digest, spec, spec_text, base, storage, status, message, intent, created,
                   updated, lost_steps, facts)
@@ -208,6 +231,23 @@ FIRST_POINT = """
 INSERT INTO points (run, key, step, value, time, attempt, shipped)
 VALUES ('old-abcde', 'loss', 3, 1.5, 2, 1, FALSE)
 """
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+    """Have a function take longer once than PostgreSQL waits."""
+    act, pauses = getattr(module, name), iter([0.9])
+
+    def slow(*arguments: object) -> None:
+        time.sleep(next(pauses, 0.0))
+        act(*arguments)
+
+    monkeypatch.setattr(module, name, slow)
+
+
+def shorten_patience(connection: psycopg.Connection, _: object) -> None:
+    """5 s are too long for a test."""
+    connection.execute("SET idle_in_transaction_session_timeout = '600ms'")
+    connection.commit()
 
 
 def migrate(url: str) -> None:
