@@ -85,6 +85,12 @@ class AccessSection(Closed):
         description="Names that clients reach it by, besides those of this machine.",
     )
     oidc: OidcSection | None = Field(default=None, description="An identity provider whose tokens count.")
+    secrets: list[Name] = Field(
+        default=[],
+        max_length=100,
+        description="Named secrets that specs may name of those who come with a credential, where launches "
+        "run on this machine or in Docker; on a cluster `kubernetes.secrets` says so.",
+    )
     proxies: list[_Network] = Field(
         default=[],
         max_length=50,

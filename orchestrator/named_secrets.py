@@ -33,6 +33,13 @@ def read_secret(name: str | None, field: str, environment: Mapping[str, str] | N
     return found
 
 
+def not_allowed(name: str, setting: str) -> tuple[str, str]:
+    """What to say of a secret that specs may not name, and what the operator can do: `setting` is a list."""
+    section, _, key = setting.partition(".")
+    what = f"the secret {name!r} may not be used by runs"
+    return what, f"the operator can allow it: `{section}: {{{key}: [{name}]}}` in the settings file"
+
+
 def _fault(what: str, name: str, folder: Path, field: str) -> Fault:
     fix = f"make the folder {folder} with a file for each key, such as `token`"
     return Fault(what, fix, path=f"{field}.secret", value=name)

@@ -132,7 +132,7 @@ def open_access(settings: Settings, database: Database, clock: Callable[[], floa
             "listening beyond this machine without knowing who asks would let anybody run anything",
             hint="make a key first: `axo admin keys create NAME --role admin`; or listen on 127.0.0.1",
         )
-    return Access(database, clock, Caller() if here and not required else None, section)
+    return Access(database, clock, Caller(operator=True) if here and not required else None, section)
 
 
 def _keys_of(oidc: OidcSection, clock: Callable[[], float]) -> SignerKeys:

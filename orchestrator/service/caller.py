@@ -29,13 +29,15 @@ class Role(IntEnum):
 @dataclass(frozen=True)
 class Caller:
     """Who asks, for which project, in which role; `local` for somebody on the service's own machine,
-    whose paths are the service's paths. `request` is the id of what they ask now, `address` where it comes
-    from over a network."""
+    whose paths are the service's paths. `operator` for whom the service belongs to: it asks nobody who they
+    are, so its secrets are theirs. `request` is the id of what they ask now, `address` where it comes from
+    over a network."""
 
     project: str = "default"
     role: Role = Role.ADMIN
     name: str = "local"
     local: bool = False
+    operator: bool = False
     request: str = ""
     address: str = ""
 
@@ -52,4 +54,4 @@ class Caller:
             )
 
 
-LOCAL = Caller(local=True)
+LOCAL = Caller(local=True, operator=True)

@@ -16,6 +16,7 @@ from orchestrator.changes import Foreseen, changes
 from orchestrator.controller.of_run import run_store
 from orchestrator.controller.package import newest_config
 from orchestrator.service.caller import Caller
+from orchestrator.service.reach import check_here
 from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded
@@ -39,11 +40,14 @@ class Plans:
 
         Raises:
             NotFoundError: there is no such run to tell the changes against.
-            SpecError, DataError: with every fault of spec, base model, data and config.
+            SpecError, DataError: with every fault of spec, base model, data and config; also where data lies
+                elsewhere, unless the operator asks.
             BusyError: as many plans as there may be are being made.
             TooLargeError: it takes longer than a request may.
         """
         loaded, _ = self.runs.taken(caller, asked)
+        if not caller.operator:
+            check_here(loaded)
         earlier = None if against is None else self.runs.database.find_run(against, caller.project)
         if not _room.acquire(timeout=WAIT_SECONDS):
             raise errors.BusyError("too many plans are being made now", hint="try again in a minute")

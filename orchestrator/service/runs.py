@@ -33,6 +33,7 @@ from orchestrator.service.clone import cloned, mappings_beside
 from orchestrator.service.files import uploads_of
 from orchestrator.service.logs import read_logs
 from orchestrator.service.packed import check_places, with_uploads
+from orchestrator.service.reach import check_reach
 from orchestrator.service.storage import need_room, need_storage
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
@@ -96,6 +97,7 @@ class Runs:
         loaded = with_uploads(loaded, asked.uploads)
         uploads = uploads_of(self.settings, caller.project)
         check_places(loaded, uploads, here=bool(base))
+        check_reach(loaded, self.settings, operator=caller.operator)
         may_read, folder = partial(self._may_read, caller), Path(base) if base else None
         return check_submission(loaded, folder, self.settings.of(caller.project), may_read, uploads), base
 

@@ -109,6 +109,7 @@ def test_no_secret_comes_to_rest(home: Path, key: str, mlflow_url: str, mlflow_f
         (home / "settings.yaml").write_text(
             f"access:\n  oidc: {{issuer: '{provider.issuer}', audience: axo, "
             "grants: [{group: ml, project: default, role: viewer}]}\n"
+            "  secrets: [hub]\n"
         )
         token = provider.token(RSA_KEY, exp=time.time() + 600, iat=time.time())
         with serving(home, **variables) as server, Client(server.url, key) as client:

@@ -24,5 +24,6 @@ def make(
     """Foresee a run: its data is proven, its config written, its steps, memory, time and price told, and
     what differs from an earlier run.
 
-    It reads the data, so it may take minutes; nothing of it is kept but what was counted."""
+    It reads the data, so it may take minutes; nothing of it is kept but what was counted. Rows that lie
+    elsewhere are fetched for nobody who comes with a credential: preparing reads those."""
     return service.plans.make(caller, asked, against)

@@ -18,6 +18,7 @@ from orchestrator.backends.kubernetes.tokens import AUDIENCE
 from orchestrator.contract import REPORT_TOKEN, REPORT_URL, run_key
 from orchestrator.errors import BackendError, SettingsError
 from orchestrator.machines import Machine
+from orchestrator.named_secrets import not_allowed
 from orchestrator.shipped import shipped_folder
 
 COMPONENT = "app.kubernetes.io/component"
@@ -172,10 +173,8 @@ def _mount_storage(pod: Object, container: Object, launch: LaunchRequest, top: s
 
 def _check_secret(secret: str, settings: KubernetesSection) -> None:
     if secret not in settings.secrets:
-        raise BackendError(
-            f"the secret {secret!r} may not be used by runs",
-            hint=f"the operator can allow it: `kubernetes: {{secrets: [{secret}]}}` in the settings file",
-        )
+        what, fix = not_allowed(secret, "kubernetes.secrets")
+        raise BackendError(what, hint=fix)
 
 
 def _mount_secret(pod: Object, container: Object, secret: str) -> None:
