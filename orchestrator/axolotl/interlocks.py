@@ -114,9 +114,6 @@ def _packing(spec: Spec, machine: Machine, keys: Mapping[str, Any]) -> Iterator[
         if key in passed and not packing:
             fix = "remove it, or set training: {packing: true}"
             yield _fault(spec, key, "nothing is packed", fix)
-    if passed.get("group_by_length") and packing:
-        what = "packing puts examples together itself, whatever their lengths"
-        yield _fault(spec, "group_by_length", what, "keep one of packing and group_by_length")
     if passed.get("pad_to_sequence_len") is False and packing:
         what = "packed sequences are padded to one length"
         yield _fault(spec, "pad_to_sequence_len", what, "remove it")

@@ -26,6 +26,9 @@ from orchestrator.spec.stored import base_told
 _CONFIG = re.compile(r"launches/([1-9][0-9]{0,8})/axolotl\.yaml")
 
 
+TEXTS = ("provenance.json", "README.md")
+
+
 @dataclass(frozen=True)
 class Made:
     """A finished adapter and everything that is known of how it was made."""
@@ -36,7 +39,8 @@ class Made:
     adapter_config: Mapping[str, Any] | None
     config: str
     attempts: int
-    last: Mapping[str, float]
+    loss: float | None
+    eval_loss: float | None
 
 
 def make_package(run: Run, spec: Spec, store: contract.Store, database: Database, folder: Path) -> Package:
@@ -70,14 +74,20 @@ def _made(run: Run, spec: Spec, store: contract.Store, database: Database, manif
         adapter_config=_adapter_config(store, manifest),
         config=newest_config(store) or "",
         attempts=sum(1 for attempt in database.attempts(run.id) if attempt.started is not None),
-        last={point.key: point.value for point in database.points(run.id)},
+        loss=_last(database, run.id, "loss"),
+        eval_loss=_last(database, run.id, "eval_loss"),
     )
+
+
+def _last(database: Database, run: str, key: str) -> float | None:
+    newest = database.newest_point(run, key)
+    return newest.value if newest else None
 
 
 def _texts(made: Made) -> dict[str, bytes]:
     origin = json.dumps(_provenance(made), indent=1, sort_keys=True) + "\n"
     card = render_card(_card_facts(made))
-    return {"provenance.json": origin.encode(), "README.md": card.encode()}
+    return dict(zip(TEXTS, (origin.encode(), card.encode()), strict=True))
 
 
 def newest_config(store: contract.Store) -> str | None:
@@ -131,8 +141,8 @@ def _card_facts(made: Made) -> CardFacts:
         rows=facts.get("rows"),
         tokens=facts.get("tokens"),
         steps=made.manifest.step,
-        loss=made.last.get("loss"),
-        eval_loss=made.last.get("eval_loss"),
+        loss=made.loss,
+        eval_loss=made.eval_loss,
         training=training.model_dump(
             exclude_none=True, include={"learning_rate", "batch_size", "epochs", "seed"}
         ),

@@ -10,7 +10,7 @@ from functools import partial
 
 from orchestrator import contract, wire
 from orchestrator.controller.of_run import run_store, spec_of
-from orchestrator.controller.package import package_texts
+from orchestrator.controller.package import TEXTS, package_texts
 from orchestrator.controller.publish import verify
 from orchestrator.db import Database, Run
 from orchestrator.errors import ConflictError, NotFoundError
@@ -101,7 +101,8 @@ class Results:
             NotFoundError: there is no such file in it.
         """
         run, manifest = self._finished(caller, name)
-        if text := self._texts(run).get(path):
+        if path in TEXTS:
+            text = self._texts(run)[path]
             return AdapterContent(_sha256(text), len(text), lambda start, end: iter([text[start:end]]))
         file = next((file for file in manifest.files if file.path == path), None)
         if file is None:

@@ -45,6 +45,16 @@ _CODES = {
     Cause.DATA: ExitCode.DATA,
     Cause.CRASHED: ExitCode.CRASHED,
 }
+# Of codes that say as much by themselves: an ending that could not be written, as on a full disk.
+_CAUSES: Mapping[int, Cause] = {
+    _CODES[cause]: cause for cause in (Cause.OUT_OF_MEMORY, Cause.STORAGE, Cause.CONFIG, Cause.DATA)
+}
+# How those say it whose worker was killed, by the kernel where the host's memory ran out.
+_KILLED_WORDS = ("abruptly died", "killed by signal: killed")
+_HOST_MEMORY = (
+    "The kernel killed training since the host's memory ran out. Give the machine more memory, or lower the "
+    "micro batch or the sequence length."
+)
 _MESSAGE_LENGTH = 2000
 
 
@@ -112,10 +122,10 @@ def from_exception(error: BaseException, phase: Phase) -> Ending:
         return Ending(Result.INTERRUPTED, Cause.FENCED, f"A newer start owns this run: {error}.")
     if isinstance(error, NoDevice):
         return failed(Cause.CONFIG, str(error))
+    if _is_memory(error):  # which NCCL tells by the same kind of error as a lost peer
+        return failed(Cause.OUT_OF_MEMORY, _memory_message(error, phase))
     if _is_echo(error):
         return replace(failed(Cause.CRASHED, f"Another rank was lost: {_named(error)}"), echo=True)
-    if _is_memory(error):
-        return failed(Cause.OUT_OF_MEMORY, _memory_message(error, phase))
     if any(isinstance(link, StorageAway) for link in _chain(error)):
         return Ending(Result.INTERRUPTED, Cause.STORAGE_AWAY, f"Storage cannot be reached: {error}.")
     if _is_storage(error):
@@ -138,15 +148,19 @@ def from_exit(code: int, *, stopping: bool, oom_killed: bool) -> Ending:
     if stopping and code in (-signal.SIGTERM, -signal.SIGINT):
         return stopped("Stopped before training began; a new start goes on.")
     if code == -signal.SIGKILL and oom_killed:
-        return failed(
-            Cause.OUT_OF_MEMORY,
-            "The kernel killed training since the host's memory ran out. Give the machine more memory, "
-            "or lower the micro batch or the sequence length.",
-        )
+        return failed(Cause.OUT_OF_MEMORY, _HOST_MEMORY)
     if code < 0:
         name = signal.Signals(-code).name
         return failed(Cause.KILLED, f"Training was killed by {name}, which nobody here sent.")
-    return failed(Cause.CRASHED, f"Training left with code {code} and no word why. Read the attempt's log.")
+    cause = _CAUSES.get(code, Cause.CRASHED)
+    return failed(cause, f"Training left with code {code} and no word why. Read the attempt's log.")
+
+
+def of_killed_worker(ending: Ending) -> Ending:
+    """The same, where memory ran out on the host and a worker of this rank was killed for that."""
+    if not any(word in ending.message.lower() for word in _KILLED_WORDS):
+        return ending
+    return replace(ending, cause=Cause.OUT_OF_MEMORY, message=_HOST_MEMORY)
 
 
 def first_failure(endings: Sequence[Ending]) -> int:

@@ -48,6 +48,7 @@ from orchestrator.trainer.endings import (
     first_failure,
     from_exception,
     from_exit,
+    of_killed_worker,
     stopped,
     success,
 )
@@ -162,7 +163,7 @@ class _Attempt:
         """What a child said of its end or, where it could not, what its exit code says."""
         ending = Ending.read(order.ending(left.rank))
         if ending is not None and left.code == ending.exit_code:
-            return ending
+            return of_killed_worker(ending) if oom_killed else ending
         ending = from_exit(left.code, stopping=self.signals.stopping, oom_killed=oom_killed)
         return self._with_progress(ending, order)
 

@@ -60,9 +60,9 @@ class Session:
         facts = {**self.counts, **self.facts, **_device_facts(), **ending.facts}
         if self.plan.step == "train":
             facts |= self._progress(ending)
-        replace(ending, step=self.step, total_steps=self.total_steps, facts=facts).write(
-            self.order.ending(self.ranks.rank)
-        )
+        whole = replace(ending, step=self.step, total_steps=self.total_steps, facts=facts)
+        with contextlib.suppress(OSError):  # a full disk: the exit code says that much
+            whole.write(self.order.ending(self.ranks.rank))
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # a signal may have come in the middle of a write
                 stream.flush()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.contract import (
     ADAPTER,
+    REPORT_TOKEN,
     ContractError,
     LaunchPlan,
     Store,
@@ -32,6 +34,8 @@ OFFLINE = {
     "DISABLE_MLFLOW_INTEGRATION": "TRUE",
     "WANDB_DISABLED": "true",
 }
+_CREDENTIAL = re.compile("TOKEN(?!IZERS)|PASSWORD|SECRET|CREDENTIAL|KEY(_|$)|^MLFLOW_TRACKING|^AXO_DATABASE")
+_OF_A_BUCKET = ("AWS_", "AXO_SECRETS")
 # Worker processes open sockets below TMPDIR (`/pymp-xxxxxxxx/listener-xxxxxxxx`), of 107 bytes at most.
 _TEMPORARY_LENGTH = 70
 
@@ -74,7 +78,7 @@ def child_environment(
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(part for part in (package, environment.get("PYTHONPATH")) if part)
     child = {
-        **environment,
+        **_without_credentials(environment, run),
         **OFFLINE,
         "PYTHONPATH": path,
         "PYTHONUNBUFFERED": "1",
@@ -94,6 +98,17 @@ def child_environment(
         child["ACCELERATE_TORCH_DEVICE"] = "cpu"  # not `cpu:0`, which optimizer states cannot be loaded to
     child["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else _visible(devices, environment)
     return child
+
+
+def _without_credentials(environment: Mapping[str, str], run: str) -> dict[str, str]:
+    """An environment, of the service's machine maybe, without what opens anything but the run itself: code
+    of a model is about to run in it."""
+    ours = (REPORT_TOKEN, *(_OF_A_BUCKET if run.startswith("s3://") else ()))
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(ours) or not _CREDENTIAL.search(name)
+    }
 
 
 def _visible(devices: int, environment: Mapping[str, str]) -> str:

@@ -41,7 +41,6 @@ def refused(text: str, machine: str = "gpu") -> list[Fault]:
             "peft_use_rslora",
         ),
         ("gpu", "axolotl: {sample_packing_bin_size: 4}", "sample_packing_bin_size"),
-        ("gpu", "axolotl: {group_by_length: true}\ntraining: {packing: true}", "group_by_length"),
         ("gpu", "axolotl: {pad_to_sequence_len: false}\ntraining: {packing: true}", "pad_to_sequence_len"),
         ("gpu", "axolotl: {adam_beta1: 0.9}", "adam_beta1"),
         ("gpu", "axolotl: {adam_epsilon: 1e-8, optimizer: adafactor}", "adam_epsilon"),

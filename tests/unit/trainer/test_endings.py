@@ -13,9 +13,11 @@ from orchestrator.trainer.device import NoDevice
 from orchestrator.trainer.endings import (
     Ending,
     Phase,
+    failed,
     first_failure,
     from_exception,
     from_exit,
+    of_killed_worker,
     stopped,
     success,
 )
@@ -112,6 +114,8 @@ def test_fenced_is_an_interruption() -> None:
         (-signal.SIGKILL, True, False, Cause.KILLED),
         (-signal.SIGSEGV, False, True, Cause.KILLED),
         (1, False, False, Cause.CRASHED),
+        (74, False, False, Cause.STORAGE),
+        (71, False, False, Cause.OUT_OF_MEMORY),
         (0, False, False, Cause.CRASHED),
     ],
 )
@@ -136,6 +140,24 @@ def test_an_ending_goes_through_its_file(tmp_path: Path) -> None:
     assert Ending.read(path) == ending
     path.write_text(path.read_text()[:20])
     assert Ending.read(path) is None
+
+
+def test_memory_that_nccl_runs_out_of_is_no_lost_peer() -> None:
+    error = type("DistBackendError", (RuntimeError,), {})("NCCL error: Cuda failure 2 'out of memory'")
+    ending = from_exception(error, Phase.TRAINING)
+    assert (ending.cause, ending.echo) == (Cause.OUT_OF_MEMORY, False)
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("One of the subprocesses has abruptly died during map operation.", Cause.OUT_OF_MEMORY),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", Cause.OUT_OF_MEMORY),
+        ("a row has no text", Cause.DATA),
+    ],
+)
+def test_a_worker_killed_for_memory_is_not_the_datas_fault(message: str, cause: Cause) -> None:
+    assert of_killed_worker(failed(Cause.DATA, message)).cause is cause
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,17 @@ def test_the_child_is_offline_and_writes_into_the_scratch_folder(tmp_path: Path)
     assert child_environment(tmp_path, "cpu", 2, given)["ACCELERATE_USE_CPU"] == "true"
 
 
+def test_code_of_a_model_finds_no_credential_but_its_buckets_in_its_environment(tmp_path: Path) -> None:
+    secret = ("HF_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "AXO_DATABASE", "WANDB_API_KEY")
+    bucket = ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AXO_SECRETS")
+    kept = ("AXO_REPORT_TOKEN", "TOKENIZERS_PARALLELISM", "PATH", "NCCL_SOCKET_IFNAME", "AWS_REGION")
+    given = dict.fromkeys((*secret, *bucket, *kept), "x")
+    child = child_environment(tmp_path, "cpu", 1, given, "file:///storage/runs/r")
+    assert {name for name in given if name in child} == {*kept}
+    child = child_environment(tmp_path, "cpu", 1, given, "s3://bucket/runs/r")
+    assert {name for name in given if name in child} == {*bucket, *kept}
+
+
 @pytest.mark.parametrize(
     ("devices", "given", "visible"), [(1, "2,3", "2"), (2, "2,3", "2,3"), (1, None, "0"), (3, None, "0,1,2")]
 )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.contract import FileStore, LaunchPlan, launch_key
+from orchestrator.contract import Cause, ExitCode, FileStore, LaunchPlan, launch_key
+from orchestrator.trainer.endings import failed
 from orchestrator.trainer.handover import Order
 from orchestrator.trainer.ranks import Ranks
 from orchestrator.trainer.session import Session
@@ -42,3 +43,10 @@ def test_a_rank_that_is_told_to_stop_says_how_it_ended(order: Order) -> None:
 def test_a_forked_worker_dies_of_the_signal_and_says_nothing(order: Order) -> None:
     assert listen_and_be_told(order, forked=True) == -signal.SIGTERM & 0xFF
     assert not order.ending(0).exists()
+
+
+def test_an_ending_that_a_full_disk_does_not_take_is_told_by_the_code(order: Order) -> None:
+    order.ending(0).symlink_to("/dev/full")
+    if not (rank := os.fork()):
+        Session(order, Ranks()).leave(failed(Cause.STORAGE, "the disk is full"))
+    assert os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) == ExitCode.STORAGE
