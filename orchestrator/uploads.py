@@ -67,6 +67,11 @@ def uploads_key(project: str) -> str:
     return f"uploads/{project}"
 
 
+def upload_key(project: str, sha256: str) -> str:
+    """Where one of them lies."""
+    return f"{uploads_key(project)}/{sha256}"
+
+
 def part_sizes(size: int) -> list[int]:
     """The bytes of each part of a file."""
     whole, rest = divmod(size, PART_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from orchestrator import contract, db, uploads, wire
@@ -29,20 +29,20 @@ class Files:
     clock: Callable[[], float]
 
     def begin(self, caller: Caller, asked: wire.FileAsked) -> wire.File:
-        """Announce a file: what of it is there already. One that was abandoned on its way is cleared.
+        """Announce a file: what of it is there already. Others that were abandoned on their way are cleared.
 
         Raises:
             TooLargeError: no file may be that large.
             QuotaError: the project has no room for it.
             FullError: a disk of the service is nearly full.
-            ConflictError: a file of that digest was announced with another size.
+            ConflictError: a file of that digest was announced with another size, or is being removed.
         """
         caller.need(Role.SUBMITTER)
         if asked.size > self.settings.max_file_bytes:
             most = self.settings.max_file_bytes / GIB
             raise TooLargeError(f"a file may have {most:g} GiB", hint="name data of that size by a URL")
-        self._clear(caller.project)
         now = self.clock()
+        self._clear(caller.project, asked.sha256, now)
         fresh = db.File(caller.project, asked.sha256, asked.size, caller.name, now, now)
         database = self.database.by(caller.change("file.announce", asked.sha256, now))
         room = partial(need_room, self.settings, caller.project, more=asked.size)
@@ -66,14 +66,12 @@ class Files:
             SpecError: there is no such part, or it has another size.
         """
         caller.need(Role.SUBMITTER)
-        file = self.database.file(caller.project, sha256)
+        file = self._wanted(caller.project, sha256)
         sizes = uploads.part_sizes(file.size)
         if number >= len(sizes) or len(data) != sizes[number]:
             due = f"{sizes[number]} bytes" if number < len(sizes) else f"no part {number}"
             raise SpecError([Fault(f"of this file there is {due}, and {len(data)} came", path="part")])
         if file.finished is None:
-            if (now := self.clock()) - file.used >= USED_SECONDS:
-                self.database.begin_file(replace(file, used=now), self.settings.max_project_bytes)
             uploads.write_part(self._store(caller), sha256, number, data)
 
     def finish(self, caller: Caller, sha256: str) -> wire.File:
@@ -83,7 +81,7 @@ class Files:
             ConflictError: parts are missing, or what came is not what was announced.
         """
         caller.need(Role.SUBMITTER)
-        file = self.database.file(caller.project, sha256)
+        file = self._wanted(caller.project, sha256)
         store = self._store(caller)
         if file.finished is None:
             if missing := uploads.missing_parts(store, sha256, file.size):
@@ -112,9 +110,19 @@ class Files:
             )
         self._remove(file, self.database.by(caller.change("file.delete", sha256, self.clock())))
 
-    def _clear(self, project: str) -> None:
-        for file in self.database.abandoned_files(project, self.clock() - ABANDONED_SECONDS):
-            self._remove(file, self.database)
+    def _wanted(self, project: str, sha256: str) -> db.File:
+        """An announced file, which nobody takes for abandoned from now on."""
+        file = self.database.file(project, sha256)
+        if file.finished is None and (now := self.clock()) - file.used >= USED_SECONDS:
+            self.database.use_file(project, sha256, now)
+        return file
+
+    def _clear(self, project: str, wanted: str, now: float) -> None:
+        """Forget what was abandoned, but for one that is wanted again; the controller removes the parts."""
+        before, storage = now - ABANDONED_SECONDS, self.settings.of(project).storage
+        for file in self.database.abandoned_files(project, before):
+            if file.sha256 != wanted:
+                self.database.forget_abandoned(file, before, storage, now)
 
     def _user(self, project: str, sha256: str) -> str | None:
         """A run that has yet to read a file, by itself or within a bundle."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from orchestrator.db import Database, File, Run, opened
 from orchestrator.db.usage import stored_by
-from orchestrator.errors import QuotaError
+from orchestrator.errors import ConflictError, NotFoundError, QuotaError
 from orchestrator.runs import Status
 
 
@@ -70,3 +72,24 @@ def test_files_that_many_announce_at_once_are_one_each_within_the_quota(database
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(announced, "bcdefghi")) == 1
     assert stored(database, "default") == 80
+
+
+def test_only_a_file_that_is_abandoned_still_is_forgotten(database: Database) -> None:
+    for letter in "abc":
+        database.begin_file(a_file(letter, 40), 200)
+    found = database.abandoned_files("default", 5.0)
+    database.use_file("default", "a" * 64, 6.0)
+    database.finish_file("default", "b" * 64, 6.0)
+    for file in found:
+        database.forget_abandoned(file, 5.0, "file:///s", 7.0)
+        database.forget_abandoned(file, 5.0, "file:///s", 8.0)
+    assert {file.sha256[0] for file in database.files("default")} == {"a", "b"}
+    assert stored(database, "default") == 80
+    (noted,) = database.removals()
+    assert (noted.storage, noted.folder, noted.time) == ("file:///s", f"uploads/default/{'c' * 64}", 7.0)
+    with pytest.raises(NotFoundError):
+        database.use_file("default", "c" * 64, 9.0)
+    with pytest.raises(ConflictError, match="is being removed"):
+        database.begin_file(a_file("c", 40), 200)
+    database.removed(noted, 9.0)
+    assert database.begin_file(a_file("c", 40), 200) == a_file("c", 40)

@@ -19,6 +19,8 @@ from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.patience import FOLLOW_SECONDS
 from orchestrator.client.upload import upload
 from orchestrator.contract import hash_file
+from orchestrator.controller.removals import Removals
+from orchestrator.db import Database, File
 from orchestrator.errors import (
     AuthError,
     ConflictError,
@@ -171,7 +173,9 @@ def test_bounds_on_a_file_and_on_a_project(client: Client) -> None:
         client.begin_file("c" * 64, 9 * PART)
 
 
-def test_an_abandoned_file_makes_room(client: Client, now: list[float], tmp_path: Path) -> None:
+def test_an_abandoned_file_makes_room_and_can_be_sent_again_once_it_is_gone(
+    host: Host, client: Client, now: list[float], tmp_path: Path
+) -> None:
     path, digest, size = written(tmp_path, 20 * PART)
     client.begin_file(digest, size)
     client.put_part(digest, 0, path.read_bytes()[:PART])
@@ -179,6 +183,57 @@ def test_an_abandoned_file_makes_room(client: Client, now: list[float], tmp_path
     client.begin_file("b" * 64, 20 * PART)
     with pytest.raises(NotFoundError):
         client.put_part(digest, 1, path.read_bytes()[PART : 2 * PART])
+    client.delete_file("b" * 64)
+    with pytest.raises(ConflictError, match="is being removed"):
+        client.begin_file(digest, size)
+    Removals(host.service.database, lambda: now[0]).turn()
+    assert client.begin_file(digest, size).missing == list(range(20))
+    assert upload(client, path, digest, size) == size
+
+
+def test_who_comes_back_after_days_goes_on_with_what_has_arrived(
+    client: Client, now: list[float], tmp_path: Path
+) -> None:
+    path, digest, size = written(tmp_path, 3 * PART)
+    client.begin_file(digest, size)
+    client.put_part(digest, 1, path.read_bytes()[PART : 2 * PART])
+    now[0] += 2 * ABANDONED_SECONDS
+    assert client.begin_file(digest, size).missing == [0, 2]
+    assert upload(client, path, digest, size) == 2 * PART
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_file_that_is_wanted_while_abandoned_ones_are_cleared_stays(
+    host: Host,
+    client: Client,
+    now: list[float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    finished: bool,
+) -> None:
+    """It was among them when they were looked for."""
+    path, digest, size = written(tmp_path, 2 * PART)
+    client.begin_file(digest, size)
+    for part in range(2):
+        client.put_part(digest, part, path.read_bytes()[part * PART : (part + 1) * PART])
+    now[0] += ABANDONED_SECONDS + 1
+    look = Database.abandoned_files
+
+    def look_and_wait(self: Database, project: str, before: float) -> list[File]:
+        found = look(self, project, before)
+        client.finish_file(digest) if finished else client.put_part(digest, 1, path.read_bytes()[PART:])
+        return found
+
+    with monkeypatch.context() as waiting:
+        waiting.setattr(Database, "abandoned_files", look_and_wait)
+        client.begin_file("b" * 64, 1)
+    Removals(host.service.database, lambda: now[0]).turn()
+    assert client.file(digest).missing == []
+    assert client.finish_file(digest).complete
+    store = host.service.files._store(Caller())
+    uploads.fetch(store, uploads.Upload(digest, "0.bin"), tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == path.read_bytes()
 
 
 def test_a_file_that_takes_days_to_come_is_not_abandoned(
