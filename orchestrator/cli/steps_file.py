@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.files import write_whole
+from orchestrator.wire import MAX_POINTS
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
 
 SUFFIX = ".csv"
-# A metric has one point at most at each step, so that none is thinned out of an answer about so many.
-STEPS = 10_000
+STEPS = 10_000  # that are asked for at once
+KEYS = 20  # whose names fit into a URL, however long they are
 _FIRST = ("loss", "eval_loss")
 
 Row = list[str | int | float | None]
@@ -35,7 +36,7 @@ def write_steps(client: Client, runs: Sequence[str], file: Path) -> int:
     table.writerow([*(["run"] if several else []), "step", *keys])
     for run, series in newest.items():
         last = max((points[-1].step for points in series.values()), default=-1)
-        for row in _rows(client, run, keys, last):
+        for row in _rows(client, run, list(series), keys, last):
             table.writerow([run, *row] if several else row)
             count += 1
     write_whole(file, text.getvalue())
@@ -47,10 +48,15 @@ def _in_order(keys: set[str]) -> list[str]:
     return [*(key for key in _FIRST if key in keys), *sorted(keys.difference(_FIRST))]
 
 
-def _rows(client: Client, run: str, keys: Sequence[str], last: int) -> Iterator[Row]:
-    for first in range(0, last + 1, STEPS):
-        until = min(last, first + STEPS - 1)
-        found = client.metrics(run, points=STEPS, first=first, last=until)
-        values = {key: {point.step: point.value for point in points} for key, points in found.items()}
+def _rows(client: Client, run: str, own: Sequence[str], keys: Sequence[str], last: int) -> Iterator[Row]:
+    """A metric has one point at most at each step: of an answer about few enough none is thinned out."""
+    groups = [own[start : start + KEYS] for start in range(0, len(own), KEYS)]
+    steps = min(STEPS, MAX_POINTS // min(KEYS, len(own) or 1))
+    for first in range(0, last + 1, steps):
+        until = min(last, first + steps - 1)
+        values: dict[str, dict[int, float]] = {}
+        for group in groups:
+            found = client.metrics(run, *group, points=steps, first=first, last=until)
+            values |= {key: {point.step: point.value for point in points} for key, points in found.items()}
         for step in sorted({step for points in values.values() for step in points}):
             yield [step, *(values.get(key, {}).get(step) for key in keys)]

@@ -155,8 +155,8 @@ class Client:
     def metrics(
         self, name: str, *keys: str, points: int = 1000, first: int = 0, last: int | None = None
     ) -> dict[str, list[wire.Point]]:
-        """The points of metrics by their keys at steps `first` to `last`, thinned out to `points` each; all
-        metrics without keys."""
+        """The points of metrics by their keys at steps `first` to `last`, thinned out to `points` each and to
+        `wire.MAX_POINTS` together; all metrics without keys."""
         params = {"key": keys, "points": points, "first": first, "last": last}
         found = self._read(list[wire.Series], "GET", _run(name, "metrics"), params=params)
         return {series.key: series.points for series in found}

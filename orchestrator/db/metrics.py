@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from orchestrator.db.telling import with_points
 from orchestrator.db.transactions import Transactions
 from orchestrator.db.values import Attempt, Point, Series
 from orchestrator.defaults import POINTS_PER_RUN
+from orchestrator.errors import TooLargeError
 from orchestrator.reasons import Reason
 from orchestrator.runs import Status
 
@@ -70,17 +72,32 @@ class Metrics(Transactions):
             return [_to_point(row) for row in connection.execute(query)]
 
     def series(
-        self, run: str, keys: Sequence[str], most: int, first: int = 0, last: int | None = None
+        self,
+        run: str,
+        keys: Sequence[str],
+        most: int,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        in_all: int = sys.maxsize,
     ) -> dict[str, Series]:
         """The points of metrics (all, where no key is given) at steps `first` to `last`, at most `most` of
-        each, evenly spread over them, its newest among them; the database thins them out."""
+        each, evenly spread over them, its newest among them; the database thins them out. Each has fewer
+        where all of them would have more than `in_all`.
+
+        Raises:
+            TooLargeError: there are more metrics than that.
+        """
         p = t.points.c
         wanted = [p.run == run, p.step >= first]
         wanted += [p.key.in_(keys)] if keys else []
         wanted += [p.step <= last] if last is not None else []
+        with self.reading() as connection:
+            count = len(keys) or connection.scalar(sa.select(sa.func.count(p.key.distinct())).where(*wanted))
+        most = min(most, _share(in_all, count or 1))
         place = sa.func.row_number().over(partition_by=p.key, order_by=p.step).label("place")
-        count = sa.func.count().over(partition_by=p.key).label("total")
-        ranked = sa.select(p.key, p.step, p.value, p.time, place, count).where(*wanted).subquery()
+        total = sa.func.count().over(partition_by=p.key).label("total")
+        ranked = sa.select(p.key, p.step, p.value, p.time, place, total).where(*wanted).subquery()
         query = sa.select(ranked).where(_is_kept(ranked.c.place, ranked.c.total, most))
         found: dict[str, Series] = {}
         with self.reading() as connection:
@@ -130,6 +147,14 @@ class Metrics(Transactions):
         if named:
             with self.writing() as connection:
                 connection.execute(query, named)
+
+
+def _share(points: int, metrics: int) -> int:
+    """How many points each metric may have."""
+    if metrics > points:
+        what = f"there are {metrics:,} metrics, and an answer has {points:,} points at most"
+        raise TooLargeError(what, hint="ask for some of them by their keys")
+    return points // metrics
 
 
 def _is_kept(place: sa.ColumnElement[int], count: sa.ColumnElement[int], most: int) -> sa.ColumnElement[bool]:

@@ -37,6 +37,7 @@ from orchestrator.service.reach import check_reach
 from orchestrator.service.storage import need_room, need_storage
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded, parse_spec
+from orchestrator.wire import MAX_POINTS
 
 MAX_PAGE = 500
 _ACTIONS = {Intent.RUN: "run.resume", Intent.PAUSE: "run.pause", Intent.CANCEL: "run.cancel"}
@@ -158,9 +159,11 @@ class Runs:
         last: int | None = None,
     ) -> list[wire.Series]:
         """The points of metrics, all where no key is given, at steps `first` to `last`, thinned out to `most`
-        each."""
+        each, and to `MAX_POINTS` together. Raises TooLargeError where there are more metrics than that."""
         run = self.database.find_run(name, caller.project)
-        return told.series(self.database.series(run.id, keys, most, first, last), keys)
+        keys = list(dict.fromkeys(keys))
+        found = self.database.series(run.id, keys, most, first, last, in_all=MAX_POINTS)
+        return told.series(found, keys)
 
     def config(self, caller: Caller, name: str) -> str:
         """The Axolotl config of the newest launch that has one. Raises NotFoundError where none has."""

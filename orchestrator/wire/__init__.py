@@ -24,13 +24,23 @@ from orchestrator.wire.keys import FreshKey, Key, KeyAsked, KeyId, RoleName
 from orchestrator.wire.mappings import MappingAsked, MappingListed, MappingPage, NamedMapping
 from orchestrator.wire.problems import Problem, ProblemBody
 from orchestrator.wire.runs import Attempt, Deleted, Event, Figure, Publication, Run, RunDetail, RunPage
-from orchestrator.wire.streams import LogPart, Point, Reported, Seen, Series, parse_seen, seen_text
+from orchestrator.wire.streams import (
+    MAX_POINTS,
+    LogPart,
+    Point,
+    Reported,
+    Seen,
+    Series,
+    parse_seen,
+    seen_text,
+)
 from orchestrator.wire.submissions import CloneAsked, IdempotencyKey, Plan, Submission
 
 __all__ = [
     "IN_STORAGE",
     "MAX_ID",
     "MAX_NUMBER",
+    "MAX_POINTS",
     "MAX_SPEC_CHARACTERS",
     "MAX_STEP",
     "Adapter",

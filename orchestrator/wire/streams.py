@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from orchestrator.wire.base import Told
 
+MAX_POINTS = 50_000  # of all metrics in one answer
 Seen = Annotated[str, StringConstraints(pattern=r"^(?:attempt|launch)-[0-9]{1,9}:[0-9]{1,15}$")]
 
 

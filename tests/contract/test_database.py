@@ -27,7 +27,7 @@ from orchestrator.db import (
 )
 from orchestrator.db import events as db_events
 from orchestrator.db.tables import metadata
-from orchestrator.errors import ConflictError, NotFoundError, TakenError
+from orchestrator.errors import ConflictError, NotFoundError, TakenError, TooLargeError
 from orchestrator.reasons import Reason
 from orchestrator.runs import Intent, Keep, Status
 
@@ -350,6 +350,20 @@ def test_the_database_thins_a_metric_out_evenly(database: Database, most: int) -
     assert (found["loss"].count, len(steps), steps[-1]) == (100, min(most, 100), 100)
     gaps = [after - before for before, after in pairwise(steps)]
     assert most == 1 or (steps[0] == 1 and max(gaps) - min(gaps) <= 1)
+
+
+def test_metrics_share_the_points_of_an_answer(database: Database) -> None:
+    database.submit(a_run())
+    points = [Point(key, step, 1.0, 100.0) for key in "abcd" for step in range(1, 101)]
+    database.take_in("triage-1", Attempt(1, 1), Attempt(1, 1, 30), points)
+    for keys, most, in_all, each in ((), 60, 40, 10), (("a", "b"), 60, 50, 25), (("a",), 60, 90, 60):
+        found = database.series("triage-1", keys, most, in_all=in_all)
+        assert {len(series.points) for series in found.values()} == {each}
+        assert {series.count for series in found.values()} == {100}
+        assert {series.points[-1].step for series in found.values()} == {100}
+    with pytest.raises(TooLargeError, match="there are 4 metrics, and an answer has 3 points"):
+        database.series("triage-1", (), 60, in_all=3)
+    assert database.series("triage-1", (), 60, first=101, in_all=3) == {}
 
 
 def test_a_range_of_steps_is_read_alone(database: Database) -> None:

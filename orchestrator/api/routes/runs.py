@@ -156,11 +156,17 @@ def metrics(
     service: ServiceOf,
     caller: CallerOf,
     key: Annotated[list[wire.Word], Query()] = [],  # noqa: B006
-    points: Annotated[int, Query(ge=1, le=100_000, description="Points of each metric, at most.")] = 1000,
+    points: Annotated[
+        int, Query(ge=1, le=wire.MAX_POINTS, description="Points of each metric, at most.")
+    ] = 1000,
     first: Annotated[int, Query(ge=0, le=wire.MAX_STEP, description="The first step of the range.")] = 0,
     last: Annotated[int | None, Query(ge=0, le=wire.MAX_STEP, description="Its last step.")] = None,
 ) -> list[wire.Series]:
-    """The points of a run's metrics in a range of steps, thinned out evenly to `points` each."""
+    """The points of a run's metrics in a range of steps, thinned out evenly to `points` each.
+
+    Together they have 50,000 at most. The `count` of a metric says how many there are; of a shorter range,
+    or of fewer metrics, an answer has them all.
+    """
     return service.runs.metrics(caller, run, key, points, first, last)
 
 

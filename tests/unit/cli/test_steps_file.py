@@ -12,6 +12,7 @@ from serving import serving
 from stored_run import store_run
 
 from orchestrator.cli import axo, steps_file
+from orchestrator.service import runs
 
 
 @pytest.fixture
@@ -43,6 +44,17 @@ step,loss,eval_loss,tokens_per_second
 def test_each_step_is_a_row(home: Path, tmp_path: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps_file, "STEPS", steps)
     assert written(tmp_path / "m.csv", "get", "triage-aaaaa") == WHOLE
+
+
+@pytest.mark.parametrize("points", [3, 5, 6])
+def test_no_step_is_thinned_out_of_small_answers(
+    home: Path, tmp_path: Path, points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MAX_POINTS", points)
+    monkeypatch.setattr(steps_file, "MAX_POINTS", points)
+    for most in (1, 2, 3, 50):
+        monkeypatch.setattr(steps_file, "KEYS", most)
+        assert written(tmp_path / "m.csv", "get", "triage-aaaaa") == WHOLE
 
 
 def test_several_runs_stand_in_one_file(home: Path, tmp_path: Path) -> None:

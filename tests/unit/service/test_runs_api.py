@@ -16,10 +16,10 @@ from orchestrator.api.app import make_app
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.controller.of_run import run_store
-from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError, SpecError
+from orchestrator.errors import ConflictError, ForbiddenError, NotFoundError, SpecError, TooLargeError
 from orchestrator.host import Host, open_host
 from orchestrator.runs import Intent, Status
-from orchestrator.service import LOCAL, Caller, Role
+from orchestrator.service import LOCAL, Caller, Role, runs
 from orchestrator.settings import Settings
 
 
@@ -112,6 +112,22 @@ def test_a_value_that_is_no_number_survives_the_way(home: Path, client: Client) 
     part = client.metrics("triage-1", "loss", "no such", first=2, last=2)
     steps = {key: [point.step for point in points] for key, points in part.items()}
     assert steps == {"loss": [2], "no such": []}
+
+
+def test_an_answer_has_so_many_points_whatever_it_is_asked_for(
+    home: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_run(home, "triage-1", losses=[float(step) for step in range(100)])
+    monkeypatch.setattr(runs, "MAX_POINTS", 20)
+    for keys in (), ("loss", "tokens_per_second"), ("loss", "loss", "tokens_per_second"):
+        params = {"key": keys, "points": 1000}
+        told = client.connection.ask("GET", "/runs/triage-1/metrics", params=params).json()
+        assert [(each["key"], each["count"], len(each["points"])) for each in told] == [
+            ("loss", 100, 10),
+            ("tokens_per_second", 100, 10),
+        ]
+    with pytest.raises(TooLargeError, match="there are 21 metrics"):
+        client.metrics("triage-1", *(f"no such {number}" for number in range(21)))
 
 
 def test_logs_go_on_where_the_reader_stands(home: Path, client: Client) -> None:
