@@ -17,6 +17,9 @@ from orchestrator.api.entrance import ReportsAlone
 from orchestrator.api.patience import BACKLOG, PatientProtocol, allow_files, keep_little
 
 LEAVE_SECONDS = 1  # for requests that are still being answered
+# Longer than the 60 seconds of most proxies: one that sends a request into a connection that is being closed
+# cannot send a POST again, and answers 502.
+KEEP_SECONDS = 75
 
 
 def serve_http(app: FastAPI, listener: socket.socket) -> None:
@@ -76,6 +79,7 @@ def http_config(app: ASGIApp) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         proxy_headers=False,  # whom to believe is a setting (`access.proxies`)
+        timeout_keep_alive=KEEP_SECONDS,
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )
 
