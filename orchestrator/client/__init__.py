@@ -30,6 +30,7 @@ from orchestrator.client.credential import TokenCommand
 from orchestrator.client.download import Told, fetch_file
 from orchestrator.client.patience import FOLLOW_SECONDS, Patience, Wait
 from orchestrator.client.streams import Change, changes, log_parts
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runs import Keep, Status
 
 PLAN_SECONDS = 600.0  # the service reads the data
@@ -120,7 +121,14 @@ class Client:
 
     def cancel(self, name: str, keep: Keep = Keep.LAST) -> wire.Run:
         """Stop a run for good; `keep` says which checkpoint becomes its adapter."""
-        return self._read(wire.Run, "POST", _run(name, "cancel"), params={"keep": keep.value})
+        path, params, wait = _run(name, "cancel"), {"keep": keep.value}, Wait(self.patience)
+        try:
+            return self._read(wire.Run, "POST", path, params=params, wait=wait)
+        except ConflictError:
+            run = self.run(name) if wait.lost else None
+            if run is None or run.status is not Status.CANCELLED:
+                raise
+            return run
 
     def pause(self, name: str) -> wire.Run:
         """Stop a run for now."""
@@ -197,7 +205,7 @@ class Client:
 
     def delete_file(self, sha256: str) -> None:
         """Delete a file. Raises ConflictError where a run has yet to read it."""
-        self.connection.ask("DELETE", f"/files/{_part(sha256)}")
+        self._delete(f"/files/{_part(sha256)}")
 
     def put_part(self, sha256: str, part: int, data: bytes) -> None:
         """Send a part of a file; it may be sent again."""
@@ -223,7 +231,7 @@ class Client:
 
     def delete_mapping(self, name: str) -> None:
         """Delete a mapping; runs keep the text that they were submitted with."""
-        self.connection.ask("DELETE", f"/mappings/{_part(name)}")
+        self._delete(f"/mappings/{_part(name)}")
 
     def machines(self) -> list[wire.Machine]:
         """The machines that a spec may name."""
@@ -243,7 +251,7 @@ class Client:
 
     def delete_dataset(self, digest: str) -> None:
         """Delete a dataset; one that a run uses which has not ended is refused."""
-        self.connection.ask("DELETE", f"/datasets/{_part(digest)}")
+        self._delete(f"/datasets/{_part(digest)}")
 
     def models(self, limit: int = 100) -> list[wire.Model]:
         """The published versions, newest first."""
@@ -274,6 +282,15 @@ class Client:
 
         wait = Wait(self.patience, FOLLOW_SECONDS)
         return log_parts(self._stream(name, "logs/stream"), seen or {}, ended, wait)
+
+    def _delete(self, path: str) -> None:
+        """Delete what can be deleted once: where an answer was lost, it is gone because it was deleted."""
+        wait = Wait(self.patience)
+        try:
+            self.connection.ask("DELETE", path, wait=wait)
+        except NotFoundError:
+            if not wait.lost:
+                raise
 
     def _stream(self, name: str, what: str) -> OpenStream:
         """What opens a stream of a run, each time with headers and parameters of its own."""

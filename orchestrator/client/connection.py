@@ -12,7 +12,16 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator import errors, wire
-from orchestrator.client.patience import CUT, UNSENT, Passing, Patience, Wait, tls_hint, wanted_pause
+from orchestrator.client.patience import (
+    CUT,
+    UNSENT,
+    Passing,
+    Patience,
+    Wait,
+    is_foreign,
+    tls_hint,
+    wanted_pause,
+)
 
 API = "/api/v1"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
@@ -63,10 +72,11 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         seconds: float = READ_SECONDS,
         again: bool = True,
+        wait: Wait | None = None,
     ) -> httpx.Response:
-        """One request; where it may be made `again`, it is, for as long as patience lasts."""
+        """One request; where it may be made `again`, it is, for as long as patience lasts: `wait` knows."""
         content, kind = (body.model_dump_json(), _JSON) if isinstance(body, BaseModel) else (body, {})
-        wait = Wait(self.patience)
+        wait = wait or Wait(self.patience)
         while True:
             try:
                 with self._passing(CUT if again else UNSENT):
@@ -132,7 +142,7 @@ class Connection:
         except kinds as error:
             if tls_hint(error):
                 raise self._unreachable(error) from error
-            raise Passing(self._unreachable(error)) from error
+            raise Passing(self._unreachable(error), lost=not isinstance(error, UNSENT)) from error
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
@@ -160,7 +170,9 @@ def _checked(answer: httpx.Response, *, again: bool = True) -> httpx.Response:
     if answer.is_success:
         return answer
     error, pause = _told(answer), wanted_pause(answer)
-    raise error if pause is None or not again else Passing(error, pause)
+    if pause is None or not again:
+        raise error
+    raise Passing(error, pause, lost=is_foreign(answer))
 
 
 def _told(answer: httpx.Response) -> errors.OrchestratorError:

@@ -25,12 +25,13 @@ CUT = (*UNSENT, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, ht
 class Passing(Exception):
     """A failure that may be over soon: `error` is raised where it is not.
 
-    `least` is for how many seconds the service wants to be left alone, None where it did not answer.
+    `least` is for how many seconds the service wants to be left alone, None where it did not answer; `lost`
+    is whether it may have done what was asked, and its answer did not come.
     """
 
-    def __init__(self, error: OrchestratorError, least: float | None = None) -> None:
+    def __init__(self, error: OrchestratorError, least: float | None = None, *, lost: bool = False) -> None:
         super().__init__(str(error))
-        self.error, self.least = error, least
+        self.error, self.least, self.lost = error, least, lost
 
 
 @dataclass
@@ -56,11 +57,12 @@ class Patience:
 
 class Wait:
     """The pauses between the tries of one thing: each longer than the one before, and never quite as long as
-    another client's."""
+    another client's. It is `lost` once an answer was: an earlier try may have done the thing."""
 
     def __init__(self, patience: Patience, least: float = 0.0) -> None:
         self._patience, self._least = patience, least
         self._waited, self._next = 0.0, FIRST_PAUSE
+        self.lost = False
 
     def after(self, failure: Passing) -> None:
         """Pause before another try.
@@ -68,6 +70,7 @@ class Wait:
         Raises:
             OrchestratorError: the failure's error, where patience ends.
         """
+        self.lost |= failure.lost
         patience = self._patience
         limit = max(self._least, patience.away if failure.least is None else patience.busy)
         pause = max(self._next, failure.least or 0.0) * (1 + patience.draw() / 2)
@@ -104,5 +107,9 @@ def wanted_pause(answer: httpx.Response) -> float | None:
     said = answer.headers.get("retry-after")
     if answer.status_code in (429, 503) and said is not None:
         return float(said) if said.isdecimal() else FIRST_PAUSE
-    foreign = not answer.headers.get("x-request-id")
-    return FIRST_PAUSE if foreign and answer.status_code in (502, 503, 504) else None
+    return FIRST_PAUSE if is_foreign(answer) and answer.status_code in (502, 503, 504) else None
+
+
+def is_foreign(answer: httpx.Response) -> bool:
+    """Whether something between us and the service answers."""
+    return not answer.headers.get("x-request-id")

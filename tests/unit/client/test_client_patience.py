@@ -24,9 +24,16 @@ from orchestrator.cli.shown import reason_of
 from orchestrator.client import Client
 from orchestrator.client.embedded import EmbeddedTransport
 from orchestrator.client.patience import AWAY_SECONDS, BUSY_SECONDS, Passing, Patience, Wait
-from orchestrator.errors import DatabaseError, QuotaError, ThrottledError, UnreachableError
+from orchestrator.errors import (
+    ConflictError,
+    DatabaseError,
+    NotFoundError,
+    QuotaError,
+    ThrottledError,
+    UnreachableError,
+)
 from orchestrator.host import Host, open_host
-from orchestrator.runs import Status
+from orchestrator.runs import Intent, Status
 from orchestrator.service import LOCAL
 from orchestrator.settings import Settings
 
@@ -269,3 +276,52 @@ def test_a_reason_that_only_a_newer_service_knows_is_told_by_its_sentence(host: 
     )
     assert (newer.reason, reason_of(newer)) == (None, "The moon is in the way.")
     assert reason_of(wire.Run.model_validate({**told, "reason": "quota", "sentence": "No."})) == "quota: No."
+
+
+def mapping_of(client: Client) -> Callable[[], None]:
+    client.put_mapping("answers", "text: body\n")
+    return lambda: client.delete_mapping("answers")
+
+
+def file_of(client: Client) -> Callable[[], None]:
+    client.begin_file("a" * 64, 7)
+    return lambda: client.delete_file("a" * 64)
+
+
+def dataset_of(client: Client) -> Callable[[], None]:
+    (held,) = client.datasets()
+    return lambda: client.delete_dataset(held.digest)
+
+
+@pytest.mark.parametrize("lost", [hanging_up, proxy_error])
+@pytest.mark.parametrize("made", [mapping_of, file_of, dataset_of])
+def test_a_deletion_whose_answer_was_lost_is_one(
+    host: Host, made: Callable[[Client], Callable[[], None]], lost: Failure
+) -> None:
+    store_run(Path(host.service.settings.home), "triage-aaaaa")
+    waits = Waits(host, reached=True)
+    with waits.client as client:
+        delete = made(client)
+        waits.way.failures = [lost]
+        delete()
+        assert len(waits.pauses) == 1
+        for failures in ([], [refusing], [busy]):
+            waits.way.failures, waits.way.reached = list(failures), False
+            with pytest.raises(NotFoundError):
+                delete()
+
+
+def test_a_cancellation_whose_answer_was_lost_is_one(host: Host) -> None:
+    home = Path(host.service.settings.home)
+    for run, status in (("a", Status.TRAINING), ("b", Status.CANCELLED), ("c", Status.SUCCEEDED)):
+        store_run(home, f"triage-{run}", status=status)
+    waits = Waits(host, hanging_up, reached=True)
+    with waits.client as client:
+        assert client.cancel("triage-a").intent is Intent.CANCEL
+        waits.way.failures = [hanging_up]
+        assert client.cancel("triage-b").status is Status.CANCELLED
+        for run, failures in (("triage-b", []), ("triage-b", [refusing]), ("triage-c", [hanging_up])):
+            waits.way.failures = list(failures)
+            waits.way.reached = failures != [refusing]
+            with pytest.raises(ConflictError, match="has ended"):
+                client.cancel(run)
