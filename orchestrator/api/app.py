@@ -13,6 +13,7 @@ from orchestrator.api.document import document, operation_id
 from orchestrator.api.entrance import Entrance
 from orchestrator.api.feed import Feed
 from orchestrator.api.hosts import Hosts
+from orchestrator.api.places import Places
 from orchestrator.api.routes import (
     adapters,
     catalogue,
@@ -52,6 +53,7 @@ def make_app(service: Service, who: Caller | Access, hosts: Collection[str] | No
         generate_unique_id_function=operation_id,
     )
     app.state.service = service
+    app.state.places = Places()
     app.state.streams = Streams(service, Feed(service.database.marks))
     app.add_middleware(Bounds)
     app.add_middleware(Entrance, who=who, reports=service.reports)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +20,7 @@ from orchestrator.service.runs import Runs
 from orchestrator.settings import Settings
 from orchestrator.spec.load import Loaded
 
-AT_ONCE = 2
 SECONDS = 300.0
-WAIT_SECONDS = 30.0
-_room = threading.BoundedSemaphore(AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -42,20 +38,14 @@ class Plans:
             NotFoundError: there is no such run to tell the changes against.
             SpecError, DataError: with every fault of spec, base model, data and config; also where data lies
                 elsewhere, unless the operator asks.
-            BusyError: as many plans as there may be are being made.
             TooLargeError: it takes longer than a request may.
         """
         loaded, _ = self.runs.taken(caller, asked)
         if not caller.operator:
             check_here(loaded)
         earlier = None if against is None else self.runs.database.find_run(against, caller.project)
-        if not _room.acquire(timeout=WAIT_SECONDS):
-            raise errors.BusyError("too many plans are being made now", hint="try again in a minute")
-        try:
-            whole = asked.model_copy(update={"mappings": dict(loaded.mapping_texts)})
-            found = _planned(self.settings, caller.project, whole)
-        finally:
-            _room.release()
+        whole = asked.model_copy(update={"mappings": dict(loaded.mapping_texts)})
+        found = _planned(self.settings, caller.project, whole)
         launch = self._launch(loaded, caller.project)
         found |= {"request": dict(self.backend.request(launch)), "refused": self._refused(launch)}
         if earlier is None:

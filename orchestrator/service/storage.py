@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from orchestrator import contract
 from orchestrator.controller.room import full_disk
@@ -11,8 +13,21 @@ from orchestrator.errors import FullError, QuotaError, StorageError, StorageRefu
 from orchestrator.machines import GIB
 from orchestrator.settings import Settings
 
-_proven: set[str] = set()
-_proving = threading.Lock()
+FAILED_SECONDS = 5.0  # for which a storage that failed is not asked again
+WAIT_SECONDS = 2.0
+
+
+@dataclass
+class _Proof:
+    """What is known of one storage, and who looks at it."""
+
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    holds: bool = False
+    failed: StorageError | None = None
+    until: float = 0.0
+
+
+_proofs: dict[str, _Proof] = {}
 
 
 def need_room(settings: Settings, project: str, stored: Callable[[], int], more: int = 0) -> None:
@@ -37,16 +52,38 @@ def need_room(settings: Settings, project: str, stored: Callable[[], int], more:
 
 
 def need_storage(url: str) -> None:
-    """Raises StorageError where storage does not answer, StorageRefusedError where it cannot be used, or
-    would let two trainers own one run."""
-    with _proving:
-        if url in _proven:
+    """See that storage keeps its promises; what was found wrong holds for some seconds, and nobody waits long
+    for a look that is under way: whoever asks would hold a thread.
+
+    Raises:
+        StorageError: it does not answer.
+        StorageRefusedError: it cannot be used, or would let two trainers own one run.
+    """
+    proof = _proofs.setdefault(url, _Proof())
+    if proof.holds:
+        return
+    if not proof.looking.acquire(timeout=WAIT_SECONDS):
+        raise StorageError("storage has not answered yet", hint="try again in a few seconds")
+    try:
+        if proof.holds:
             return
+        if proof.failed and time.monotonic() < proof.until:
+            raise type(proof.failed)(str(proof.failed.args[0]), hint=proof.failed.hint)
         try:
-            contract.prove_store(contract.open_store(url))
-        except contract.StorageAway as error:
-            raise StorageError(f"storage cannot be used now: {error}") from error
-        except (contract.ContractError, OSError) as error:
-            hint = "`axo doctor` on the service's machine looks at it again"
-            raise StorageRefusedError(f"storage cannot be used: {error}", hint=hint) from error
-        _proven.add(url)
+            _prove(url)
+        except StorageError as error:
+            proof.failed, proof.until = error, time.monotonic() + FAILED_SECONDS
+            raise
+        proof.holds = True
+    finally:
+        proof.looking.release()
+
+
+def _prove(url: str) -> None:
+    try:
+        contract.prove_store(contract.open_store(url))
+    except contract.StorageAway as error:
+        raise StorageError(f"storage cannot be used now: {error}") from error
+    except (contract.ContractError, OSError) as error:
+        hint = "`axo doctor` on the service's machine looks at it again"
+        raise StorageRefusedError(f"storage cannot be used: {error}", hint=hint) from error

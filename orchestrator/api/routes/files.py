@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from orchestrator import wire
 from orchestrator.api.octets import TAKES_OCTETS, OctetsOf
+from orchestrator.api.places import PROOFS, place_for
 from orchestrator.api.who import CallerOf, ServiceOf
 
 router = APIRouter(prefix="/files", tags=["files"])
@@ -52,7 +53,7 @@ def put(
     service.files.put(caller, sha256, part, data)
 
 
-@router.post("/{sha256}/finish")
+@router.post("/{sha256}/finish", dependencies=[place_for(PROOFS)])
 def finish(sha256: _Sha256, service: ServiceOf, caller: CallerOf) -> wire.File:
     """Have a file proven by its digest, once all parts are there; then specs may name it."""
     return service.files.finish(caller, sha256)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
+from orchestrator.api.places import places_of
 from orchestrator.api.who import CallerOf, ServiceOf
 from orchestrator.service import Role
 from orchestrator.service.figures import figures
@@ -13,15 +14,15 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def healthz() -> dict[str, str]:
+async def healthz() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
-def readyz(service: ServiceOf) -> dict[str, str]:
+async def readyz(request: Request, service: ServiceOf) -> dict[str, str]:
     """The database answers, and storage was seen to keep its promises, so requests can be served."""
-    service.check()
+    await places_of(request).beside(service.check)
     return {"status": "ok"}
 
 

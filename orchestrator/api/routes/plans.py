@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from orchestrator import wire
+from orchestrator.api.places import PLANS, place_for
 from orchestrator.api.who import CallerOf, ServiceOf
 
 router = APIRouter(prefix="/plans", tags=["plans"])
@@ -14,7 +15,7 @@ router = APIRouter(prefix="/plans", tags=["plans"])
 _AGAINST = "The id of a run, or the name of a spec for its newest: tell what changed since."
 
 
-@router.post("")
+@router.post("", dependencies=[place_for(PLANS)])
 def make(
     asked: wire.Submission,
     service: ServiceOf,

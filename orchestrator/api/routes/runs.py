@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from orchestrator import wire
+from orchestrator.api.places import PROOFS, place_for
 from orchestrator.api.problems import RESPONSES_BESIDE_TEXT
 from orchestrator.api.who import CallerOf, ServiceOf
 from orchestrator.runs import Intent, Keep, Status
@@ -120,13 +121,13 @@ def clone(
     return made
 
 
-@router.post("/{run}/publish", status_code=202)
+@router.post("/{run}/publish", status_code=202, dependencies=[place_for(PROOFS)])
 def publish(run: RunName, service: ServiceOf, caller: CallerOf) -> wire.Run:
     """Push a finished adapter, now, to the registries that lack it or hold something else by now."""
     return service.results.publish(caller, run)
 
 
-@router.get("/{run}/verify")
+@router.get("/{run}/verify", dependencies=[place_for(PROOFS)])
 def verify(run: RunName, service: ServiceOf, caller: CallerOf) -> dict[str, list[str]]:
     """Re-read what was published of a run: what is untrue of it, by reference."""
     return service.results.verify(caller, run)
