@@ -134,17 +134,13 @@ def test_a_death_while_it_is_kept_is_made_good_by_the_next_pass(
 def test_links_that_code_of_a_model_left_keep_no_run_from_its_end(
     world: World, tmp_path: Path, place: str
 ) -> None:
-    training(world)
-    store = run_store(world.run)
-    checkpoint(store, 3, tmp_path)
+    store = checkpointed(world, tmp_path)
     folder = Path(urlparse(store.url).path)
     (folder / place).parent.mkdir(exist_ok=True)
     if place == "attempts":
         (folder / place).rename(folder / "elsewhere")
     (folder / place).symlink_to(tmp_path)
-    world.database.set_intent(world.run_id, Intent.CANCEL, 5.0, Keep.LAST)
-    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
-    assert world.passes().status is Status.CANCELLED
+    assert cancelled(world)
     assert kept(store) == (None if place == "adapter" else 3)
     assert tmp_path.is_dir()
 
@@ -153,13 +149,9 @@ def test_links_that_code_of_a_model_left_keep_no_run_from_its_end(
 def test_what_stands_in_the_adapters_place_keeps_no_run_from_its_end(
     world: World, tmp_path: Path, place: str
 ) -> None:
-    training(world)
-    store = run_store(world.run)
-    checkpoint(store, 3, tmp_path)
+    store = checkpointed(world, tmp_path)
     store.write(place, b"x")
-    world.database.set_intent(world.run_id, Intent.CANCEL, 5.0, Keep.LAST)
-    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
-    assert world.passes().status is Status.CANCELLED
+    assert cancelled(world)
     assert contract.read_manifest(store, ADAPTER) is None
 
 
@@ -167,3 +159,18 @@ def training(world: World) -> None:
     world.passes()
     world.end(1, Result.SUCCESS, **PREPARED)
     world.passes()
+
+
+def checkpointed(world: World, folder: Path) -> Store:
+    """What a run stores that trains and has a checkpoint."""
+    training(world)
+    store = run_store(world.run)
+    checkpoint(store, 3, folder)
+    return store
+
+
+def cancelled(world: World) -> bool:
+    """Whether it ends once it is to keep its last checkpoint, and its launch is gone."""
+    world.database.set_intent(world.run_id, Intent.CANCEL, 5.0, Keep.LAST)
+    world.backend.phases[f"{world.run_id}-2"] = Observation(Phase.ENDED, 1)
+    return world.passes().status is Status.CANCELLED

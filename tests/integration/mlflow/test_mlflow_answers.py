@@ -6,15 +6,14 @@ import inspect
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from handled import Handler, handled
 
 from orchestrator import mlflow_client
 from orchestrator.errors import RegistryError, TrackingError
@@ -30,7 +29,7 @@ def answering(
     """A server that always gives one answer; its address, and the paths it was asked for so far."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -42,17 +41,8 @@ def answering(
 
         do_POST = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with handled(Answering) as address:
+        yield address, asked
 
 
 def closed_port() -> int:

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from handled import Handler, handled
 from memory_world import MemoryBackend
 from stored_run import store_run
 
@@ -162,7 +161,7 @@ def test_every_reason_why_a_backend_would_refuse_launches_is_told_once(
 def healthy_only() -> Iterator[str]:
     """A server whose /health answers and whose API refuses: the trap of MLflow's allowed hosts."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Handler):
         def do_GET(self) -> None:
             self.send_response(200 if self.path == "/health" else 403)
             self.end_headers()
@@ -170,14 +169,8 @@ def healthy_only() -> Iterator[str]:
 
         do_POST = do_GET
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with handled(Answer) as address:
+        yield address
 
 
 def test_an_mlflow_that_is_healthy_and_refuses_its_api_fails(

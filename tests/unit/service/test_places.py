@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from handled import Handler, handled
 from memory_world import MemoryBackend
 from serving import served
 
@@ -122,7 +122,7 @@ def bucket_server(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], None]) -
     """A server of buckets that refuses every request, once `answer` lets it; the requests that it got."""
     heard: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Refusing(Handler):
         def do_PUT(self) -> None:
             heard.append(self.path)
             answer()
@@ -130,24 +130,14 @@ def bucket_server(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], None]) -
 
         do_GET = do_PUT
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    for name, value in (
-        ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}"),
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-    ):
-        monkeypatch.setenv(name, value)
-    try:
+    with handled(Refusing) as address:
+        for name, value in (
+            ("AWS_ENDPOINT_URL", address),
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "b"),
+        ):
+            monkeypatch.setenv(name, value)
         yield heard
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_a_storage_that_failed_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

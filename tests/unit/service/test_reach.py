@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from handled import Handler, handled
 from memory_world import MemoryBackend
 from triage import lay_out
 
@@ -53,25 +52,15 @@ def listening() -> Iterator[tuple[str, list[str | None]]]:
     """Somebody's web server, and the credential of each request that it got."""
     heard: list[str | None] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Refusing(Handler):
         def do_GET(self) -> None:
             heard.append(self.headers["Authorization"])
             self.send_error(404)
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/rows.jsonl", heard
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with handled(Refusing) as address:
+        yield f"{address}/rows.jsonl", heard
 
 
 def keyed(host: Host) -> Client:
