@@ -24,9 +24,7 @@ from orchestrator.spec.models import MlflowTarget, Spec
 from orchestrator.spec.stored import base_told
 
 _CONFIG = re.compile(r"launches/([1-9][0-9]{0,8})/axolotl\.yaml")
-
-
-TEXTS = ("provenance.json", "README.md")
+TEXTS = ("provenance.json", "README.md")  # made of what is known of a run, beside the adapter's own files
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ def take_in_records(
         after = known.get(claim.attempt, Attempt(claim.attempt, claim.launch))
         pieces = contract.pieces_of_stream(store, claim.attempt, "metrics", after.offset)
         if new:
-            after = _take_in(database, run_id, after, next(pieces, b""), now, most, new=True)
-        for fresh in pieces:
-            after = _take_in(database, run_id, after, fresh, now, most, new=False)
+            told = contract.pick_records(next(pieces, b""))
+            after = _take_in(database, run_id, after, told, now, most, new=True)
+        for told in map(contract.pick_records, pieces):
+            after = _take_in(database, run_id, after, told, now, most, new=False)
         known[claim.attempt] = after
     return [known[number] for number in sorted(known)]
 
@@ -49,16 +50,23 @@ def take_in_report(
     """
     if not offset <= before.offset < offset + len(data):
         return before.offset
-    fresh = data[before.offset - offset :]
-    contract.parse_records(fresh)
-    return _take_in(database, run_id, before, fresh, now, most, new=False).offset
+    told = contract.parse_records(data[before.offset - offset :])
+    return _take_in(database, run_id, before, told, now, most, new=False).offset
 
 
 def _take_in(
-    database: Database, run_id: str, before: Attempt, fresh: bytes, now: float, most: int, *, new: bool
+    database: Database,
+    run_id: str,
+    before: Attempt,
+    told: tuple[Sequence[contract.Record], int],
+    now: float,
+    most: int,
+    *,
+    new: bool,
 ) -> Attempt:
-    """Take in what follows on `before`; the attempt as it is known after it."""
-    records, size = contract.pick_records(fresh)
+    """Take in the records that follow on `before`, and how many bytes they are; the attempt as it is known
+    after it."""
+    records, size = told
     after = _after(before, records, size)
     if records or new:
         after = replace(after, heard=now)

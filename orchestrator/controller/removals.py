@@ -15,6 +15,7 @@ from orchestrator.db import Database, Removal
 SWEEP_SECONDS = 2.0
 AWAY_SECONDS = 60.0
 
+_FAILURES = (OSError, contract.ContractError, RecursionError)  # folders may be nested without end
 _log = logging.getLogger(__name__)
 
 
@@ -35,11 +36,7 @@ class Removals:
         self.database.check_lease()
         try:
             remove(contract.open_store(removal.storage), removal.folder)
-        except (
-            OSError,
-            contract.ContractError,
-            RecursionError,
-        ) as error:  # folders may be nested without end
+        except _FAILURES as error:
             _log.warning("%s of %s cannot be removed yet: %s", removal.folder, removal.storage, error)
             return False
         self.database.removed(removal, self.clock())

@@ -6,12 +6,12 @@ what a service does not know in a request, it refuses.
 
 from __future__ import annotations
 
+from orchestrator.contract import MAX_STEP
 from orchestrator.wire.adapters import IN_STORAGE, Adapter, AdapterFile, Model
 from orchestrator.wire.base import (
     MAX_ID,
     MAX_NUMBER,
     MAX_SPEC_CHARACTERS,
-    MAX_STEP,
     Asked,
     Cursor,
     Sha256,

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 MAX_SPEC_CHARACTERS = 128 * 1024
 MAX_ID = 2**53
-MAX_STEP = 2**31 - 1
 MAX_NUMBER = 2**31 - 1  # of a launch or an attempt
 MAX_PARTS = 1000
 

@@ -82,6 +82,14 @@ def published_folder(mlflow_folder: Path, mlflow_run: str) -> Path:
     return found
 
 
+def tamper(mlflow_folder: Path, registry: MlflowRegistry) -> Path:
+    """The folder of what was published, of whose weights one byte is another now."""
+    folder = published_folder(mlflow_folder, registry.mlflow_run)
+    weights = folder / "adapter_model.safetensors"
+    weights.write_bytes(b"\x01" + weights.read_bytes()[1:])
+    return folder
+
+
 @pytest.mark.parametrize("which", ["@candidate", "/1"])
 def test_a_version_is_pulled_whole_and_compared_with_its_receipt(
     registry: MlflowRegistry, package: Package, tmp_path: Path, which: str
@@ -213,8 +221,7 @@ def test_tampering_with_a_file_is_found(
     registry: MlflowRegistry, package: Package, mlflow_folder: Path
 ) -> None:
     published = registry.push(package)
-    weights = published_folder(mlflow_folder, registry.mlflow_run) / "adapter_model.safetensors"
-    weights.write_bytes(b"\x01" + weights.read_bytes()[1:])
+    tamper(mlflow_folder, registry)
     assert registry.verify(published) == ["adapter_model.safetensors has other content than was published"]
 
 
@@ -222,9 +229,8 @@ def test_what_was_tampered_with_is_published_anew_and_stays_as_it_is(
     registry: MlflowRegistry, package: Package, mlflow_folder: Path
 ) -> None:
     first = registry.push(package)
-    weights = published_folder(mlflow_folder, registry.mlflow_run) / "adapter_model.safetensors"
-    weights.write_bytes(b"\x01" + weights.read_bytes()[1:])
-    (weights.parent / "extra.bin").write_bytes(b"x")
+    folder = tamper(mlflow_folder, registry)
+    (folder / "extra.bin").write_bytes(b"x")
     second = registry.push(package)
     assert registry.push(package) == second
     assert registry.verify(second) == []
